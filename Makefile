@@ -1,0 +1,125 @@
+# sshexec: `make` builds everything into build/; `make help` lists the rest.
+VERSION := 0.1.0
+
+BUILD   ?= build
+PREFIX  ?= /usr/local
+V       ?= 0
+SAN     ?=
+CXX     ?= g++
+ARCH    := $(shell uname -m)
+
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+Q := $(if $(filter 0,$(V)),@)
+say = $(if $(filter 0,$(V)),@printf '  %-7s %s\n' $(1) $(2:$(BUILD)/%=%))
+
+WARN    := -Wall -Wextra -Wpedantic -Wshadow -Wvla -Wstrict-prototypes -Wmissing-prototypes -Wwrite-strings -Werror
+HARDEN  := -fstack-protector-strong -fstack-clash-protection -fcf-protection
+LDHARD  := -Wl,-z,relro,-z,now,-z,noexecstack
+OPT     ?= -O2 -g
+DEFS    := -D_GNU_SOURCE -DSSX_VERSION='"$(VERSION)"' -DSSX_LIBDIR='"$(PREFIX)/lib/sshexec"' -Icore -Isdk/include -I$(BUILD)/gen
+ifeq ($(filter arm% aarch64,$(ARCH)),$(ARCH))
+HARDEN  := $(filter-out -fcf-protection,$(HARDEN))
+endif
+ifdef SAN
+# Sanitizers have no static runtime for the agent and their own interposers instead of FORTIFY.
+SANFLAGS := -fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer
+AGENT_LINK := -pie
+SAN_OBJ  := $(BUILD)/obj/tests/sanitizer.o
+else
+HARDEN  += -D_FORTIFY_SOURCE=2
+AGENT_LINK := -static-pie
+endif
+CFLAGS_ALL = -std=c17 $(OPT) $(WARN) $(HARDEN) $(SANFLAGS) -fPIC -fvisibility=hidden -MMD -MP $(DEFS) $(CFLAGS)
+
+CORE_SRC   := $(wildcard core/*/*.c)
+AGENT_SRC  := $(wildcard agent/*.c)
+HOST_SRC   := $(wildcard agent/worker-host/*.c) agent/orphans.c agent/passing.c
+TOOL_SRC   := $(wildcard tools/sshexec/*.c)
+PLUGINS    := $(sort $(patsubst plugins/%.c,%,$(wildcard plugins/*.c)) $(patsubst plugins/%/,%,$(dir $(wildcard plugins/*/*.c))))
+UNIT_SRC   := $(wildcard tests/unit/test_*.c)
+ZOO        := $(patsubst tests/zoo/%.c,%,$(wildcard tests/zoo/*.c))
+obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
+
+LIB_A   := $(BUILD)/lib/libsshexec.a
+LIB_SO  := $(BUILD)/lib/libsshexec.so
+AGENT   := $(BUILD)/bin/sshexec-agent
+TOOL    := $(BUILD)/bin/sshexec
+HOST    := $(BUILD)/obj/agent/worker-host/worker-host
+TOOL_LIBS := -lssh -lsodium -lcrypto
+
+all: $(TOOL) $(AGENT) $(LIB_SO) $(PLUGINS:%=$(BUILD)/plugins/%.so)
+
+$(BUILD)/obj/%.o: %.c
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS_ALL) -c $< -o $@
+
+$(LIB_A): $(call obj,$(CORE_SRC))
+	$(call say,AR,$@)
+	@mkdir -p $(@D)
+	@rm -f $@
+	$(Q)$(AR) rcs $@ $^
+
+$(LIB_SO): $(LIB_A) core/exports.map
+	$(call say,LD,$@)
+	$(Q)$(CC) $(SANFLAGS) -shared -Wl,-soname,libsshexec.so.0 -Wl,--version-script=core/exports.map $(LDHARD) $(LDFLAGS) \
+	  -Wl,--whole-archive $(LIB_A) -Wl,--no-whole-archive $(TOOL_LIBS) -o $@
+
+# The worker host: dynamic, so that it can dlopen, and linked against old symbols only (agent/worker-host/old_glibc.h).
+$(HOST): $(call obj,$(HOST_SRC)) $(SAN_OBJ) $(LIB_A)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(SANFLAGS) -pie $(LDHARD) $(LDFLAGS) $(if $(SAN),,-nostartfiles -Wl,--gc-sections -s -Wl,--no-as-needed -l:libdl.so.2 -Wl,--as-needed) \
+	  $(call obj,$(HOST_SRC)) $(SAN_OBJ) $(LIB_A) -ldl -o $@
+
+$(BUILD)/obj/agent/%: DEFS += -Iagent
+ifndef SAN
+$(BUILD)/obj/agent/worker-host/%: DEFS += -DOLD_GLIBC
+endif
+
+$(BUILD)/obj/agent/embed.o: agent/embed.S $(HOST)
+	$(call say,AS,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -DWORKER_HOST='"$(HOST)"' -c $< -o $@
+
+$(AGENT): $(call obj,$(AGENT_SRC)) $(BUILD)/obj/agent/embed.o $(SAN_OBJ) $(LIB_A)
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(SANFLAGS) $(AGENT_LINK) $(LDHARD) -Wl,--gc-sections $(LDFLAGS) $(filter %.o,$^) $(LIB_A) -lsodium -o $@
+	$(if $(SAN),,$(Q)strip $@)
+
+# What the sender must know of the agent that it was built with: it asks hosts for exactly this one.
+$(BUILD)/gen/agent_digest.h: $(AGENT)
+	@mkdir -p $(@D)
+	$(Q)printf '#define AGENT_DIGEST "%s"\n#define AGENT_SIZE %s\n' "$$(sha256sum < $< | cut -d' ' -f1)" "$$(wc -c < $<)" > $@
+$(BUILD)/obj/tools/sshexec/agents.o: $(BUILD)/gen/agent_digest.h
+
+$(TOOL): $(call obj,$(TOOL_SRC)) $(SAN_OBJ) $(LIB_A)
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(SANFLAGS) -pie $(LDHARD) $(LDFLAGS) $(call obj,$(TOOL_SRC)) $(SAN_OBJ) $(LIB_A) $(TOOL_LIBS) -o $@
+
+# Plugins see the SDK and nothing else, and link nothing of ours: plugins/NAME.c, or all of plugins/NAME/.
+PLUGIN_FLAGS = -std=c17 $(OPT) $(WARN) $(HARDEN) -fPIC -fvisibility=hidden -D_GNU_SOURCE -Isdk/include $(CFLAGS)
+.SECONDEXPANSION:
+$(BUILD)/plugins/%.so: $$(wildcard plugins/$$*.c plugins/$$*/*.[ch]) sdk/include/sshexec/worker.h
+	$(call say,PLUGIN,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(PLUGIN_FLAGS) $(SANFLAGS) -shared $(LDHARD) $(filter %.c,$^) -o $@
+
+include tests/tests.mk
+
+demo: ; @tools/setup build && $(MAKE) --no-print-directory all && tools/demo $(BUILD)
+
+clean: ; rm -rf build build-*
+
+help:
+	@printf '%s\n' 'make             build into build/' 'make demo        install what is missing, build, run workers here' \
+	  'make check       all tests (installs what they need)' 'make check-asan  the same under address and undefined-behaviour sanitizers' \
+	  'make check-long  the longer tests' 'make bench       compare with peers, in the same run' 'make clean' \
+	  'V=1 shows commands; CC=clang, CFLAGS, LDFLAGS, BUILD are yours to set'
+
+.PHONY: all demo clean help
+.DELETE_ON_ERROR:
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

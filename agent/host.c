@@ -1,0 +1,169 @@
+#include "host.h"
+
+#include "passing.h"
+
+#include "base/error.h"
+#include "base/io.h"
+#include "base/tree.h"
+#include "worker/descriptor.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+extern char **environ;
+
+/* embed.S: the program of agent/worker-host. */
+extern const unsigned char worker_host_begin[], worker_host_end[];
+
+/* What a host gets is put onto descriptors 3 and 4 in the child: nothing that is passed may stand there itself. Takes fd over. */
+static int lift(int fd)
+{
+    int lifted = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, HOST_PLUGIN_FD + 1);
+    fd_close(&fd);
+    return lifted;
+}
+
+/* The worker host's program as a file in memory: written once, executed for each plugin. Returns a descriptor or -1. */
+static int program(struct ssx_error *err)
+{
+    static int fd = -1;
+    if (fd >= 0)
+        return fd;
+    size_t size = (size_t)(worker_host_end - worker_host_begin);
+    fd = lift(memfd_create("sshexec-worker-host", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+    if (fd < 0 || fd_write_all(fd, worker_host_begin, size) || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL)) {
+        error_system(err, "can't make the worker host");
+        fd_close(&fd);
+    }
+    return fd;
+}
+
+static void make_temp(struct host *h)
+{
+    const char *base = getenv("TMPDIR");
+    if ((size_t)snprintf(h->temp, sizeof h->temp, "%s/sshexec-XXXXXX", base && base[0] == '/' ? base : "/tmp") >= sizeof h->temp)
+        snprintf(h->temp, sizeof h->temp, "/tmp/sshexec-XXXXXX");
+    if (!mkdtemp(h->temp))
+        h->temp[0] = 0;
+}
+
+/* Handlers end with exec; only what is ignored would be inherited. */
+static bool signal_is_ignored(int number)
+{
+    struct sigaction now;
+    return sigaction(number, NULL, &now) == 0 && now.sa_handler == SIG_IGN;
+}
+
+/* stderr stays the agent's: what the loader or a constructor says there reaches the user, and is not part of the protocol. */
+static int spawn(struct host *h, int host_program, int socket, const char *profile)
+{
+    char path[32];
+    char *argv[] = {(char *)"sshexec-worker-host", (char *)profile, h->image->type, h->temp, NULL};
+    posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attributes;
+    sigset_t none, defaults;
+    snprintf(path, sizeof path, "/proc/self/fd/%d", host_program);
+    posix_spawn_file_actions_init(&actions);
+    posix_spawnattr_init(&attributes);
+    sigemptyset(&none);
+    sigemptyset(&defaults);
+    for (int s = 1; s < 32; s++)
+        if (signal_is_ignored(s))
+            sigaddset(&defaults, s);
+    posix_spawnattr_setsigmask(&attributes, &none);
+    posix_spawnattr_setsigdefault(&attributes, &defaults);
+    posix_spawnattr_setpgroup(&attributes, 0);
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
+    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDWR, 0);
+    posix_spawn_file_actions_adddup2(&actions, 0, 1);
+    posix_spawn_file_actions_adddup2(&actions, socket, HOST_SOCKET_FD);
+    posix_spawn_file_actions_adddup2(&actions, h->image->fd, HOST_PLUGIN_FD);
+    int rc = posix_spawn(&h->pid, path, &actions, &attributes, argv, environ);
+    posix_spawn_file_actions_destroy(&actions);
+    posix_spawnattr_destroy(&attributes);
+    errno = rc;
+    return rc ? -1 : 0;
+}
+
+struct host *host_start(struct image *image, struct ssx_error *err)
+{
+    int pair[2] = {-1, -1}, host_program = program(err);
+    struct host *h = host_program < 0 ? NULL : calloc(1, sizeof *h);
+    if (!h) {
+        error_set(err, SSX_ERROR_SYSTEM, "can't start a worker host: out of memory");
+        return NULL;
+    }
+    h->image = image;
+    if (!(image->traits & TRAIT_SANDBOX_NONE))
+        make_temp(h);
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == 0)
+        pair[1] = lift(pair[1]);
+    if (image->fd <= HOST_PLUGIN_FD)
+        image->fd = lift(image->fd);
+    if (pair[1] < 0 || image->fd < 0 || spawn(h, host_program, pair[1], image->traits & TRAIT_SANDBOX_NONE ? "none" : "default")) {
+        error_system(err, "can't start a worker host");
+        fd_close(&pair[0]);
+        if (h->temp[0])
+            tree_remove(h->temp);
+        free(h);
+        h = NULL;
+    } else {
+        h->socket = pair[0];
+        fd_set_nonblocking(h->socket, true);
+    }
+    fd_close(&pair[1]);
+    return h;
+}
+
+int host_call(struct host *h, uint32_t call, const int fds[HOST_FDS])
+{
+    struct host_request request = {.op = HOST_CALL, .call = call};
+    if (passing_send(h->socket, &request, sizeof request, fds, HOST_FDS))
+        return -1;
+    h->calls++;
+    return 0;
+}
+
+void host_signal(struct host *h, uint32_t call, int signal_number)
+{
+    struct host_request request = {.op = HOST_SIGNAL, .call = call, .signal = signal_number};
+    passing_send(h->socket, &request, sizeof request, NULL, 0);
+}
+
+int host_report(struct host *h, struct host_report *out)
+{
+    ssize_t n;
+    do
+        n = recv(h->socket, out, sizeof *out, MSG_DONTWAIT);
+    while (n < 0 && errno == EINTR);
+    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+        return 0;
+    if (n != sizeof *out)
+        return -1;
+    out->reason[sizeof out->reason - 1] = out->text[sizeof out->text - 1] = 0;
+    return 1;
+}
+
+int host_end(struct host *h)
+{
+    if (!h->dead) {
+        kill(h->pid, SIGKILL);
+        while (waitpid(h->pid, &h->status, 0) < 0 && errno == EINTR)
+            ;
+    }
+    int status = h->status;
+    fd_close(&h->socket);
+    if (h->temp[0])
+        tree_remove(h->temp);
+    free(h);
+    return status;
+}

@@ -1,0 +1,36 @@
+/* A worker host from the agent's side: the process that has loaded one plugin and forks its calls (host_protocol.h). */
+#ifndef AGENT_HOST_H
+#define AGENT_HOST_H
+#include "host_protocol.h"
+#include "plugins.h"
+
+#include <sys/types.h>
+
+struct host {
+    struct host *next;
+    struct image *image;               /* borrowed */
+    pid_t pid;
+    bool dead;                         /* reaped, with this status */
+    int status;
+    int socket;
+    char temp[64];                     /* its calls' temporary directories are in here; "" for none */
+    enum { HOST_LOADING, HOST_UP, HOST_DOWN } state;
+    size_t calls;                      /* that were started and have not ended */
+    int64_t used_ms;                   /* when its last call ended */
+    char sandbox[160];                 /* the protection achieved */
+};
+
+/* Starts a host for an image. Returns it, or NULL with err set. */
+struct host *host_start(struct image *image, struct ssx_error *err);
+
+/* Asks it to run a call: control, stdin, stdout, stderr in this order; they stay the caller's. Returns 0 or -1. */
+int host_call(struct host *h, uint32_t call, const int fds[HOST_FDS]);
+void host_signal(struct host *h, uint32_t call, int signal_number);
+
+/* Reads one report. Returns 1, 0 if there is none now, or -1 when the host has gone or sent nonsense. */
+int host_report(struct host *h, struct host_report *out);
+
+/* Kills and reaps it (unless it is dead), removes its temporary directory, closes, and frees. Returns its wait status. */
+int host_end(struct host *h);
+
+#endif

@@ -1,0 +1,473 @@
+#include "job.h"
+
+#include "base/error.h"
+#include "base/io.h"
+#include "base/text.h"
+#include "wire/outcome.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define CONTROL_FRAME_MAX (DATA_MAX + 1024) /* the largest a worker host makes */
+#define DRAIN_MS 500 /* a process that is gone leaves its pipes open for so long at most, if something else holds them */
+
+struct job *job_new(const struct message *m, size_t sender_window, struct buf *out)
+{
+    struct job *j = calloc(1, sizeof *j);
+    if (!j)
+        return NULL;
+    j->id = m->id;
+    j->out = out;
+    j->call = m->call;
+    span_copy(j->type, sizeof j->type, m->call.type);
+    j->call.type = span_text(j->type);
+    j->call.state = (struct span){0};
+    j->window = sender_window;
+    j->input_window = AGENT_WINDOW;
+    j->control = j->input = j->output = j->error = -1;
+    j->text[0] = 0;
+    buf_add(&j->state, m->call.state.at, m->call.state.n);
+    return j;
+}
+
+void job_free(struct job *j)
+{
+    fd_close(&j->control);
+    fd_close(&j->input);
+    fd_close(&j->output);
+    fd_close(&j->error);
+    buf_free(&j->state);
+    buf_free(&j->control_in);
+    buf_free(&j->control_out);
+    buf_free(&j->input_queue);
+    store_abort(&j->upload);
+    free(j);
+}
+
+/* --- the end --- */
+
+static void send_end(struct job *j, const struct message_end *end)
+{
+    message_encode(j->out, &(struct message){.kind = MESSAGE_END, .id = j->id, .end = *end}, FROM_AGENT);
+    j->stage = JOB_DONE;
+}
+
+void job_refuse(struct job *j, const char *reason, const char *message)
+{
+    struct message_end end = {.outcome = j->forced, .message = span_text(message)};
+    if (!j->forced) {
+        end.outcome = SSX_OUTCOME_REFUSED;
+        end.reason = span_text(reason);
+    }
+    send_end(j, &end);
+}
+
+static void say(struct job *j, struct message_end *end, const char *format, const char *detail)
+{
+    snprintf(j->text, sizeof j->text, format, detail);
+    end->message = span_text(j->text);
+}
+
+static void describe_crash(struct job *j, struct message_end *end)
+{
+    char number[16];
+    int status = j->usage.status;
+    end->outcome = SSX_OUTCOME_CRASHED;
+    if (j->usage.text[0]) {
+        end->signal = WIFSIGNALED(status) ? (uint64_t)WTERMSIG(status) : 0;
+        say(j, end, "%s", j->usage.text);
+    } else if (WIFSIGNALED(status)) {
+        end->signal = (uint64_t)WTERMSIG(status);
+        say(j, end, "killed by signal %s", sigabbrev_np((int)end->signal) ? sigabbrev_np((int)end->signal) : "?");
+    } else {
+        end->code = (uint64_t)WEXITSTATUS(status);
+        snprintf(number, sizeof number, "%d", WEXITSTATUS(status));
+        say(j, end, "left by exit(%s) without returning from run", number);
+    }
+}
+
+static void finish(struct job *j)
+{
+    struct message_end end = {0};
+    if (j->forced) {
+        end.outcome = j->forced;
+    } else if (j->has_end) {
+        end = j->end;
+        end.message = span_text(j->text);
+    } else {
+        describe_crash(j, &end);
+    }
+    end.has_digest = true;
+    end.digest = j->image->digest;
+    end.wall_us = (uint64_t)(clock_us() - j->started_us);
+    end.user_us = j->usage.user_us;
+    end.sys_us = j->usage.sys_us;
+    end.rss_kb = j->usage.rss_kb;
+    end.out = j->out_bytes;
+    end.err = j->err_bytes;
+    end.truncated = j->truncated;
+    end.sandbox = span_text(j->host ? j->host->sandbox : "");
+    send_end(j, &end);
+}
+
+/* A job is done once its process is gone and its pipes are dry. */
+static void finish_if_dry(struct job *j)
+{
+    if (j->stage == JOB_LEFT && j->control < 0 && j->output < 0 && j->error < 0)
+        finish(j);
+}
+
+/* --- starting --- */
+
+/* Pairs of descriptors for the call: ours in *own, the process's in *other. */
+static int make_pipe(int *own, int *other, bool own_reads)
+{
+    int pair[2];
+    if (pipe2(pair, O_CLOEXEC))
+        return -1;
+    *own = pair[own_reads ? 0 : 1];
+    *other = pair[own_reads ? 1 : 0];
+    return fd_set_nonblocking(*own, true);
+}
+
+static int make_channels(struct job *j, int others[HOST_FDS])
+{
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
+        return -1;
+    j->control = pair[0];
+    others[HOST_FD_CONTROL] = pair[1];
+    if (fd_set_nonblocking(j->control, true) || make_pipe(&j->output, &others[HOST_FD_STDOUT], true) ||
+        make_pipe(&j->error, &others[HOST_FD_STDERR], true))
+        return -1;
+    if (j->call.input)
+        return make_pipe(&j->input, &others[HOST_FD_STDIN], false);
+    others[HOST_FD_STDIN] = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    return others[HOST_FD_STDIN] < 0 ? -1 : 0;
+}
+
+/* The order for the process: CALL with the state's first piece; the rest follows as the socket takes it. */
+static void put_order(struct job *j)
+{
+    struct message m = {.kind = MESSAGE_CALL, .id = j->id, .call = j->call};
+    size_t n = buf_length(&j->state) < DATA_MAX ? buf_length(&j->state) : DATA_MAX;
+    m.call.has_object = false;
+    m.call.state = (struct span){buf_data(&j->state), n};
+    m.call.timeout_ms = j->deadline_ms ? (uint64_t)(j->deadline_ms - clock_ms() > 1 ? j->deadline_ms - clock_ms() : 1) : 0;
+    message_encode(&j->control_out, &m, FROM_SENDER);
+    j->state_sent = n;
+}
+
+static void put_state_piece(struct job *j)
+{
+    size_t left = buf_length(&j->state) - j->state_sent, n = left < DATA_MAX ? left : DATA_MAX;
+    if (!left || buf_length(&j->control_out) >= DATA_MAX)
+        return;
+    message_encode(&j->control_out, &(struct message){.kind = MESSAGE_STATE, .id = j->id,
+                   .data = {.bytes = {buf_data(&j->state) + j->state_sent, n}, .more = n < left}}, FROM_SENDER);
+    j->state_sent += n;
+    if (n == left)
+        buf_free(&j->state);
+}
+
+static void write_control(struct job *j)
+{
+    for (;;) {
+        put_state_piece(j);
+        size_t n = buf_length(&j->control_out);
+        if (!n)
+            return;
+        ssize_t wrote = send(j->control, buf_data(&j->control_out), n, MSG_NOSIGNAL);
+        if (wrote < 0 && errno == EINTR)
+            continue;
+        if (wrote < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+            return;
+        if (wrote < 0) { /* the process is gone; how will be said by its host */
+            buf_free(&j->control_out);
+            buf_free(&j->state);
+            return;
+        }
+        buf_consume(&j->control_out, (size_t)wrote);
+    }
+}
+
+void job_start(struct job *j, struct host *h)
+{
+    int others[HOST_FDS] = {-1, -1, -1, -1};
+    j->host = h;
+    j->started_us = clock_us();
+    if (make_channels(j, others) || host_call(h, j->id, others)) {
+        struct ssx_error err = {0};
+        error_system(&err, "can't start the call");
+        job_refuse(j, "busy", err.text);
+    } else {
+        j->stage = JOB_RUNNING;
+        put_order(j);
+        write_control(j);
+    }
+    for (int i = 0; i < HOST_FDS; i++)
+        fd_close(&others[i]);
+}
+
+void job_left(struct job *j, const struct host_report *report)
+{
+    j->usage = *report;
+    j->stage = JOB_LEFT;
+    j->drain_ms = clock_ms() + DRAIN_MS;
+    fd_close(&j->input);
+    buf_free(&j->input_queue);
+    buf_free(&j->state);
+    buf_free(&j->control_out);
+    finish_if_dry(j);
+}
+
+void job_end(struct job *j, enum ssx_outcome why, int64_t now_ms)
+{
+    if (!j->forced && !j->has_end)
+        j->forced = why;
+    j->deadline_ms = 0;
+    if (j->stage == JOB_GATHERING || j->stage == JOB_WAITING) {
+        job_refuse(j, "", "");
+    } else if (j->stage == JOB_RUNNING && !j->ending) {
+        j->ending = true;
+        j->kill_ms = now_ms + (int64_t)j->call.grace_ms;
+        host_signal(j->host, j->id, SIGTERM);
+        host_signal(j->host, j->id, SIGCONT); /* a stopped worker can't end */
+    }
+}
+
+/* --- input --- */
+
+static void grant_input(struct job *j, size_t n)
+{
+    j->input_used += n;
+    if (j->input_used < AGENT_WINDOW / 4 || j->input_ended)
+        return;
+    j->input_window += j->input_used;
+    message_encode(j->out, &(struct message){.kind = MESSAGE_CREDIT, .id = j->id, .credit = j->input_used}, FROM_AGENT);
+    j->input_used = 0;
+}
+
+static void write_input(struct job *j)
+{
+    while (buf_length(&j->input_queue)) {
+        ssize_t n = write(j->input, buf_data(&j->input_queue), buf_length(&j->input_queue));
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+            return;
+        if (n < 0) { /* the worker doesn't want more; what comes is dropped, as a shell's pipe does */
+            size_t dropped = buf_length(&j->input_queue);
+            buf_free(&j->input_queue);
+            fd_close(&j->input);
+            grant_input(j, dropped);
+            return;
+        }
+        buf_consume(&j->input_queue, (size_t)n);
+        grant_input(j, (size_t)n);
+    }
+    if (j->input_ended)
+        fd_close(&j->input);
+}
+
+int job_input(struct job *j, const struct message *m, struct ssx_error *err)
+{
+    size_t n = m->data.bytes.n;
+    if (n > j->input_window)
+        return error_set(err, SSX_ERROR_PROTOCOL, "INPUT of %zu bytes for call %u, where the window has %zu left", n, (unsigned)j->id, j->input_window);
+    j->input_window -= n;
+    if (!n)
+        j->input_ended = true;
+    bool wanted = j->call.input && (j->stage < JOB_RUNNING || j->input >= 0);
+    if (!wanted)
+        grant_input(j, n);
+    else if (buf_add(&j->input_queue, m->data.bytes.at, n))
+        return error_set(err, SSX_ERROR_SYSTEM, "out of memory for a call's input");
+    if (j->input >= 0)
+        write_input(j);
+    return 0;
+}
+
+/* --- what the worker says --- */
+
+static void take_end(struct job *j, const struct message *m)
+{
+    if (j->has_end || m->end.outcome == SSX_OUTCOME_CRASHED || m->end.outcome == SSX_OUTCOME_TIMEOUT || m->end.outcome == SSX_OUTCOME_CANCELLED)
+        return;
+    j->has_end = true;
+    span_copy(j->text, sizeof j->text, m->end.message);
+    j->end = (struct message_end){.outcome = m->end.outcome, .code = m->end.code};
+    if (m->end.outcome == SSX_OUTCOME_REFUSED)
+        j->end.reason = span_text("state");
+}
+
+/* A worker can write to its control socket, as to any descriptor of its process: what makes no sense there ends the call. */
+static void control_is_broken(struct job *j)
+{
+    fd_close(&j->control);
+    buf_free(&j->control_in);
+    j->has_end = false;
+    if (j->stage == JOB_RUNNING)
+        host_signal(j->host, j->id, SIGKILL);
+    finish_if_dry(j);
+}
+
+/* Passes on the frames at the start of control_in, as far as the window goes. Returns false where one doesn't fit now. */
+static bool pass_frames(struct job *j)
+{
+    while (j->control >= 0) {
+        struct message m;
+        long length = frame_length(buf_data(&j->control_in), buf_length(&j->control_in), CONTROL_FRAME_MAX, NULL);
+        if (length == 0)
+            return true;
+        if (length < 0 || message_decode(&m, buf_data(&j->control_in), (size_t)length, FROM_AGENT, NULL) || m.id != j->id) {
+            control_is_broken(j);
+            return true;
+        }
+        size_t cost = message_cost(&m);
+        bool data = m.kind >= MESSAGE_LOG && m.kind <= MESSAGE_STATE;
+        if (m.kind == MESSAGE_END) {
+            take_end(j, &m);
+        } else if (!data) {
+            control_is_broken(j);
+            return true;
+        } else if (cost > j->window && m.kind != MESSAGE_PROGRESS) {
+            return false;
+        } else if (cost <= j->window && !j->has_end) {
+            j->window -= cost;
+            buf_add(j->out, buf_data(&j->control_in), (size_t)length);
+        }
+        buf_consume(&j->control_in, (size_t)length);
+    }
+    return true;
+}
+
+/* More room may let frames pass that were read before. */
+void job_credit(struct job *j, uint64_t bytes)
+{
+    j->window = bytes > SIZE_MAX / 2 - j->window ? SIZE_MAX / 2 : j->window + (size_t)bytes;
+    pass_frames(j);
+}
+
+static bool has_room(const struct job *j) { return buf_length(j->out) < OUT_HIGH; }
+
+static void read_control(struct job *j)
+{
+    if (!pass_frames(j) || j->control < 0 || !has_room(j))
+        return;
+    unsigned char *at = buf_reserve(&j->control_in, CONTROL_FRAME_MAX);
+    ssize_t n = at ? recv(j->control, at, CONTROL_FRAME_MAX, 0) : 0;
+    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
+        return;
+    if (n > 0) {
+        j->control_in.end += (size_t)n;
+        j->drain_ms = clock_ms() + DRAIN_MS;
+        pass_frames(j);
+    } else {
+        fd_close(&j->control);
+        finish_if_dry(j);
+    }
+}
+
+static void read_stream(struct job *j, int *fd, unsigned stream, uint64_t *count)
+{
+    static unsigned char bytes[DATA_MAX];
+    size_t most = j->window < DATA_MAX ? j->window : DATA_MAX;
+    ssize_t n = read(*fd, bytes, most);
+    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
+        return;
+    if (n <= 0) {
+        fd_close(fd);
+        finish_if_dry(j);
+        return;
+    }
+    j->window -= (size_t)n;
+    *count += (uint64_t)n;
+    j->drain_ms = clock_ms() + DRAIN_MS;
+    message_encode(j->out, &(struct message){.kind = MESSAGE_OUTPUT, .id = j->id, .data = {.stream = stream, .bytes = {bytes, (size_t)n}}}, FROM_AGENT);
+}
+
+/* --- the loop's side --- */
+
+static bool has_frame_waiting(const struct job *j)
+{
+    return frame_length(buf_data(&j->control_in), buf_length(&j->control_in), CONTROL_FRAME_MAX, NULL) > 0;
+}
+
+size_t job_poll(const struct job *j, struct pollfd *out)
+{
+    size_t n = 0;
+    bool room = has_room(j);
+    bool order = buf_length(&j->control_out) || j->state_sent < buf_length(&j->state);
+    bool read = room && (!has_frame_waiting(j) || j->window >= DATA_MAX);
+    if (j->control >= 0 && (read || (order && j->stage == JOB_RUNNING)))
+        out[n++] = (struct pollfd){.fd = j->control, .events = (short)((read ? POLLIN : 0) | (order ? POLLOUT : 0))};
+    if (j->output >= 0 && room && j->window)
+        out[n++] = (struct pollfd){.fd = j->output, .events = POLLIN};
+    if (j->error >= 0 && room && j->window)
+        out[n++] = (struct pollfd){.fd = j->error, .events = POLLIN};
+    if (j->input >= 0 && (buf_length(&j->input_queue) || j->input_ended))
+        out[n++] = (struct pollfd){.fd = j->input, .events = POLLOUT};
+    return n;
+}
+
+void job_handle(struct job *j, const struct pollfd *fds, size_t n)
+{
+    for (size_t i = 0; i < n && j->stage < JOB_DONE; i++) {
+        if (!fds[i].revents)
+            continue;
+        if (fds[i].fd == j->output && j->window)
+            read_stream(j, &j->output, 1, &j->out_bytes);
+        else if (fds[i].fd == j->error && j->window)
+            read_stream(j, &j->error, 2, &j->err_bytes);
+        else if (fds[i].fd == j->input)
+            write_input(j);
+        else if (fds[i].fd == j->control) {
+            if (fds[i].revents & POLLOUT)
+                write_control(j);
+            if (fds[i].revents & ~POLLOUT)
+                read_control(j);
+        }
+    }
+}
+
+/* The drain's clock runs only while nothing but the far end of a pipe holds things up. */
+static bool is_draining(const struct job *j) { return j->stage == JOB_LEFT && j->window && has_room(j); }
+
+int64_t job_next_ms(const struct job *j)
+{
+    int64_t next = INT64_MAX;
+    if (j->deadline_ms && j->stage < JOB_LEFT)
+        next = j->deadline_ms;
+    if (j->ending && !j->killed && j->stage == JOB_RUNNING && j->kill_ms < next)
+        next = j->kill_ms;
+    if (is_draining(j) && j->drain_ms < next)
+        next = j->drain_ms;
+    return next;
+}
+
+void job_tick(struct job *j, int64_t now_ms)
+{
+    if (j->deadline_ms && now_ms >= j->deadline_ms && j->stage < JOB_LEFT)
+        job_end(j, SSX_OUTCOME_TIMEOUT, now_ms);
+    if (j->ending && !j->killed && j->stage == JOB_RUNNING && now_ms >= j->kill_ms) {
+        j->killed = true;
+        host_signal(j->host, j->id, SIGKILL);
+    }
+    if (is_draining(j) && now_ms >= j->drain_ms) {
+        j->truncated = j->output >= 0 || j->error >= 0;
+        fd_close(&j->control);
+        fd_close(&j->output);
+        fd_close(&j->error);
+        finish_if_dry(j);
+    }
+}

@@ -1,0 +1,258 @@
+#include "plugins.h"
+
+#include "base/error.h"
+#include "base/install.h"
+#include "base/io.h"
+#include "base/text.h"
+#include "worker/elf.h"
+#include "worker/plugin.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+int plugins_open(struct plugins *p, const char *plugin_path, const char *store_dir, struct ssx_error *err)
+{
+    char system[PATH_MAX];
+    memset(p, 0, sizeof *p);
+    store_open(&p->store, store_dir);
+    elf_host_libc(p->libc);
+    return registry_open(&p->registry, plugin_path, install_plugin_dir(system, sizeof system), err);
+}
+
+static void image_free(struct image *image)
+{
+    fd_close(&image->fd);
+    free(image);
+}
+
+void plugins_close(struct plugins *p)
+{
+    for (struct image *i = p->images, *next; i; i = next) {
+        next = i->next;
+        image_free(i);
+    }
+    registry_close(&p->registry);
+}
+
+static void refuse(struct refusal *why, const char *reason)
+{
+    snprintf(why->reason, sizeof why->reason, "%s", reason);
+}
+
+/* Copies a file into a sealed memfd. Returns the descriptor, with its size, or -1. */
+static int seal(int file, const char *path, size_t *size, struct ssx_error *err)
+{
+    unsigned char block[32 << 10];
+    int fd = memfd_create("plugin", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd < 0)
+        return error_system(err, "can't load %s", path);
+    *size = 0;
+    for (ssize_t n; (n = read(file, block, sizeof block)) != 0;) {
+        if (n < 0 && errno == EINTR)
+            continue;
+        *size += n > 0 ? (size_t)n : 0;
+        if (n < 0 || *size > PLUGIN_SIZE_MAX || fd_write_all(fd, block, (size_t)n)) {
+            if (*size > PLUGIN_SIZE_MAX)
+                errno = EFBIG;
+            error_system(err, "can't load %s", path);
+            fd_close(&fd);
+            return -1;
+        }
+    }
+    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL);
+    return fd;
+}
+
+/* Judges a sealed image. */
+static int inspect(struct plugins *p, struct image *image, size_t size, const char *path, struct refusal *why)
+{
+    struct plugin plugin;
+    enum plugin_problem problem = PLUGIN_OK;
+    struct plugin_needs needs = {.elf_machine = plugin_own_machine(), .libc_version = p->libc, .libraries = true};
+    void *at = size ? mmap(NULL, size, PROT_READ, MAP_PRIVATE, image->fd, 0) : MAP_FAILED;
+    if (at == MAP_FAILED) {
+        refuse(why, "elf");
+        return error_set(&why->error, SSX_ERROR_REFUSED, "%s is empty or can't be mapped", path);
+    }
+    digest_of(&image->digest, at, size);
+    int rc = plugin_inspect(&plugin, path, at, size, &needs, &problem, &why->error);
+    munmap(at, size);
+    if (rc) {
+        refuse(why, plugin_problem_reason(problem));
+        return -1;
+    }
+    image->traits = plugin.descriptor.traits;
+    if (strcmp(plugin.descriptor.type, image->type)) {
+        refuse(why, "abi");
+        rc = error_set(&why->error, SSX_ERROR_REFUSED, "%s holds the type %s, not %s", path, plugin.descriptor.type, image->type);
+    }
+    plugin_dispose(&plugin);
+    return rc;
+}
+
+/* Reads a plugin file that was opened. Returns its image, added to those of p, or NULL. */
+static struct image *read_image(struct plugins *p, const char *type, int file, const char *path, struct refusal *why)
+{
+    size_t size;
+    struct image *image = calloc(1, sizeof *image);
+    if (!image || fstat(file, &image->seen)) {
+        free(image);
+        error_system(&why->error, "can't load %s", path);
+        refuse(why, "load");
+        return NULL;
+    }
+    snprintf(image->type, sizeof image->type, "%s", type);
+    image->fd = seal(file, path, &size, &why->error);
+    if (image->fd < 0)
+        refuse(why, "load");
+    if (image->fd < 0 || inspect(p, image, size, path, why)) {
+        image_free(image);
+        return NULL;
+    }
+    image->next = p->images;
+    return p->images = image;
+}
+
+static bool same_file(const struct stat *a, const struct stat *b)
+{
+    return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size && a->st_mtim.tv_sec == b->st_mtim.tv_sec &&
+           a->st_mtim.tv_nsec == b->st_mtim.tv_nsec && a->st_ctim.tv_sec == b->st_ctim.tv_sec && a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
+}
+
+/* The image of a file of the registry, read anew only if the file is another one than before. */
+static struct image *from_file(struct plugins *p, const char *type, const char *path, struct refusal *why)
+{
+    struct stat now;
+    struct image *image = NULL;
+    int file = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    if (file < 0 || fstat(file, &now)) {
+        error_system(&why->error, "can't load %s", path);
+        refuse(why, "load");
+    } else {
+        for (image = p->images; image && (image->from_store || strcmp(image->type, type) || !same_file(&image->seen, &now)); image = image->next)
+            ;
+        if (!image)
+            image = read_image(p, type, file, path, why);
+    }
+    fd_close(&file);
+    return image;
+}
+
+/* The image of an object of the store; NULL with why empty where there is none, or where what is there is not what its name says. */
+static struct image *from_store(struct plugins *p, const char *type, const struct digest *digest, struct refusal *why)
+{
+    char path[PATH_MAX + 128];
+    for (struct image *image = p->images; image; image = image->next)
+        if (digest_equal(&image->digest, digest) && strcmp(image->type, type) == 0)
+            return image;
+    int file = store_object(&p->store, digest);
+    if (file < 0)
+        return NULL;
+    struct image *image = read_image(p, type, file, store_path(&p->store, digest, path, sizeof path), why);
+    fd_close(&file);
+    if (image)
+        image->from_store = true;
+    if (image && digest_equal(&image->digest, digest))
+        return image;
+    if (image) {
+        p->images = image->next;
+        image_free(image);
+        store_discard(&p->store, digest);
+    }
+    return NULL;
+}
+
+/* A damaged object can be unreadable as ELF before its digest is compared: then it is the digest that is wrong. */
+static bool object_is_damaged(const struct plugins *p, const struct digest *digest)
+{
+    struct digest is;
+    int file = store_object(&p->store, digest);
+    if (file < 0)
+        return false;
+    bool damaged = digest_of_fd(&is, file, NULL) || !digest_equal(&is, digest);
+    fd_close(&file);
+    if (damaged)
+        store_discard(&p->store, digest);
+    return damaged;
+}
+
+struct image *plugins_find(struct plugins *p, const struct message_call *call, bool *missing, struct refusal *why)
+{
+    char type[TYPE_NAME_MAX + 2], *path = NULL;
+    struct image *image = NULL;
+    *missing = false;
+    span_copy(type, sizeof type, call->type);
+    if (call->type.n > TYPE_NAME_MAX || !text_is_type_name(type)) {
+        error_set(&why->error, SSX_ERROR_UNKNOWN_TYPE, "\"%s\" is not a type name", type);
+        refuse(why, "unknown-type");
+        return NULL;
+    }
+    bool found = registry_find(&p->registry, type, &path, &why->error) == 0;
+    if (found && (image = from_file(p, type, path, why)) && call->exact && !digest_equal(&image->digest, &call->digest))
+        image = NULL;
+    free(path);
+    if (image || (found && !call->exact))
+        return image;
+    if (!found && why->error.code != SSX_ERROR_UNKNOWN_TYPE) {
+        refuse(why, "policy");
+        return NULL;
+    }
+    if (!call->has_object) {
+        refuse(why, "unknown-type");
+        return NULL;
+    }
+    memset(why, 0, sizeof *why);
+    image = from_store(p, type, &call->digest, why);
+    if (!image && why->error.code && object_is_damaged(p, &call->digest))
+        memset(why, 0, sizeof *why);
+    *missing = !image && !why->error.code;
+    return image;
+}
+
+/* --- describe --- */
+
+struct describing {
+    struct plugins *plugins;
+    struct span only;
+    void (*visit)(void *, const struct message_describe *);
+    void *user;
+    size_t count;
+};
+
+static int describe_one(void *user, const char *type, const char *path)
+{
+    struct describing *d = user;
+    struct plugin plugin;
+    struct ssx_error err = {0};
+    struct message_describe m = {.type = span_text(type), .where = span_text(path)};
+    if (d->only.n && !span_is(d->only, type))
+        return 0;
+    d->count++;
+    struct plugin_needs needs = {.elf_machine = plugin_own_machine(), .libc_version = d->plugins->libc, .libraries = true};
+    if (plugin_open(&plugin, path, &needs, NULL, &err)) {
+        m.problem = span_text(err.text);
+        d->visit(d->user, &m);
+        return 0;
+    }
+    int file = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    if (file >= 0 && digest_of_fd(&m.digest, file, NULL) == 0) {
+        m.note = (struct span){buf_data(&plugin.descriptor.note), buf_length(&plugin.descriptor.note)};
+        d->visit(d->user, &m);
+    }
+    fd_close(&file);
+    plugin_dispose(&plugin);
+    return 0;
+}
+
+size_t plugins_describe(struct plugins *p, struct span type, void (*visit)(void *user, const struct message_describe *), void *user)
+{
+    struct describing d = {p, type, visit, user, 0};
+    registry_each(&p->registry, describe_one, &d);
+    return d.count;
+}

@@ -1,0 +1,43 @@
+/* Which plugin runs for a call (DESIGN D9), and its image: hashed, judged without running it, and sealed in memory, so that what was checked is what is loaded. */
+#ifndef AGENT_PLUGINS_H
+#define AGENT_PLUGINS_H
+#include "base/digest.h"
+#include "base/text.h"
+#include "bundle/store.h"
+#include "wire/message.h"
+#include "worker/registry.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/stat.h>
+
+struct image {
+    struct image *next;
+    char type[TYPE_NAME_MAX + 1];
+    struct digest digest;
+    int fd;                            /* sealed memfd */
+    uint32_t traits;
+    bool from_store;
+    struct stat seen;                  /* of the file it was read from: a file that changed is read anew */
+};
+
+struct plugins {
+    struct registry registry;
+    struct store store;
+    char libc[16];                     /* the newest glibc symbols of this node, "2.36" */
+    struct image *images;
+};
+
+/* plugin_path, store_dir: from the command line, NULL for the defaults. Returns 0 or -1. */
+int plugins_open(struct plugins *p, const char *plugin_path, const char *store_dir, struct ssx_error *err);
+void plugins_close(struct plugins *p);
+
+struct refusal { char reason[16]; struct ssx_error error; };
+
+/* The image for a call. Returns it (owned by p), or NULL: with *missing set, the object that the call offers would do and has to be sent; else *why is filled in for END. */
+struct image *plugins_find(struct plugins *p, const struct message_call *call, bool *missing, struct refusal *why);
+
+/* Calls back with a DESCRIBE for the type, or for all where type is empty. Returns how many. */
+size_t plugins_describe(struct plugins *p, struct span type, void (*visit)(void *user, const struct message_describe *), void *user);
+
+#endif

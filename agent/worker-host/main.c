@@ -1,0 +1,272 @@
+/* sshexec-worker-host: loads one plugin under protection and forks a process for each call of it.
+ *
+ * The agent starts it with the descriptors and arguments of host_protocol.h. One process is always forked ahead, so that a call finds its process ready. */
+#include "host_protocol.h"
+#include "old_glibc.h"
+#include "orphans.h"
+#include "passing.h"
+#include "sandbox.h"
+#include "worker.h"
+
+#include "base/tree.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define CALLS_MAX 256 /* more than the agent opens at once */
+
+struct child { uint32_t call; pid_t pid; };
+
+struct host {
+    struct worker worker;
+    const char *temp;
+    struct child children[CALLS_MAX];
+    size_t count;
+    pid_t spare;
+    int spare_socket;
+    int signals;
+    pid_t self;
+};
+
+int main(int argc, char **argv);
+
+static void report(const struct host_report *r)
+{
+    while (send(HOST_SOCKET_FD, r, sizeof *r, MSG_NOSIGNAL) < 0 && errno == EINTR)
+        ;
+}
+
+static _Noreturn void fail(const char *reason, const char *text)
+{
+    struct host_report r = {.op = HOST_FAILED};
+    snprintf(r.reason, sizeof r.reason, "%s", reason);
+    snprintf(r.text, sizeof r.text, "%s", text);
+    report(&r);
+    _exit(1);
+}
+
+static bool is_ours(void *user, pid_t pid)
+{
+    const struct host *h = user;
+    for (size_t i = 0; i < h->count; i++)
+        if (h->children[i].pid == pid)
+            return true;
+    return pid == h->spare;
+}
+
+/* Forks the process for the next call. */
+static void fork_spare(struct host *h)
+{
+    int pair[2];
+    if (h->spare > 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
+        return;
+    pid_t pid = fork();
+    if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (getppid() != h->self)
+            _exit(1);
+        close(HOST_SOCKET_FD);
+        close(h->signals);
+        close(pair[0]);
+        call_process(&h->worker, pair[1]);
+    }
+    close(pair[1]);
+    if (pid < 0) {
+        close(pair[0]);
+        return;
+    }
+    setpgid(pid, pid); /* as the child does itself, so that a signal can't come too early */
+    h->spare = pid;
+    h->spare_socket = pair[0];
+}
+
+static void temp_of(const struct host *h, uint32_t call, char *out, size_t size)
+{
+    out[0] = 0;
+    if (h->temp[0])
+        snprintf(out, size, "%s/%u", h->temp, (unsigned)call);
+}
+
+static void start_call(struct host *h, uint32_t call, const int *fds)
+{
+    struct call_order order;
+    temp_of(h, call, order.temp, sizeof order.temp);
+    if (order.temp[0] && mkdir(order.temp, 0700))
+        order.temp[0] = 0;
+    fork_spare(h);
+    if (h->spare <= 0 || h->count == CALLS_MAX || passing_send(h->spare_socket, &order, sizeof order, fds, HOST_FDS)) {
+        struct host_report r = {.op = HOST_ENDED, .call = call, .status = SIGKILL};
+        snprintf(r.text, sizeof r.text, "can't fork a process for the call: %s", strerror(errno));
+        report(&r);
+        return;
+    }
+    close(h->spare_socket);
+    h->children[h->count++] = (struct child){call, h->spare};
+    h->spare = 0;
+}
+
+static void signal_call(const struct host *h, uint32_t call, int signal_number)
+{
+    for (size_t i = 0; i < h->count; i++)
+        if (h->children[i].call == call) {
+            kill(-h->children[i].pid, signal_number);
+            if (signal_number == SIGKILL)
+                kill(h->children[i].pid, SIGKILL); /* it may have left its group */
+        }
+}
+
+static void call_ended(struct host *h, struct child *child, int status, const struct rusage *usage)
+{
+    struct host_report r = {.op = HOST_ENDED, .call = child->call, .status = status};
+    r.user_us = (uint64_t)usage->ru_utime.tv_sec * 1000000 + (uint64_t)usage->ru_utime.tv_usec;
+    r.sys_us = (uint64_t)usage->ru_stime.tv_sec * 1000000 + (uint64_t)usage->ru_stime.tv_usec;
+    r.rss_kb = (uint64_t)usage->ru_maxrss;
+    *child = h->children[--h->count];
+    orphans_kill(is_ours, h);
+    report(&r);
+    char temp[sizeof(struct call_order)];
+    temp_of(h, r.call, temp, sizeof temp);
+    if (temp[0])
+        tree_remove(temp);
+}
+
+static void reap(struct host *h)
+{
+    struct rusage usage;
+    int status;
+    for (pid_t pid; (pid = wait4(-1, &status, WNOHANG, &usage)) > 0;) {
+        if (pid == h->spare) {
+            close(h->spare_socket);
+            h->spare = 0; /* forked anew for the next call */
+        }
+        for (size_t i = 0; i < h->count; i++)
+            if (h->children[i].pid == pid) {
+                call_ended(h, &h->children[i], status, &usage);
+                break;
+            }
+    }
+    orphans_kill(is_ours, h); /* those that came since, as their parents died */
+}
+
+/* The agent has gone: nothing of the calls stays. */
+static _Noreturn void leave(struct host *h)
+{
+    for (size_t i = 0; i < h->count; i++)
+        signal_call(h, h->children[i].call, SIGKILL);
+    h->count = 0;
+    if (h->spare > 0)
+        kill(h->spare, SIGKILL);
+    h->spare = 0;
+    for (int tries = 0; tries < 100 && (orphans_kill(is_ours, h) || waitpid(-1, NULL, WNOHANG) >= 0); tries++) {
+        poll(NULL, 0, 5); /* until the last child is reaped, half a second at most */
+        while (waitpid(-1, NULL, WNOHANG) > 0)
+            ;
+    }
+    if (h->temp[0])
+        tree_remove(h->temp);
+    _exit(0);
+}
+
+static _Noreturn void serve(struct host *h)
+{
+    struct pollfd fds[] = {{.fd = HOST_SOCKET_FD, .events = POLLIN}, {.fd = h->signals, .events = POLLIN}};
+    for (;;) {
+        if (poll(fds, 2, -1) < 0 && errno != EINTR)
+            leave(h);
+        if (fds[1].revents) {
+            struct signalfd_siginfo info;
+            while (read(h->signals, &info, sizeof info) < 0 && errno == EINTR)
+                ;
+            reap(h);
+        }
+        if (fds[0].revents) {
+            struct host_request request;
+            int passed[HOST_FDS];
+            if (passing_receive(HOST_SOCKET_FD, &request, sizeof request, passed, HOST_FDS) != sizeof request)
+                leave(h);
+            if (request.op == HOST_CALL)
+                start_call(h, request.call, passed);
+            else
+                signal_call(h, request.call, request.signal);
+            for (int i = 0; i < HOST_FDS; i++)
+                if (passed[i] >= 0)
+                    close(passed[i]);
+            fork_spare(h); /* now that it can't inherit the call's pipes */
+        }
+    }
+}
+
+static void check_abi(const struct worker *w)
+{
+    char text[256];
+    const struct ssx_plugin *p = w->plugin;
+    if (p->abi_major != SSX_ABI_MAJOR || p->abi_minor > SSX_ABI_MINOR) {
+        snprintf(text, sizeof text, "the plugin is built for ABI %d.%d, this host speaks %d.%d", p->abi_major, p->abi_minor, SSX_ABI_MAJOR, SSX_ABI_MINOR);
+        fail("abi", text);
+    }
+    if (p->size < sizeof *p)
+        fail("abi", "the plugin's ssx_plugin is smaller than its ABI version says");
+    if (!p->name || strcmp(p->name, w->type)) {
+        snprintf(text, sizeof text, "the plugin's note names %s, its ssx_plugin %s", w->type, p->name ? p->name : "nothing");
+        fail("abi", text);
+    }
+}
+
+static void load(struct worker *w)
+{
+    char path[32];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", HOST_PLUGIN_FD);
+    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (!library)
+        fail("load", dlerror());
+    w->plugin = dlsym(library, "ssx_plugin");
+    void *run = dlsym(library, "run");
+    if (!w->plugin || !run)
+        fail("abi", "the plugin exports no run and ssx_plugin");
+    memcpy(&w->run, &run, sizeof run);
+    close(HOST_PLUGIN_FD);
+    check_abi(w);
+}
+
+/* A signal the loader's code raises must not be blocked for it; SIGCHLD alone is, for the signalfd. */
+static int block_child_signal(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGCHLD);
+    sigprocmask(SIG_SETMASK, &set, NULL);
+    return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+int main(int argc, char **argv)
+{
+    static struct host h; /* large, and there is one */
+    struct host_report ready = {.op = HOST_READY};
+    if (argc != 4)
+        _exit(1);
+    h.worker.type = argv[2];
+    h.temp = argv[3];
+    h.self = getpid();
+    fcntl(HOST_SOCKET_FD, F_SETFD, FD_CLOEXEC);
+    sandbox_apply(argv[1], h.temp, ready.text, sizeof ready.text);
+    setenv("SSHEXEC_TYPE", h.worker.type, 1);
+    orphans_adopt();
+    h.signals = block_child_signal();
+    load(&h.worker);
+    report(&ready);
+    fork_spare(&h);
+    serve(&h);
+}

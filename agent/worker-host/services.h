@@ -1,0 +1,22 @@
+/* What the SDK offers to a worker while it runs: the table behind struct ssx_call. */
+#ifndef WORKER_HOST_SERVICES_H
+#define WORKER_HOST_SERVICES_H
+#include "arena.h"
+
+#include <sshexec/error.h>
+#include <sshexec/worker.h>
+#include <stdint.h>
+
+struct call_context {
+    struct ssx_call call;              /* first: the worker's pointer is this one */
+    uint32_t id;                       /* the call's id on the wire */
+    int64_t deadline_ms;               /* on clock_ms; 0: none */
+    int64_t progress_ms;               /* when the last progress went out */
+    struct arena arena;
+    char temp[256];                    /* "" where the profile gives none */
+    char message[SSX_ERROR_TEXT];      /* what ssx_fail said */
+};
+
+void call_context_init(struct call_context *c, const char *temp);
+
+#endif

@@ -1,0 +1,16 @@
+/* Where this installation's own parts are: in a build tree beside the program (build/bin/../plugins), else below the prefix that it was built for. */
+#ifndef BASE_INSTALL_H
+#define BASE_INSTALL_H
+#include <stddef.h>
+
+/* The directory of the plugins that came with this program, into out. Returns out. */
+const char *install_plugin_dir(char *out, size_t size);
+
+/* The agent that came with this program, into out. Returns out. */
+const char *install_agent(char *out, size_t size);
+
+/* An XDG base directory with "/sshexec" behind it: variable is XDG_CACHE_HOME and so on, fallback is relative to HOME (".cache"). A relative value of the variable
+ * is ignored, as the XDG specification says. Returns out, or NULL where neither the variable nor HOME is set. */
+const char *install_xdg_dir(char *out, size_t size, const char *variable, const char *fallback);
+
+#endif

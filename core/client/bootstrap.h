@@ -1,0 +1,46 @@
+/* How a session with a host begins: the shell line that finds or stores an agent there, and the greeting of PROTOCOL.md, section 1. No I/O. */
+#ifndef CLIENT_BOOTSTRAP_H
+#define CLIENT_BOOTSTRAP_H
+#include "base/buf.h"
+#include "base/digest.h"
+
+#include <sshexec/error.h>
+#include <stdbool.h>
+
+/* An agent that this sender could send: the image is borrowed and outlives the client. */
+struct agent_image {
+    const void *bytes;
+    size_t size;
+    char digest[DIGEST_HEX + 1];
+    const char *machine;             /* as uname -m: "x86_64" */
+};
+
+/* Adds the shell line that runs the agent of that digest from the host's cache, or asks for it and stores it (NUL-ended). */
+int bootstrap_command(struct buf *out, const struct agent_image *agent);
+
+#define NONCE_HEX 32
+#define NOISE_MAX (64u << 10)        /* what a login shell may print before the marker */
+
+/* Adds the greeting line for a nonce (NONCE_HEX digits). */
+int greeting_add(struct buf *out, const char *nonce);
+
+enum greeting_answer {
+    GREETING_MORE,                   /* not there yet */
+    GREETING_MARKER,                 /* the agent is there; frames follow */
+    GREETING_NEED,                   /* the host has no such agent: machine is filled in */
+    GREETING_BROKEN,                 /* err is set */
+};
+
+struct greeting {
+    size_t noise;                    /* bytes before the answer */
+    size_t length;                   /* bytes of the answer, behind the noise */
+    char kernel[32], machine[32];    /* GREETING_NEED */
+};
+
+/* Looks for the answer in what has come so far. With GREETING_BROKEN, err says what stood in the way (noise over NOISE_MAX, a changed marker, sshexec-fail and its reason). */
+enum greeting_answer greeting_find(struct greeting *out, const char *nonce, const void *bytes, size_t n, struct ssx_error *err);
+
+/* err for a session that ended before its marker: quotes the end of what came instead. Returns -1. */
+int greeting_never_came(const void *bytes, size_t n, struct ssx_error *err);
+
+#endif

@@ -1,0 +1,496 @@
+#include "client/client.h"
+
+#include "base/error.h"
+#include "base/io.h"
+#include "base/text.h"
+#include "wire/value.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define GRANT_STEP (CLIENT_WINDOW / 4) /* CREDIT is sent in steps: a frame for each piece read would double the traffic */
+#define OUTGOING_LOW (256u << 10)      /* an object is cut into CHUNKs only while less than this waits to be sent */
+
+struct call {
+    struct call *next;
+    uint32_t id;
+    uint64_t starts_at;                /* where in the stream of bytes sent its first frame begins */
+    size_t window;                     /* what the agent may still send */
+    size_t owed;                       /* received, not yet dealt with by the owner */
+    size_t granted;                    /* dealt with, not yet granted again */
+    size_t credit;                     /* what we may still send */
+    bool input_ended;
+    struct buf value;                  /* ITEM, RESULT or STATE in pieces */
+    enum message_kind value_kind;
+    struct digest digest;
+    const unsigned char *object;
+    size_t object_size, object_sent;
+    bool object_wanted;
+};
+
+struct client {
+    const struct agent_image *agent;
+    enum { GREETING, HELLO, READY, GONE } stage;
+    char nonce[NONCE_HEX + 1];
+    bool sent_agent;
+    size_t agent_sent;                 /* of the agent's image, while it is being uploaded */
+    bool uploading;
+    struct buf in, out, queued, noise; /* queued: frames made before the marker came */
+    size_t frame;                      /* bytes at the start of `in` that the last message borrows */
+    uint64_t sent;                     /* bytes handed to the transport so far */
+    uint32_t last_id;
+    size_t agent_window;
+    struct call *calls;
+    struct call *ended;                /* its END was delivered; what the message borrows lives here */
+    char why[SSX_ERROR_TEXT];          /* why the link is gone */
+};
+
+struct client *client_new(const struct agent_image *agent)
+{
+    struct client *c = calloc(1, sizeof *c);
+    unsigned char nonce[NONCE_HEX / 2];
+    if (!c)
+        return NULL;
+    random_bytes(nonce, sizeof nonce);
+    text_hex(c->nonce, nonce, sizeof nonce);
+    c->agent = agent;
+    if (greeting_add(&c->out, c->nonce)) {
+        client_free(c);
+        return NULL;
+    }
+    return c;
+}
+
+static void call_free(struct call *call)
+{
+    if (call)
+        buf_free(&call->value);
+    free(call);
+}
+
+void client_free(struct client *c)
+{
+    if (!c)
+        return;
+    for (struct call *call = c->calls, *next; call; call = next) {
+        next = call->next;
+        call_free(call);
+    }
+    call_free(c->ended);
+    buf_free(&c->in);
+    buf_free(&c->out);
+    buf_free(&c->queued);
+    buf_free(&c->noise);
+    free(c);
+}
+
+static struct call *call_find(const struct client *c, uint32_t id)
+{
+    struct call *call = c->calls;
+    while (call && call->id != id)
+        call = call->next;
+    return call;
+}
+
+/* Frames wait in `queued` until the marker has come: nothing but the greeting's line may be written before. */
+static void put(struct client *c, const struct message *m)
+{
+    message_encode(c->stage == GREETING ? &c->queued : &c->out, m, FROM_SENDER);
+}
+
+static struct call *call_open(struct client *c)
+{
+    struct call *call = calloc(1, sizeof *call);
+    if (!call)
+        return NULL;
+    call->id = ++c->last_id;
+    call->window = CLIENT_WINDOW;
+    call->credit = c->agent_window;
+    call->starts_at = c->stage == GREETING ? UINT64_MAX : c->sent + buf_length(&c->out);
+    call->next = c->calls;
+    c->calls = call;
+    return call;
+}
+
+static void call_close(struct client *c, struct call *call)
+{
+    struct call **link = &c->calls;
+    while (*link != call)
+        link = &(*link)->next;
+    *link = call->next;
+    call_free(c->ended);
+    c->ended = call;
+}
+
+static int link_is_gone(const struct client *c, struct ssx_error *err)
+{
+    return c->stage == GONE ? error_set(err, SSX_ERROR_UNREACHABLE, "the session has ended: %s", c->why) : 0;
+}
+
+/* A state of more than one piece follows its CALL at once; DATA_MAX keeps STATE frames as small as other data. */
+static void put_state(struct client *c, uint32_t id, const unsigned char *at, size_t n)
+{
+    while (n) {
+        size_t piece = n < DATA_MAX ? n : DATA_MAX;
+        put(c, &(struct message){.kind = MESSAGE_STATE, .id = id, .data = {.bytes = {at, piece}, .more = piece < n}});
+        at += piece;
+        n -= piece;
+    }
+}
+
+int client_call(struct client *c, uint32_t *id, const struct client_request *r, struct ssx_error *err)
+{
+    if (link_is_gone(c, err))
+        return -1;
+    if (r->state_size > VALUE_SIZE_MAX)
+        return error_set(err, SSX_ERROR_REFUSED, "the state takes %zu bytes, the limit is %u", r->state_size, VALUE_SIZE_MAX);
+    struct call *call = call_open(c);
+    if (!call)
+        return error_set(err, SSX_ERROR_SYSTEM, "can't call %s: out of memory", r->type);
+    struct message m = {.kind = MESSAGE_CALL, .id = call->id};
+    size_t first = r->state_size < DATA_MAX ? r->state_size : DATA_MAX;
+    m.call = (struct message_call){.type = span_text(r->type), .state_size = r->state_size, .state = {r->state, first},
+                                   .timeout_ms = r->timeout_ms, .grace_ms = r->grace_ms ? r->grace_ms : GRACE_MS_DEFAULT, .input = r->input};
+    if (r->digest) {
+        m.call.has_object = true;
+        m.call.exact = r->exact;
+        m.call.digest = call->digest = *r->digest;
+        m.call.object_size = call->object_size = r->object_size;
+        call->object = r->object;
+    }
+    put(c, &m);
+    put_state(c, call->id, (const unsigned char *)r->state + first, r->state_size - first);
+    /* An agent that was just uploaded can't have the plugin: it goes unasked. */
+    call->object_wanted = r->digest && c->sent_agent;
+    *id = call->id;
+    return c->out.failed || c->queued.failed ? error_set(err, SSX_ERROR_SYSTEM, "can't call %s: out of memory", r->type) : 0;
+}
+
+int client_describe(struct client *c, uint32_t *id, const char *type, struct ssx_error *err)
+{
+    struct call *call = link_is_gone(c, err) ? NULL : call_open(c);
+    if (!call)
+        return error_set(err, SSX_ERROR_SYSTEM, "can't ask for descriptors: out of memory");
+    put(c, &(struct message){.kind = MESSAGE_DESCRIBE, .id = call->id, .describe.type = span_text(type)});
+    *id = call->id;
+    return 0;
+}
+
+void client_cancel(struct client *c, uint32_t id)
+{
+    if (call_find(c, id) && c->stage != GONE)
+        put(c, &(struct message){.kind = MESSAGE_CANCEL, .id = id});
+}
+
+/* --- input --- */
+
+size_t client_input_room(const struct client *c, uint32_t id)
+{
+    const struct call *call = call_find(c, id);
+    return call && !call->input_ended && c->stage == READY && buf_length(&c->out) < OUTGOING_LOW ? call->credit : 0;
+}
+
+size_t client_input(struct client *c, uint32_t id, const void *bytes, size_t n)
+{
+    size_t room = client_input_room(c, id), taken = n < room ? n : room;
+    if (!taken)
+        return 0;
+    call_find(c, id)->credit -= taken;
+    for (size_t done = 0, piece; done < taken; done += piece) {
+        piece = taken - done < DATA_MAX ? taken - done : DATA_MAX;
+        put(c, &(struct message){.kind = MESSAGE_INPUT, .id = id, .data.bytes = {(const char *)bytes + done, piece}});
+    }
+    return taken;
+}
+
+void client_input_end(struct client *c, uint32_t id)
+{
+    struct call *call = call_find(c, id);
+    if (!call || call->input_ended || c->stage == GONE)
+        return;
+    call->input_ended = true;
+    put(c, &(struct message){.kind = MESSAGE_INPUT, .id = id, .data.bytes = {"", 0}});
+}
+
+/* --- the greeting --- */
+
+static void say_hello(struct client *c)
+{
+    struct message m = {.kind = MESSAGE_HELLO};
+    m.hello = (struct message_hello){.min = PROTOCOL_VERSION, .max = PROTOCOL_VERSION, .build = span_text("sshexec " SSX_VERSION),
+                                     .os = span_text("linux"), .window = CLIENT_WINDOW, .state = VALUE_SIZE_MAX};
+    c->stage = HELLO;
+    put(c, &m);
+    uint64_t base = c->sent + buf_length(&c->out);
+    for (struct call *call = c->calls; call; call = call->next)
+        if (call->starts_at == UINT64_MAX)
+            call->starts_at = base;
+    buf_add(&c->out, buf_data(&c->queued), buf_length(&c->queued));
+    buf_free(&c->queued);
+}
+
+static int start_upload(struct client *c, const struct greeting *g, struct ssx_error *err)
+{
+    if (!c->agent || c->sent_agent)
+        return error_set(err, SSX_ERROR_PROTOCOL, "the host asked for an agent where none was offered");
+    if (strcmp(g->kernel, "Linux"))
+        return error_set(err, SSX_ERROR_UNREACHABLE, "the host runs %s; agents exist for Linux only", g->kernel);
+    if (strcmp(g->machine, c->agent->machine))
+        return error_set(err, SSX_ERROR_UNREACHABLE, "no agent for %s here, only for %s", g->machine, c->agent->machine);
+    c->sent_agent = c->uploading = true;
+    for (struct call *call = c->calls; call; call = call->next)
+        call->object_wanted = call->object != NULL;
+    return 0;
+}
+
+/* Returns 1 once the marker was there, 0 for more, -1 with err. */
+static int greet(struct client *c, struct ssx_error *err)
+{
+    struct greeting g;
+    for (;;) {
+        switch (greeting_find(&g, c->nonce, buf_data(&c->in), buf_length(&c->in), err)) {
+        case GREETING_MORE: return 0;
+        case GREETING_BROKEN: return -1;
+        case GREETING_NEED:
+            if (start_upload(c, &g, err))
+                return -1;
+            break;
+        case GREETING_MARKER: say_hello(c); break;
+        }
+        buf_add(&c->noise, buf_data(&c->in), g.noise);
+        buf_consume(&c->in, g.noise + g.length);
+        if (c->stage == HELLO)
+            return 1;
+    }
+}
+
+/* --- what the agent sends --- */
+
+static void grant(struct client *c, struct call *call, size_t n)
+{
+    n = n < call->owed ? n : call->owed;
+    call->owed -= n;
+    call->granted += n;
+    if (call->granted < GRANT_STEP || c->stage == GONE)
+        return;
+    call->window += call->granted;
+    put(c, &(struct message){.kind = MESSAGE_CREDIT, .id = call->id, .credit = call->granted});
+    call->granted = 0;
+}
+
+void client_consumed(struct client *c, uint32_t id, size_t n)
+{
+    struct call *call = call_find(c, id);
+    if (call)
+        grant(c, call, n);
+}
+
+/* Joins the pieces of a value. Returns 1 when it is whole (m->data.bytes is it), 0 for more, -1 with err. */
+static int join(struct client *c, struct call *call, struct message *m, struct ssx_error *err)
+{
+    struct span piece = m->data.bytes;
+    if (buf_length(&call->value) && call->value_kind != m->kind)
+        return error_set(err, SSX_ERROR_PROTOCOL, "%s between the pieces of %s", message_name(m->kind), message_name(call->value_kind));
+    if (buf_length(&call->value) + piece.n > VALUE_SIZE_MAX)
+        return error_set(err, SSX_ERROR_PROTOCOL, "%s of over %u bytes", message_name(m->kind), VALUE_SIZE_MAX);
+    if (m->kind != MESSAGE_ITEM || m->data.more)
+        grant(c, call, piece.n);
+    if (m->data.more || buf_length(&call->value)) {
+        if (buf_add(&call->value, piece.at, piece.n))
+            return error_set(err, SSX_ERROR_SYSTEM, "out of memory for a %s", message_name(m->kind));
+        call->value_kind = m->kind;
+        m->data.bytes = (struct span){buf_data(&call->value), buf_length(&call->value)};
+    }
+    if (m->data.more)
+        return 0;
+    return value_scan(m->data.bytes.at, m->data.bytes.n, err) ? error_prefix(err, "%s", message_name(m->kind)) : 1;
+}
+
+static int hello_came(struct client *c, const struct message *m, struct ssx_error *err)
+{
+    const struct message_hello *h = &m->hello;
+    if (c->stage != HELLO)
+        return error_set(err, SSX_ERROR_PROTOCOL, "a second HELLO");
+    if (h->max < PROTOCOL_VERSION || h->min > PROTOCOL_VERSION)
+        return error_set(err, SSX_ERROR_PROTOCOL, "the agent (%.*s) speaks protocol %llu to %llu, this sender %d", (int)h->build.n, (const char *)h->build.at,
+                         (unsigned long long)h->min, (unsigned long long)h->max, PROTOCOL_VERSION);
+    if (h->window < DATA_MAX)
+        return error_set(err, SSX_ERROR_PROTOCOL, "HELLO with a window of %llu bytes, below %u", (unsigned long long)h->window, DATA_MAX);
+    c->stage = READY;
+    c->agent_window = (size_t)h->window;
+    for (struct call *call = c->calls; call; call = call->next)
+        call->credit = c->agent_window;
+    return 1;
+}
+
+static int need_came(struct call *call, const struct message *m, struct ssx_error *err)
+{
+    for (size_t i = 0; i < m->objects.count; i++)
+        if (!call->object || !digest_equal(&call->digest, &m->objects.digests[i]))
+            return error_set(err, SSX_ERROR_PROTOCOL, "NEED of an object that was not offered");
+    call->object_wanted = true;
+    return 0;
+}
+
+/* Returns 1 for a message to deliver, 0 for one that was dealt with, -1 with err. */
+static int handle(struct client *c, struct message *m, struct ssx_error *err)
+{
+    if (c->stage == HELLO && m->kind != MESSAGE_HELLO && m->kind != MESSAGE_BYE)
+        return error_set(err, SSX_ERROR_PROTOCOL, "%s before HELLO", message_name(m->kind));
+    switch (m->kind) {
+    case MESSAGE_HELLO: return hello_came(c, m, err);
+    case MESSAGE_PING: put(c, &(struct message){.kind = MESSAGE_PONG, .token = m->token}); return 0;
+    case MESSAGE_PONG: return 0;
+    case MESSAGE_BYE: return error_set(err, SSX_ERROR_PROTOCOL, "the agent ended the session: %.*s", (int)m->text.n, (const char *)m->text.at);
+    default: break;
+    }
+    struct call *call = call_find(c, m->id);
+    if (!call)
+        return error_set(err, SSX_ERROR_PROTOCOL, "%s for call %u, which is not open", message_name(m->kind), (unsigned)m->id);
+    size_t cost = message_cost(m);
+    if (cost > call->window)
+        return error_set(err, SSX_ERROR_PROTOCOL, "%s of %zu bytes, where the window has %zu left", message_name(m->kind), cost, call->window);
+    call->window -= cost;
+    call->owed += cost;
+    switch (m->kind) {
+    case MESSAGE_CREDIT: call->credit += (size_t)m->credit; return 0;
+    case MESSAGE_NEED: return need_came(call, m, err);
+    case MESSAGE_ITEM: case MESSAGE_RESULT: case MESSAGE_STATE: return join(c, call, m, err);
+    case MESSAGE_END: call_close(c, call); return 1;
+    default: return 1;
+    }
+}
+
+int client_receive(struct client *c, const void *bytes, size_t n, struct ssx_error *err)
+{
+    if (c->frame) {
+        buf_consume(&c->in, c->frame);
+        c->frame = 0;
+    }
+    return buf_add(&c->in, bytes, n) ? error_set(err, SSX_ERROR_SYSTEM, "out of memory for what the agent sent") : 0;
+}
+
+static int next_loss(struct client *c, struct message *out)
+{
+    struct call *call = c->calls;
+    if (!call)
+        return 0;
+    memset(out, 0, sizeof *out);
+    out->kind = MESSAGE_END;
+    out->id = call->id;
+    out->end.outcome = call->starts_at < c->sent ? SSX_OUTCOME_LOST : SSX_OUTCOME_UNREACHABLE;
+    out->end.message = span_text(c->why);
+    call_close(c, call);
+    return 1;
+}
+
+int client_next(struct client *c, struct message *out, struct ssx_error *err)
+{
+    if (c->stage == GONE)
+        return next_loss(c, out);
+    int rc = c->stage == GREETING ? greet(c, err) : 1;
+    while (rc == 1) {
+        buf_consume(&c->in, c->frame);
+        c->frame = 0;
+        if (c->ended) {
+            call_free(c->ended);
+            c->ended = NULL;
+        }
+        long length = frame_length(buf_data(&c->in), buf_length(&c->in), c->stage == HELLO ? FRAME_MAX_BEFORE_HELLO : FRAME_MAX, err);
+        if (length <= 0)
+            return (int)length;
+        c->frame = (size_t)length;
+        if (message_decode(out, buf_data(&c->in), (size_t)length, FROM_AGENT, err))
+            return -1;
+        struct call *call = call_find(c, out->id);
+        if (call && buf_length(&call->value) && !call->value_kind)
+            buf_free(&call->value); /* the last message borrowed it */
+        rc = handle(c, out, err);
+        if (rc < 0)
+            return -1;
+        if (rc == 1 && call && (out->kind == MESSAGE_ITEM || out->kind == MESSAGE_RESULT || out->kind == MESSAGE_STATE))
+            call->value_kind = 0;
+        if (rc == 1)
+            return 1;
+        rc = 1;
+    }
+    return rc;
+}
+
+void client_lost(struct client *c, const char *why)
+{
+    if (c->stage == GONE)
+        return;
+    c->stage = GONE;
+    strncpy(c->why, why, sizeof c->why - 1);
+}
+
+/* --- what goes to the agent --- */
+
+/* Cuts the next CHUNK of an object that an agent wants. */
+static void put_chunk(struct client *c, struct call *call)
+{
+    size_t left = call->object_size - call->object_sent, n = left < CHUNK_MAX ? left : CHUNK_MAX;
+    struct message m = {.kind = MESSAGE_CHUNK, .id = call->id};
+    m.chunk.digest = call->digest;
+    m.chunk.bytes = (struct span){call->object + call->object_sent, n};
+    m.chunk.more = n < left;
+    put(c, &m);
+    call->object_sent += n;
+    call->object_wanted = m.chunk.more;
+}
+
+static void put_agent(struct client *c)
+{
+    size_t left = c->agent->size - c->agent_sent, n = left < OUTGOING_LOW ? left : OUTGOING_LOW;
+    buf_add(&c->out, (const char *)c->agent->bytes + c->agent_sent, n);
+    c->agent_sent += n;
+    if (n < left)
+        return;
+    c->uploading = false;
+    greeting_add(&c->out, c->nonce);
+}
+
+const void *client_outgoing(struct client *c, size_t *n)
+{
+    *n = 0;
+    if (c->stage == GONE)
+        return NULL;
+    while (c->uploading && buf_length(&c->out) < OUTGOING_LOW)
+        put_agent(c);
+    for (struct call *call = c->calls; call && c->stage >= HELLO; call = call->next)
+        while (call->object_wanted && buf_length(&c->out) < OUTGOING_LOW && !c->out.failed)
+            put_chunk(c, call);
+    *n = buf_length(&c->out);
+    return *n ? buf_data(&c->out) : NULL;
+}
+
+void client_sent(struct client *c, size_t n)
+{
+    c->sent += n;
+    buf_consume(&c->out, n);
+}
+
+bool client_is_ready(const struct client *c) { return c->stage == READY; }
+bool client_sent_agent(const struct client *c) { return c->sent_agent; }
+
+size_t client_open_calls(const struct client *c)
+{
+    size_t n = 0;
+    for (const struct call *call = c->calls; call; call = call->next)
+        n++;
+    return n;
+}
+
+const char *client_noise(const struct client *c, size_t *n)
+{
+    *n = buf_length(&c->noise);
+    return *n ? (const char *)buf_data(&c->noise) : NULL;
+}
+
+int client_ended(const struct client *c, struct ssx_error *err)
+{
+    if (c->stage == GREETING)
+        return greeting_never_came(buf_data(&c->in), buf_length(&c->in), err);
+    return error_set(err, SSX_ERROR_UNREACHABLE, "the connection to the agent ended");
+}

@@ -1,0 +1,76 @@
+/* The sender's half of the protocol, with no I/O of its own: bytes from the agent go in, messages come out, and bytes for the agent wait to be sent.
+ *
+ *     client_receive(c, bytes, n, &err);                 what a transport read
+ *     while (client_next(c, &message, &err) > 0) ...     what that means, to be handled before more is received
+ *     at = client_outgoing(c, &n); client_sent(c, m);    what a transport should write
+ *
+ * One thread at a time. */
+#ifndef CLIENT_CLIENT_H
+#define CLIENT_CLIENT_H
+#include "base/digest.h"
+#include "client/bootstrap.h"
+#include "wire/message.h"
+
+#define CLIENT_WINDOW (1u << 20)     /* bytes of one call that may be under way to us */
+
+struct client;
+
+/* agent: what to send to a host that has none; NULL: the far program is the agent itself. Borrowed. Returns NULL without memory. The greeting waits in client_outgoing. */
+struct client *client_new(const struct agent_image *agent);
+void client_free(struct client *c);
+
+struct client_request {
+    const char *type;
+    const void *state;               /* one msgpack value, copied */
+    size_t state_size;
+    const struct digest *digest;     /* the sender's plugin; NULL: none */
+    const void *object;              /* its bytes, borrowed until the call's END */
+    size_t object_size;
+    bool exact;
+    uint64_t timeout_ms, grace_ms;   /* 0: no limit; 0: the default */
+    bool input;
+};
+
+/* Opens a call. May be called at once; it travels when the agent is there. Returns 0 with *id, or -1. */
+int client_call(struct client *c, uint32_t *id, const struct client_request *request, struct ssx_error *err);
+
+/* Asks for the descriptor of one type, or of all (NULL). DESCRIBE messages come, then END. */
+int client_describe(struct client *c, uint32_t *id, const char *type, struct ssx_error *err);
+
+void client_cancel(struct client *c, uint32_t id);
+
+/* How many bytes of input the call takes now; client_input sends at most that many of n, and returns how many. client_input_end says that no more will come. */
+size_t client_input_room(const struct client *c, uint32_t id);
+size_t client_input(struct client *c, uint32_t id, const void *bytes, size_t n);
+void client_input_end(struct client *c, uint32_t id);
+
+/* Hands in bytes from the agent. Returns 0, or -1 without memory. */
+int client_receive(struct client *c, const void *bytes, size_t n, struct ssx_error *err);
+
+/* The next message for the owner: HELLO (the agent is there), OUTPUT, LOG, PROGRESS, ITEM, RESULT, STATE (the last three whole: data.bytes is one scanned value), DESCRIBE, END (also `lost`
+ * and `unreachable`, after client_lost). What it borrows is valid until the next call of client_next or client_receive. Returns 1, 0 for none, or -1 with err when the agent
+ * broke the protocol or left: the owner then calls client_lost. */
+int client_next(struct client *c, struct message *out, struct ssx_error *err);
+
+/* The owner has dealt with n bytes of OUTPUT, LOG, PROGRESS or ITEM data of a call: the agent may send as many again. */
+void client_consumed(struct client *c, uint32_t id, size_t n);
+
+/* The link is gone: each open call gets its END, `lost` if any of it was sent, else `unreachable`, with this message; client_next delivers them. */
+void client_lost(struct client *c, const char *why);
+
+/* What waits to be sent; client_sent says how much of it was. */
+const void *client_outgoing(struct client *c, size_t *n);
+void client_sent(struct client *c, size_t n);
+
+/* Whether the agent has said HELLO; how many calls are open; whether the agent had to be sent first. */
+bool client_is_ready(const struct client *c);
+size_t client_open_calls(const struct client *c);
+bool client_sent_agent(const struct client *c);
+
+/* What came before the marker, for -v. Valid until the client is freed. */
+const char *client_noise(const struct client *c, size_t *n);
+
+/* err for an end of stream: says what came instead of an agent, if none did. Returns -1. */
+int client_ended(const struct client *c, struct ssx_error *err);
+
+#endif

@@ -1,0 +1,153 @@
+"""A private sshd: Debian's own openssh-server on a free port of loopback, with keys, configuration and an account of its own.
+
+It listens on 0.0.0.0, so 127.0.0.1, 127.0.0.2 ... are as many hosts. Who logs in:
+- as root, where mount namespaces work: an account that exists only in the passwd file which this sshd sees (bind-mounted in a mount
+  namespace of its own, so nothing on the machine changes and nothing is left). Its home is an empty directory here, its shell /bin/sh.
+- otherwise: the current user, with HOME set to an empty directory here (SetEnv). A session still starts in the passwd home: see `cwd`.
+"""
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+from pathlib import Path
+
+import processes
+
+HOSTS = ["127.0.0.%d" % n for n in range(1, 9)]
+KEY_TYPES = ["ed25519", "ecdsa", "rsa"]
+ACCOUNT = "ssxtest"
+PRIVSEP = Path("/run/sshd") # sshd, started as root, insists on it
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("0.0.0.0", 0))
+        return s.getsockname()[1]
+
+
+def make_key(path, kind="ed25519", passphrase="", comment="sshexec test"):
+    """A new key pair; returns the public half as one line."""
+    size = ["-b", "2048"] if kind == "rsa" else []
+    argv = ["ssh-keygen", "-q", "-t", kind, *size, "-N", passphrase, "-C", comment, "-f", str(path)]
+    subprocess.run(argv, check=True, stdin=subprocess.DEVNULL)
+    return Path(str(path) + ".pub").read_text().strip()
+
+
+def can_have_account():
+    if os.geteuid() != 0:
+        return False
+    done = subprocess.run(["unshare", "--mount", "mount", "--bind", "/etc/passwd", "/etc/passwd"], stderr=subprocess.DEVNULL)
+    return done.returncode == 0
+
+
+def free_uid():
+    taken = {entry.pw_uid for entry in pwd.getpwall()}
+    return next(uid for uid in range(60600, 61000) if uid not in taken) # a range that nothing hands out
+
+
+class Sshd:
+    def __init__(self, root, extra="", environment=None):
+        """Makes all files under `root` (a new directory that every user may enter). `extra`: more lines for sshd_config, which win
+        over those here. `environment`: variables for every session."""
+        self.root, self.extra, self.environment = Path(root), extra, dict(environment or {})
+        self.home, self.process, self.port = self.root / "home", None, None
+        self.log_path, self.config_path, self.keys_path = (self.root / name for name in ("log", "sshd_config", "authorized_keys"))
+        self.dedicated = can_have_account()
+        self.root.mkdir(mode=0o755, parents=True)
+        self.keys_path.touch()
+        self.host_keys = {kind: make_key(self.root / ("host_" + kind), kind) for kind in KEY_TYPES}
+        self._make_account()
+
+    def _make_account(self):
+        self.home.mkdir(mode=0o700)
+        if self.dedicated:
+            self.user, self.uid, self.cwd = ACCOUNT, free_uid(), self.home
+            os.chown(self.home, self.uid, self.uid)
+            line = "%s:x:%d:%d:sshexec test:%s:/bin/sh\n" % (self.user, self.uid, self.uid, self.home)
+            (self.root / "passwd").write_text(Path("/etc/passwd").read_text() + line)
+        else:
+            entry = pwd.getpwuid(os.geteuid())
+            self.user, self.uid, self.cwd = entry.pw_name, entry.pw_uid, Path(entry.pw_dir)
+            self.environment["HOME"] = str(self.home)
+
+    def _configuration(self):
+        variables = " ".join('%s="%s"' % item for item in self.environment.items())
+        host_keys = ["HostKey %s/host_%s" % (self.root, kind) for kind in KEY_TYPES]
+        lines = [self.extra, "Port %d" % self.port, "ListenAddress 0.0.0.0", *host_keys, "AuthorizedKeysFile %s" % self.keys_path,
+                 "PidFile %s/pid" % self.root, "LogLevel DEBUG", "StrictModes no", "UsePAM no", "PasswordAuthentication no", "KbdInteractiveAuthentication no", "PermitRootLogin yes", "MaxStartups 100:30:200",
+                 "AcceptEnv LANG LC_*", "Subsystem sftp internal-sftp", "SetEnv " + variables if variables else ""]
+        return "\n".join(lines) + "\n"
+
+    def authorize(self, public_key, options=""):
+        """Lets a key in; `options` as in authorized_keys, such as 'restrict,command="..."'."""
+        with self.keys_path.open("a") as keys:
+            keys.write("%s %s\n" % (options, public_key) if options else public_key + "\n")
+
+    def known_hosts(self, hosts=None, port=None):
+        """Lines for known_hosts: each host with each key."""
+        port, keys = port or self.port, self.host_keys.values()
+        return "".join("[%s]:%d %s\n" % (host, port, key) for host in hosts or HOSTS for key in keys)
+
+    def start(self):
+        if os.geteuid() == 0:
+            PRIVSEP.mkdir(mode=0o755, exist_ok=True)
+        for _ in range(5): # another process can take the port in between
+            self.port = free_port()
+            self.config_path.write_text(self._configuration())
+            self._launch()
+            processes.wait_until(lambda: self.process.poll() is not None or self._answers(), 10)
+            if self.process.poll() is None:
+                processes.expect(self.process.pid)
+                return self
+            self.stop()
+        raise RuntimeError("sshd does not start:\n" + self.log())
+
+    def _launch(self):
+        program = shutil.which("sshd", path="/usr/sbin:/usr/bin:" + os.environ.get("PATH", ""))
+        if not program:
+            raise RuntimeError("no sshd here (tools/setup test installs it)")
+        argv = [program, "-D", "-f", self.config_path, "-E", self.log_path]
+        if self.dedicated: # unshare and sh become sshd: the pid stays
+            script = 'mount --bind "$0" /etc/passwd && exec "$@"'
+            argv = ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, self.root / "passwd", *argv]
+        self.process = processes.start(argv, stdin=subprocess.DEVNULL, start_new_session=True)
+
+    def _answers(self):
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), 2) as s:
+                return s.recv(4) == b"SSH-"
+        except OSError:
+            return False
+
+    def stop(self):
+        """Ends the listener and the sessions it has open."""
+        if not self.process:
+            return
+        sessions = processes.tree(self.process.pid)
+        for pid in [self.process.pid] + [p.pid for p in sessions]:
+            try:
+                os.kill(pid, signal.SIGTERM)
+            except ProcessLookupError:
+                pass
+        try:
+            self.process.wait(5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        processes.unexpect(self.process.pid)
+        self.process = None
+
+    def wipe_home(self):
+        """The account's home as on the first day: empty, its own, mode 0700."""
+        for child in self.home.iterdir():
+            shutil.rmtree(child) if child.is_dir() and not child.is_symlink() else child.unlink()
+        self.home.chmod(0o700)
+
+    def log(self):
+        return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
+
+    def logins(self):
+        """How many sessions have authenticated so far."""
+        return self.log().count("Accepted publickey")

@@ -1,0 +1,54 @@
+# Tests and benchmarks; included by the Makefile.
+UNIT   := $(UNIT_SRC:tests/unit/%.c=$(BUILD)/tests/%)
+PYTHON := /usr/bin/python3
+
+$(BUILD)/tests/test_%: tests/unit/test_%.c $(LIB_A)
+	$(call say,TEST,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS_ALL) -MF $@.d -Itests/unit $< $(LIB_A) $(TOOL_LIBS) $(UNIT_LIBS) -lcmocka -o $@
+
+# Without sanitizers: a bad plugin has to misbehave in its own way.
+$(BUILD)/zoo/%.so: tests/zoo/%.c
+	$(call say,ZOO,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(PLUGIN_FLAGS) -MMD -MP -MF $(@:.so=.d) -shared $(LDHARD) $< -o $@
+
+$(BUILD)/bench/bare_libssh: tests/bench/bare_libssh.c
+	$(call say,BENCH,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS_ALL) -MF $@.d $< -lssh -o $@
+
+# msgpack-c's own unpacker judges ours.
+$(BUILD)/tests/test_value: private UNIT_LIBS := -lmsgpackc
+
+# These read real plugins.
+$(BUILD)/tests/test_elf $(BUILD)/tests/test_plugin: private DEFS += -DPLUGIN_DIR='"$(abspath $(BUILD))/plugins"'
+$(BUILD)/tests/test_elf $(BUILD)/tests/test_plugin: $(BUILD)/plugins/hello.so
+
+# The sender's transports alone, for tests/integration/test_transport.py.
+$(BUILD)/tests/transport_probe: tests/integration/transport_probe.c $(LIB_A)
+	$(call say,TEST,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS_ALL) -MF $@.d $< $(LIB_A) $(TOOL_LIBS) -o $@
+
+unit: $(UNIT) $(BUILD)/tests/transport_probe
+zoo: $(ZOO:%=$(BUILD)/zoo/%.so)
+
+# SAN and BUILD go on to the inner make, so `make check BUILD=elsewhere` works too.
+export CC CXX
+SUBMAKE = $(MAKE) --no-print-directory
+check:
+	@tools/setup test
+	@$(SUBMAKE) all unit zoo
+	@$(PYTHON) tests/run $(BUILD)
+check-long:
+	@tools/setup test
+	@$(SUBMAKE) all zoo
+	@$(PYTHON) tests/run --long $(BUILD)
+check-asan: ; @$(SUBMAKE) BUILD=$(BUILD)-asan SAN=address,undefined check
+bench:
+	@tools/setup bench
+	@$(SUBMAKE) all $(BUILD)/bench/bare_libssh
+	@$(PYTHON) tests/bench/bench $(BUILD)
+
+.PHONY: unit zoo check check-long check-asan bench

@@ -1,0 +1,76 @@
+/* sshexec: typed workers on hosts that you can ssh to. */
+#include "tool.h"
+
+#include "base/text.h"
+#include "wire/message.h"
+#include "wire/outcome.h"
+
+#include <sshexec/worker.h>
+
+#include <stdio.h>
+#include <string.h>
+
+static const struct { const char *name; int (*run)(int argc, char **argv); const char *about; } commands[] = {
+    {"run", command_run, "run a worker: sshexec run TYPE [HOST] [field=value...] [-- word...]"},
+    {"list", command_list, "list the types there are here, or on a host"},
+    {"describe", command_describe, "what a type takes and gives"},
+    {"doctor", command_doctor, "how a host is reached, and what would run there"},
+    {"config", command_config, "the configuration in force, and where it comes from"},
+};
+#define COMMANDS (sizeof commands / sizeof *commands)
+
+static int help(void)
+{
+    puts("usage: sshexec COMMAND [options] ...\n\n"
+         "Runs compiled, typed workers on any host that you can ssh to.\n");
+    for (size_t i = 0; i < COMMANDS; i++)
+        printf("  %-10s %s\n", commands[i].name, commands[i].about);
+    puts("  version    print the versions and exit\n"
+         "  help       this page; sshexec help COMMAND for another\n\n"
+         "examples:\n"
+         "  sshexec run hello name=Ada            on this machine\n"
+         "  sshexec run hello node1 name=Ada      over ssh; node1 needs nothing but sshd\n"
+         "  sshexec run exec node1 -- df -h /     any program, its output and exit code");
+    return 0;
+}
+
+static int version(void)
+{
+    printf("sshexec %s (protocol %d, ABI %d.%d)\n", SSX_VERSION, PROTOCOL_VERSION, SSX_ABI_MAJOR, SSX_ABI_MINOR);
+    return 0;
+}
+
+static int unknown(const char *name)
+{
+    fprintf(stderr, "sshexec: unknown command \"%s\"", name);
+    for (size_t i = 0; i < COMMANDS; i++)
+        if (text_is_near(name, commands[i].name)) {
+            fprintf(stderr, "; did you mean %s?", commands[i].name);
+            break;
+        }
+    fputs(" (sshexec help)\n", stderr);
+    return EXIT_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+    const char *name = argc > 1 ? argv[1] : "help";
+    if (strcmp(name, "version") == 0 || strcmp(name, "--version") == 0)
+        return version();
+    if (strcmp(name, "help") == 0 || strcmp(name, "--help") == 0) {
+        if (argc < 3)
+            return argc > 1 ? help() : (help(), EXIT_USAGE);
+        static char option[] = "--help";
+        char *asked[] = {argv[2], option, NULL};
+        name = argv[2];
+        argc = 2;
+        for (size_t i = 0; i < COMMANDS; i++)
+            if (strcmp(commands[i].name, name) == 0)
+                return commands[i].run(argc, asked);
+        return unknown(name);
+    }
+    for (size_t i = 0; i < COMMANDS; i++)
+        if (strcmp(commands[i].name, name) == 0)
+            return commands[i].run(argc - 1, argv + 1);
+    return unknown(name);
+}

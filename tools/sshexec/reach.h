@@ -1,0 +1,25 @@
+/* Opening a link to a host, or to this machine, with the settings of the command line. */
+#ifndef SSHEXEC_REACH_H
+#define SSHEXEC_REACH_H
+#include "fleet/link.h"
+#include "settings.h"
+
+struct reach {
+    struct link link;
+    struct agent_image agent;
+    struct buf early;                /* what the far side said on stderr before the agent answered: part of an error, or shown with the first answer */
+    bool answered;
+};
+
+/* host NULL: this machine, through a local agent. interrupt_fd as in struct transport_target. Returns 0 or -1. r stays in place until reach_close. */
+int reach_open(struct reach *r, const struct settings *s, const char *host, int interrupt_fd, struct ssx_error *err);
+
+/* To be called with each message: HELLO lets what stderr held back through. */
+void reach_message(struct reach *r, const struct settings *s, const struct message *m);
+
+/* Makes err, for a link that failed before the agent answered, say what the far side said last. */
+void reach_explain(struct reach *r, struct ssx_error *err);
+
+void reach_close(struct reach *r);
+
+#endif

@@ -1,0 +1,26 @@
+/* What a call says, on this terminal or pipe: output as it comes, the result, the end; or one JSON object a line. */
+#ifndef SSHEXEC_REPORT_H
+#define SSHEXEC_REPORT_H
+#include "wire/message.h"
+#include "worker/descriptor.h"
+
+#include <stdbool.h>
+
+struct report {
+    const char *host;                  /* for messages: "node1", "local" */
+    const struct descriptor *descriptor;
+    bool json, quiet;
+    bool show_output, show_result;
+    int verbose;
+    bool progress_shown;               /* a progress line stands on the terminal */
+    bool has_result;
+    struct buf result;                 /* kept until END: it is shown after the output */
+};
+
+void report_init(struct report *r, const char *host, const struct descriptor *d);
+void report_free(struct report *r);
+
+/* Shows OUTPUT, LOG, PROGRESS, ITEM; keeps RESULT; shows the result and what there is to say at END. Returns 0, or -1 with errno when stdout can't be written to. */
+int report_message(struct report *r, const struct message *m);
+
+#endif

@@ -1,0 +1,274 @@
+#include "settings.h"
+
+#include "base/buf.h"
+#include "base/error.h"
+#include "base/ini.h"
+#include "base/install.h"
+#include "base/io.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define CONFIG_MAX (64u << 10)
+
+static const char *const transports[] = {[TRANSPORT_AUTO] = "auto", [TRANSPORT_LIBSSH] = "libssh", [TRANSPORT_SSH] = "ssh"};
+
+const char *settings_transport_name(enum transport_mode mode) { return transports[mode]; }
+
+long settings_duration(const char *text)
+{
+    static const struct { const char *suffix; long ms; } units[] = {{"", 1000}, {"s", 1000}, {"ms", 1}, {"m", 60000}, {"h", 3600000}};
+    char *end;
+    errno = 0;
+    double number = strtod(text, &end);
+    if (end == text || errno || !(number >= 0) || number > 1e9)
+        return -1;
+    for (size_t i = 0; i < sizeof units / sizeof *units; i++)
+        if (strcmp(end, units[i].suffix) == 0)
+            return number > 0 && number * (double)units[i].ms < 1 ? 1 : (long)(number * (double)units[i].ms);
+    return -1;
+}
+
+/* --- values: the same checks for a key of the file and for an option --- */
+
+static int take_duration(long *out, const char *name, const char *text, struct ssx_error *err)
+{
+    *out = settings_duration(text);
+    return *out < 0 ? error_set(err, SSX_ERROR_USAGE, "%s: \"%s\" is not a duration such as 10, 1.5s, 500ms or 2m", name, text) : 0;
+}
+
+static int take_transport(enum transport_mode *out, const char *name, const char *text, struct ssx_error *err)
+{
+    for (size_t i = 0; i < sizeof transports / sizeof *transports; i++)
+        if (strcmp(text, transports[i]) == 0) {
+            *out = (enum transport_mode)i;
+            return 0;
+        }
+    return error_set(err, SSX_ERROR_USAGE, "%s: \"%s\" is none of auto, libssh, ssh", name, text);
+}
+
+/* --- the configuration file --- */
+
+static struct { const char *key, *fallback, *about; char *value, *origin; } keys[] = {
+    {"transport", "auto", "how to reach hosts: auto, libssh or ssh", NULL, NULL},
+    {"timeout", "0", "the longest a call may take (0: no limit)", NULL, NULL},
+    {"connect_timeout", "0", "the longest connecting may take (0: what ssh's configuration says)", NULL, NULL},
+    {"plugin_path", "", "directories of plugins, searched first", NULL, NULL},
+    {"ssh_config", "", "the configuration file for ssh (-F)", NULL, NULL},
+};
+#define KEYS (sizeof keys / sizeof *keys)
+
+static const char *value_of(const char *key)
+{
+    for (size_t i = 0; i < KEYS; i++)
+        if (strcmp(keys[i].key, key) == 0)
+            return keys[i].value ? keys[i].value : keys[i].fallback;
+    return "";
+}
+
+static int take_key(void *user, const char *section, const char *key, const char *value, unsigned line, struct ssx_error *err)
+{
+    char origin[PATH_MAX + 16];
+    if (*section)
+        return error_set(err, SSX_ERROR_USAGE, "unknown section [%s]", section);
+    for (size_t i = 0; i < KEYS; i++) {
+        if (strcmp(keys[i].key, key))
+            continue;
+        snprintf(origin, sizeof origin, "%s:%u", (const char *)user, line);
+        free(keys[i].value);
+        free(keys[i].origin);
+        keys[i].value = strdup(value);
+        keys[i].origin = strdup(origin);
+        return 0;
+    }
+    return error_set(err, SSX_ERROR_USAGE, "unknown key %s (sshexec config lists them)", key);
+}
+
+static int read_file(const char *path, struct ssx_error *err)
+{
+    struct buf text = {0};
+    if (access(path, F_OK) && errno == ENOENT)
+        return 0;
+    int rc = file_read(&text, path, CONFIG_MAX, err);
+    if (rc == 0)
+        rc = buf_add(&text, "", 1) ? -1 : ini_read((char *)buf_data(&text), buf_length(&text) - 1, path, take_key, (void *)path, err);
+    buf_free(&text);
+    if (err->code)
+        err->code = SSX_ERROR_USAGE;
+    return rc;
+}
+
+static const char *config_path(char *out, size_t size)
+{
+    char dir[PATH_MAX];
+    const char *given = getenv("SSHEXEC_CONFIG");
+    if (given && *given)
+        snprintf(out, size, "%s", given);
+    else if (install_xdg_dir(dir, sizeof dir, "XDG_CONFIG_HOME", ".config"))
+        snprintf(out, size, "%s/config", dir);
+    else
+        out[0] = 0;
+    return out;
+}
+
+int settings_load(struct settings *s, struct ssx_error *err)
+{
+    char path[PATH_MAX + 16] = "";
+    memset(s, 0, sizeof *s);
+    if (config_path(path, sizeof path)[0] && read_file(path, err))
+        return -1;
+    if (take_transport(&s->transport, "transport", value_of("transport"), err) ||
+        take_duration(&s->timeout_ms, "timeout", value_of("timeout"), err) ||
+        take_duration(&s->connect_timeout_ms, "connect_timeout", value_of("connect_timeout"), err))
+        return error_prefix(err, "%s", path);
+    s->plugin_path = *value_of("plugin_path") ? value_of("plugin_path") : NULL;
+    s->ssh_config = *value_of("ssh_config") ? value_of("ssh_config") : NULL;
+    return 0;
+}
+
+void settings_print(void)
+{
+    char path[PATH_MAX + 16];
+    config_path(path, sizeof path);
+    printf("# configuration file: %s%s\n", path, access(path, F_OK) ? " (not there)" : "");
+    for (size_t i = 0; i < KEYS; i++)
+        printf("%-15s = %-12s # %s; %s\n", keys[i].key, keys[i].value ? keys[i].value : keys[i].fallback,
+               keys[i].origin ? keys[i].origin : "default", keys[i].about);
+}
+
+/* --- options --- */
+
+enum { HELP = 256, TRANSPORT, JSON, PLUGIN_PATH, STATE };
+
+static const struct { struct option option; unsigned group; const char *value, *about; } table[] = {
+    {{"ssh-config", required_argument, NULL, 'F'}, OPTIONS_SSH, "FILE", "ssh's configuration file, as ssh -F"},
+    {{"port", required_argument, NULL, 'p'}, OPTIONS_SSH, "PORT", "port, as ssh -p"},
+    {{"login", required_argument, NULL, 'l'}, OPTIONS_SSH, "USER", "user, as ssh -l"},
+    {{"identity", required_argument, NULL, 'i'}, OPTIONS_SSH, "FILE", "private key, as ssh -i"},
+    {{"option", required_argument, NULL, 'o'}, OPTIONS_SSH, "KEY=VALUE", "any ssh option, as ssh -o"},
+    {{"transport", required_argument, NULL, TRANSPORT}, OPTIONS_SSH, "auto|libssh|ssh", "how to reach the host"},
+    {{"connect-timeout", required_argument, NULL, 't'}, OPTIONS_SSH, "TIME", "the longest connecting may take (10, 1.5s, 500ms, 2m)"},
+    {{"timeout", required_argument, NULL, 'u'}, OPTIONS_CALL, "TIME", "the longest the call may take"},
+    {{"no-input", no_argument, NULL, 'n'}, OPTIONS_CALL, NULL, "give the worker no input"},
+    {{"state", required_argument, NULL, STATE}, OPTIONS_CALL, "FILE", "the whole state, JSON or msgpack (-: from stdin); fields given as well replace its"},
+    {{"quiet", no_argument, NULL, 'q'}, OPTIONS_CALL, NULL, "no result and no progress, only the worker's output"},
+    {{"json", no_argument, NULL, JSON}, OPTIONS_JSON, NULL, "one JSON object a line"},
+    {{"plugin-path", required_argument, NULL, PLUGIN_PATH}, OPTIONS_PLUGINS, "DIRS", "look for plugins here first (colon-separated)"},
+    {{"check", no_argument, NULL, 'c'}, OPTIONS_CHECK, NULL, "look for what a compiler can't see; exit 126 if there is something"},
+    {{"verbose", no_argument, NULL, 'v'}, 0, NULL, "say what is done and why; twice: more"},
+    {{"help", no_argument, NULL, HELP}, 0, NULL, "print help and exit"},
+};
+#define OPTIONS (sizeof table / sizeof *table)
+
+static bool is_offered(size_t i, unsigned groups) { return !table[i].group || (table[i].group & groups); }
+
+void settings_print_options(unsigned groups)
+{
+    puts("\noptions:");
+    for (size_t i = 0; i < OPTIONS; i++) {
+        char names[64];
+        if (!is_offered(i, groups))
+            continue;
+        int letter = table[i].option.val;
+        int n = letter < 256 ? snprintf(names, sizeof names, "-%c, --%s", letter, table[i].option.name)
+                             : snprintf(names, sizeof names, "    --%s", table[i].option.name);
+        if (table[i].value)
+            snprintf(names + n, sizeof names - (size_t)n, " %s", table[i].value);
+        printf("  %-31s %s%s\n", names, strlen(names) > 31 ? "\n                                  " : "", table[i].about);
+    }
+}
+
+static int take_list(const char **list, size_t *count, const char *name, const char *value, struct ssx_error *err)
+{
+    if (*count == LIST_MAX)
+        return error_set(err, SSX_ERROR_USAGE, "%s was given more than %d times", name, LIST_MAX);
+    list[(*count)++] = value;
+    return 0;
+}
+
+static int take_option(struct settings *s, int option, const char *value, struct ssx_error *err)
+{
+    switch (option) {
+    case 'F': s->ssh_config = value; return 0;
+    case 'p': s->port = value; return 0;
+    case 'l': s->login = value; return 0;
+    case 'i': return take_list(s->identities, &s->identity_count, "-i", value, err);
+    case 'o': return take_list(s->options, &s->option_count, "-o", value, err);
+    case 't': return take_duration(&s->connect_timeout_ms, "--connect-timeout", value, err);
+    case 'u': return take_duration(&s->timeout_ms, "--timeout", value, err);
+    case TRANSPORT: return take_transport(&s->transport, "--transport", value, err);
+    case PLUGIN_PATH: s->plugin_path = value; return 0;
+    case STATE: s->state_file = value; return 0;
+    case JSON: s->json = true; return 0;
+    case 'n': s->no_input = true; return 0;
+    case 'q': s->quiet = true; return 0;
+    case 'v': s->verbose++; return 0;
+    case 'c': s->check = true; return 0;
+    case HELP: s->help = true; return 0;
+    default: return 0;
+    }
+}
+
+/* getopt's tables for the options of these groups. */
+static void build_tables(unsigned groups, struct option *longs, char *shorts)
+{
+    *shorts++ = ':'; /* no messages of getopt's own */
+    for (size_t i = 0; i < OPTIONS; i++) {
+        if (!is_offered(i, groups))
+            continue;
+        *longs++ = table[i].option;
+        if (table[i].option.val < 256) {
+            *shorts++ = (char)table[i].option.val;
+            if (table[i].option.has_arg)
+                *shorts++ = ':';
+        }
+    }
+    memset(longs, 0, sizeof *longs);
+    *shorts = 0;
+}
+
+static int complain(int c, const char *command, const char *word, struct ssx_error *err)
+{
+    char letter[3] = {'-', (char)optopt, 0};
+    const char *name = optopt > 0 && optopt < 256 ? letter : word;
+    return error_set(err, SSX_ERROR_USAGE, c == ':' ? "%s needs a value (sshexec %s --help)" : "unknown option %s (sshexec %s --help)", name, command);
+}
+
+int settings_options(struct settings *s, unsigned groups, int argc, char **argv, char ***words, int *count, char ***rest, struct ssx_error *err)
+{
+    struct option longs[OPTIONS + 1];
+    char shorts[2 * OPTIONS + 2];
+    int before = 1, c;
+    while (before < argc && strcmp(argv[before], "--"))
+        before++;
+    *rest = before < argc ? argv + before + 1 : NULL;
+    build_tables(groups, longs, shorts);
+    opterr = 0;
+    optind = 0;
+    while ((c = getopt_long(before, argv, shorts, longs, NULL)) != -1) {
+        if (c == '?' || c == ':')
+            return complain(c, argv[0], argv[optind - 1], err);
+        if (take_option(s, c, optarg, err))
+            return -1;
+    }
+    *words = argv + optind;
+    *count = before - optind;
+    return 0;
+}
+
+void settings_target(const struct settings *s, struct transport_target *out)
+{
+    memset(out, 0, sizeof *out);
+    out->mode = s->transport;
+    out->config_file = s->ssh_config;
+    out->port = s->port;
+    out->login = s->login;
+    out->identities = s->identities;
+    out->options = s->options;
+    out->connect_timeout_ms = (int)s->connect_timeout_ms;
+}

@@ -1,0 +1,49 @@
+/* What the user asked for beside the words of the command: options, environment and configuration file in one struct, each with where it came from. */
+#ifndef SSHEXEC_SETTINGS_H
+#define SSHEXEC_SETTINGS_H
+#include "transport/target.h"
+
+#include <sshexec/error.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#define LIST_MAX 64 /* -i or -o given so often */
+
+struct settings {
+    /* as ssh means them */
+    const char *ssh_config, *port, *login;
+    const char *identities[LIST_MAX + 1], *options[LIST_MAX + 1];
+    size_t identity_count, option_count;
+    /* ours */
+    enum transport_mode transport;
+    long timeout_ms, connect_timeout_ms;
+    const char *plugin_path, *state_file;
+    bool json, no_input, quiet, check, help;
+    int verbose;
+};
+
+/* Which options a subcommand takes, beside --help and -v. */
+enum option_group { OPTIONS_SSH = 1, OPTIONS_CALL = 2, OPTIONS_JSON = 4, OPTIONS_PLUGINS = 8, OPTIONS_CHECK = 16 };
+
+/* Defaults, then the configuration file. Returns 0, or -1 with err. Strings live as long as the process. */
+int settings_load(struct settings *s, struct ssx_error *err);
+
+/* Takes the options out of argv, wherever they stand before a "--"; what is left are words, *rest those behind the "--" (NULL: there is none). argv[0] is the subcommand's name.
+ * Returns 0 with *words and *count set, or -1 with err (SSX_ERROR_USAGE). */
+int settings_options(struct settings *s, unsigned groups, int argc, char **argv, char ***words, int *count, char ***rest, struct ssx_error *err);
+
+/* The text of those options for a help page. */
+void settings_print_options(unsigned groups);
+
+/* Each key of the configuration file with its value in force and its origin, for `sshexec config`. */
+void settings_print(void);
+
+/* The -F -p -l -i -o, transport and connect timeout as the transport takes them. */
+void settings_target(const struct settings *s, struct transport_target *out);
+
+/* "500ms", "10", "10s", "2m", "1h": a duration in milliseconds; -1 for anything else. */
+long settings_duration(const char *text);
+
+const char *settings_transport_name(enum transport_mode mode);
+
+#endif

@@ -1,0 +1,33 @@
+#include "tool.h"
+
+#include "wire/outcome.h"
+
+#include <stdio.h>
+
+int tool_complain(const struct ssx_error *err)
+{
+    fprintf(stderr, "sshexec: %s\n", err->text);
+    return error_exit_code(err->code);
+}
+
+int tool_start(struct settings *s, unsigned groups, const char *usage, int argc, char **argv, char ***words, int *count, char ***rest, int *code)
+{
+    struct ssx_error err = {0};
+    if (settings_load(s, &err) || settings_options(s, groups, argc, argv, words, count, rest, &err)) {
+        *code = tool_complain(&err);
+        return -1;
+    }
+    if (!s->help || *count)
+        return 0;
+    puts(usage);
+    settings_print_options(groups);
+    *code = 0;
+    return -1;
+}
+
+void tool_log(void *ctx, int level, const char *text)
+{
+    const struct settings *s = ctx;
+    if (s->verbose >= level)
+        fprintf(stderr, "sshexec: %s\n", text);
+}

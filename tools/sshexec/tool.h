@@ -1,0 +1,23 @@
+/* The subcommands of sshexec, and what they share. Each takes its own argv (argv[0] is its name) and returns an exit code of wire/outcome.h. */
+#ifndef SSHEXEC_TOOL_H
+#define SSHEXEC_TOOL_H
+#include "settings.h"
+
+#include <sshexec/error.h>
+
+int command_run(int argc, char **argv);
+int command_list(int argc, char **argv);
+int command_describe(int argc, char **argv);
+int command_doctor(int argc, char **argv);
+int command_config(int argc, char **argv);
+
+/* "sshexec: TEXT" on stderr, one line. Returns the exit code of the error. */
+int tool_complain(const struct ssx_error *err);
+
+/* Settings and options of a subcommand. Returns 0, or -1 after help or a complaint was printed, with *code set. usage: the page's first lines. */
+int tool_start(struct settings *s, unsigned groups, const char *usage, int argc, char **argv, char ***words, int *count, char ***rest, int *code);
+
+/* A transport_log_fn: ctx is the settings, whose -v decides. */
+void tool_log(void *ctx, int level, const char *text);
+
+#endif
