@@ -110,7 +110,10 @@ $(BUILD)/plugins/%.so: $$(wildcard plugins/$$*.c plugins/$$*/*.[ch]) sdk/include
 
 include tests/tests.mk
 
-demo: ; @tools/setup build && $(MAKE) --no-print-directory all && tools/demo $(BUILD)
+demo:
+	@tools/setup build
+	@$(MAKE) --no-print-directory all
+	@tools/demo $(BUILD)
 
 clean: ; rm -rf build build-*
 

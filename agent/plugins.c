@@ -74,7 +74,7 @@ static int inspect(struct plugins *p, struct image *image, size_t size, const ch
 {
     struct plugin plugin;
     enum plugin_problem problem = PLUGIN_OK;
-    struct plugin_needs needs = {.elf_machine = plugin_own_machine(), .libc_version = p->libc, .libraries = true};
+    struct plugin_needs needs = {.elf_machine = elf_own_machine(), .libc_version = p->libc, .libraries = true};
     void *at = size ? mmap(NULL, size, PROT_READ, MAP_PRIVATE, image->fd, 0) : MAP_FAILED;
     if (at == MAP_FAILED) {
         refuse(why, "elf");
@@ -147,14 +147,15 @@ static struct image *from_file(struct plugins *p, const char *type, const char *
 /* The image of an object of the store; NULL with why empty where there is none, or where what is there is not what its name says. */
 static struct image *from_store(struct plugins *p, const char *type, const struct digest *digest, struct refusal *why)
 {
-    char path[PATH_MAX + 128];
+    char name[TYPE_NAME_MAX + 32];
     for (struct image *image = p->images; image; image = image->next)
         if (digest_equal(&image->digest, digest) && strcmp(image->type, type) == 0)
             return image;
     int file = store_object(&p->store, digest);
     if (file < 0)
         return NULL;
-    struct image *image = read_image(p, type, file, store_path(&p->store, digest, path, sizeof path), why);
+    snprintf(name, sizeof name, "the sender's %s.so", type);
+    struct image *image = read_image(p, type, file, name, why);
     fd_close(&file);
     if (image)
         image->from_store = true;
@@ -234,7 +235,7 @@ static int describe_one(void *user, const char *type, const char *path)
     if (d->only.n && !span_is(d->only, type))
         return 0;
     d->count++;
-    struct plugin_needs needs = {.elf_machine = plugin_own_machine(), .libc_version = d->plugins->libc, .libraries = true};
+    struct plugin_needs needs = {.elf_machine = elf_own_machine(), .libc_version = d->plugins->libc, .libraries = true};
     if (plugin_open(&plugin, path, &needs, NULL, &err)) {
         m.problem = span_text(err.text);
         d->visit(d->user, &m);

@@ -1,7 +1,7 @@
 /* echo: gives back what it got, bit for bit; for tests, and for measuring a round trip. */
 #include <sshexec/worker.h>
 
-#define ECHO(F) F(any, value, empty, "what to give back")
+#define ECHO(F) F(any, value, required, "what to give back")
 SSX_STRUCT(echo, ECHO)
 
 #define ECHO_RESULT(F) F(any, value, required, "what came")

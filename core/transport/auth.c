@@ -39,32 +39,39 @@ static const char *text_of(struct buf *b)
 /* What became of one key: ssh_auth_e, or INTERRUPTED with err set. */
 #define INTERRUPTED (-100)
 
+/* After SSH_AUTH_AGAIN: waits. Returns 0 to go on, else what became of the key. */
+static int hold(struct attempt *a, const char *doing, struct ssx_error *err)
+{
+    if (login_is_over(a->login))
+        return SSH_AUTH_ERROR;
+    return login_wait(a->login, doing, err) ? INTERRUPTED : 0;
+}
+
 static int try_public(struct attempt *a, ssh_key key, struct ssx_error *err)
 {
-    for (;;) {
-        int rc = ssh_userauth_try_publickey(a->login->session, NULL, key);
-        if (rc != SSH_AUTH_AGAIN)
-            return rc;
-        if (login_wait(a->login, "its answer to a key", err))
-            return INTERRUPTED;
-    }
+    int rc, stop = 0;
+    while (!stop && (rc = ssh_userauth_try_publickey(a->login->session, NULL, key)) == SSH_AUTH_AGAIN)
+        stop = hold(a, "its answer to a key", err);
+    return stop ? stop : rc;
 }
 
 static int sign_with(struct attempt *a, ssh_key key, struct ssx_error *err)
 {
     login_step(a->login);
-    for (;;) {
-        int rc = ssh_userauth_publickey(a->login->session, NULL, key);
-        if (rc != SSH_AUTH_AGAIN)
-            return rc;
-        if (login_wait(a->login, "its answer to a signature", err))
-            return INTERRUPTED;
-    }
+    int rc, stop = 0;
+    while (!stop && (rc = ssh_userauth_publickey(a->login->session, NULL, key)) == SSH_AUTH_AGAIN)
+        stop = hold(a, "its answer to a signature", err);
+    return stop ? stop : rc;
 }
 
+/* ssh_userauth_agent does it all, and loses some memory when the server hangs up meanwhile, as it does on an agent full of wrong keys. So all keys but
+ * the first, which is mostly the right one, are shown to the server beforehand. */
 static int try_agent_key(struct attempt *a, const struct offer *offer, struct ssx_error *err)
 {
     struct login *l = a->login;
+    int seen = a->offered && offer->public ? try_public(a, offer->public, err) : SSH_AUTH_SUCCESS;
+    if (seen != SSH_AUTH_SUCCESS)
+        return seen;
     if (!a->relay) {
         int fd;
         if (keyagent_relay_start(&a->relay, &fd, l->agent, patience_for(SIGN_MS, l->target->interrupt_fd), err))
@@ -76,13 +83,10 @@ static int try_agent_key(struct attempt *a, const struct offer *offer, struct ss
         }
     }
     keyagent_relay_show(a->relay, offer->agent_key);
-    for (;;) {
-        int rc = ssh_userauth_agent(l->session, NULL);
-        if (rc != SSH_AUTH_AGAIN)
-            return rc;
-        if (login_wait(l, "its answer to a key", err))
-            return INTERRUPTED;
-    }
+    int rc, stop = 0;
+    while (!stop && (rc = ssh_userauth_agent(l->session, NULL)) == SSH_AUTH_AGAIN)
+        stop = hold(a, "its answer to a key", err);
+    return stop ? stop : rc;
 }
 
 /* --- key files --- */
@@ -186,13 +190,10 @@ static int try_offer(struct attempt *a, const struct offer *offer, struct ssx_er
 static int try_none(struct attempt *a, struct ssx_error *err)
 {
     login_step(a->login);
-    for (;;) {
-        int rc = ssh_userauth_none(a->login->session, NULL);
-        if (rc != SSH_AUTH_AGAIN)
-            return rc;
-        if (login_wait(a->login, "its list of authentication methods", err))
-            return INTERRUPTED;
-    }
+    int rc, stop = 0;
+    while (!stop && (rc = ssh_userauth_none(a->login->session, NULL)) == SSH_AUTH_AGAIN)
+        stop = hold(a, "its list of authentication methods", err);
+    return stop ? stop : rc;
 }
 
 static void add_methods(struct buf *out, int methods)

@@ -78,8 +78,15 @@ bool login_can_honour(const struct ssh_config *config, const struct host_keys *k
 
 void login_step(struct login *l) { l->patience = patience_for(l->timeout_ms, l->target->interrupt_fd); }
 
+bool login_is_over(const struct login *l)
+{
+    return ssh_get_fd(l->session) < 0 || (ssh_get_status(l->session) & (SSH_CLOSED | SSH_CLOSED_ERROR));
+}
+
 int login_wait(struct login *l, const char *doing, struct ssx_error *err)
 {
+    if (login_is_over(l))
+        return error_set(err, SSX_ERROR_UNREACHABLE, "%s port %d hung up before %s: %s", l->config->hostname, l->config->port, doing, ssh_get_error(l->session));
     bool writing = ssh_get_poll_flags(l->session) & SSH_WRITE_PENDING;
     struct pollfd fd = {ssh_get_fd(l->session), (short)(POLLIN | (writing ? POLLOUT : 0)), 0};
     connect_quickack(fd.fd);

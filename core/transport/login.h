@@ -26,6 +26,9 @@ bool login_can_honour(const struct ssh_config *config, const struct host_keys *k
 /* Returns 0 when logged in, or -1 with err. */
 int login_open(struct login *l, struct ssx_error *err);
 
+/* Whether the connection has ended. libssh may go on answering SSH_AGAIN for ever then. */
+bool login_is_over(const struct login *l);
+
 /* For the steps themselves: begin one; wait until libssh can go on, `doing` says in an error what took too long. */
 void login_step(struct login *l);
 int login_wait(struct login *l, const char *doing, struct ssx_error *err);

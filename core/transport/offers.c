@@ -73,6 +73,21 @@ static void add_files(struct offers *out, const struct offer *files, size_t coun
             add(out, &files[i], agent);
 }
 
+/* NULL for a type that libssh does not know. */
+static ssh_key import_blob(const struct keyagent_key *from)
+{
+    ssh_key key = NULL;
+    size_t size = sodium_base64_encoded_len(from->size, sodium_base64_VARIANT_ORIGINAL);
+    char *base64 = malloc(size);
+    if (!base64)
+        return NULL;
+    sodium_bin2base64(base64, size, from->blob, from->size, sodium_base64_VARIANT_ORIGINAL);
+    if (ssh_pki_import_pubkey_base64(base64, ssh_key_type_from_name(from->type), &key) != SSH_OK)
+        key = NULL;
+    free(base64);
+    return key;
+}
+
 static void add_agent_rest(struct offers *out, const struct offer *files, size_t count, const struct keyagent *agent)
 {
     for (size_t i = 0; i < agent->count; i++) {
@@ -80,8 +95,10 @@ static void add_agent_rest(struct offers *out, const struct offer *files, size_t
         bool listed = false;
         for (size_t j = 0; j < count; j++)
             listed |= files[j].agent_key == i;
-        if (!listed)
-            add(out, &o, agent);
+        if (listed)
+            continue;
+        o.public = import_blob(&agent->keys[i]);
+        add(out, &o, agent);
     }
 }
 

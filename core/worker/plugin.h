@@ -39,7 +39,4 @@ void plugin_dispose(struct plugin *p);
 /* The reason word of PROTOCOL.md for a problem: "elf", "arch", "libc", "library", "abi"; "object" where the file can't be read. */
 const char *plugin_problem_reason(enum plugin_problem problem);
 
-/* The machine that plugins must be for here, to put into plugin_needs. */
-static inline unsigned plugin_own_machine(void) { return elf_own_machine(); }
-
 #endif

@@ -134,8 +134,11 @@ static int relay(struct transport *t, struct ssx_error *err)
         size_t n = transport_poll(t, in.start < in.end, fds);
         fds[n] = (struct pollfd){interrupt_pipe[0], POLLIN, 0};
         fds[n + 1] = (struct pollfd){in.start == in.end && !in.ended ? 0 : -1, POLLIN, 0};
-        if (poll(fds, (nfds_t)n + 2, 10000) < 0 && errno != EINTR)
+        int ready = poll(fds, (nfds_t)n + 2, 5000);
+        if (ready < 0 && errno != EINTR)
             return error_system(err, "poll");
+        if (!ready)
+            fprintf(stderr, "slept: nothing to do for 5 s\n");
         if (fds[n].revents)
             return error_set(err, SSX_ERROR_INTERRUPTED, "interrupted");
         if (fds[n + 1].revents)

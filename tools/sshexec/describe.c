@@ -13,7 +13,6 @@
 #include "wire/json.h"
 #include "wire/outcome.h"
 
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,60 +40,34 @@ static void show_described(const struct message_describe *m, show_fn *show, void
     }
 }
 
-/* Runs the session until the END of the request. Returns the exit code. */
-static int converse(struct reach *r, const struct settings *s, uint32_t id, int interrupt_fd, show_fn *show, void *user)
+struct asking { show_fn *show; void *user; };
+
+static void take_message(void *user, const struct message *m)
 {
-    struct ssx_error err = {0};
-    for (;;) {
-        struct message m;
-        int rc = client_next(r->link.client, &m, &err);
-        if (rc > 0) {
-            reach_message(r, s, &m);
-            if (m.kind == MESSAGE_DESCRIBE)
-                show_described(&m.describe, show, user);
-            if (m.kind == MESSAGE_END && m.id == id) {
-                char reason[32];
-                if (m.end.outcome == SSX_OUTCOME_OK)
-                    return 0;
-                fprintf(stderr, "sshexec: %.*s\n", (int)m.end.message.n, (const char *)m.end.message.at);
-                return outcome_exit_code(m.end.outcome, 0, 0, span_copy(reason, sizeof reason, m.end.reason));
-            }
-            continue;
-        }
-        if (interrupt_signal())
-            return EXIT_SIGNAL + interrupt_signal();
-        if (rc < 0 || (rc = link_step(&r->link, true, &err)) < 0) {
-            reach_explain(r, &err);
-            link_fail(&r->link, err.text);
-        } else if (rc == 0) {
-            struct pollfd fds[TRANSPORT_FDS + 1];
-            size_t n = link_poll(&r->link, true, fds);
-            fds[n] = (struct pollfd){.fd = interrupt_fd, .events = POLLIN};
-            poll(fds, n + 1, -1);
-        }
-    }
+    const struct asking *a = user;
+    if (m->kind == MESSAGE_DESCRIBE)
+        show_described(&m->describe, a->show, a->user);
 }
 
 static int ask_host(const struct settings *s, const char *host, const char *type, show_fn *show, void *user)
 {
     struct reach r;
     struct ssx_error err = {0};
-    uint32_t id;
+    struct asking asking = {show, user};
     int interrupt_fd = interrupt_watch();
     if (reach_open(&r, s, host, interrupt_fd, &err))
         return interrupt_signal() ? EXIT_SIGNAL + interrupt_signal() : tool_complain(&err);
-    int code = client_describe(r.link.client, &id, type, &err) ? tool_complain(&err) : converse(&r, s, id, interrupt_fd, show, user);
+    int code = reach_describe(&r, s, type, interrupt_fd, take_message, &asking);
     reach_close(&r);
     return code;
 }
 
 /* --- showing --- */
 
-struct listing { bool json; };
+struct listing { bool json; char (*seen)[TYPE_NAME_MAX + 1]; size_t count; };
 
-static void show_line(void *user, const char *type, const char *where, const struct descriptor *d, const char *problem)
+static void print_line(const struct listing *l, const char *type, const char *where, const struct descriptor *d, const char *problem)
 {
-    const struct listing *l = user;
     struct buf line = {0};
     if (!l->json) {
         if (d)
@@ -119,19 +92,43 @@ static void show_line(void *user, const char *type, const char *where, const str
     buf_free(&line);
 }
 
+static bool was_seen(const struct listing *l, const char *type)
+{
+    for (size_t i = 0; i < l->count; i++)
+        if (strcmp(l->seen[i], type) == 0)
+            return true;
+    return false;
+}
+
+/* What the node has under a name hides the sender's plugin of that name. */
+static void show_line(void *user, const char *type, const char *where, const struct descriptor *d, const char *problem)
+{
+    struct listing *l = user;
+    void *more = realloc(l->seen, (l->count + 1) * sizeof *l->seen);
+    if (more) {
+        l->seen = more;
+        snprintf(l->seen[l->count++], sizeof *l->seen, "%s", type);
+    }
+    print_line(l, type, where, d, problem);
+}
+
 static int show_found(void *user, const char *type, const char *path)
 {
+    const struct listing *l = user;
     struct plugin plugin;
     struct ssx_error err = {0};
+    if (was_seen(l, type))
+        return 0;
     if (plugin_open(&plugin, path, NULL, NULL, &err)) {
-        show_line(user, type, path, NULL, err.text);
+        print_line(l, type, path, NULL, err.text);
         return 0;
     }
-    show_line(user, type, path, &plugin.descriptor, NULL);
+    print_line(l, type, path, &plugin.descriptor, NULL);
     plugin_dispose(&plugin);
     return 0;
 }
 
+/* The types of this sender: those that a host lacks travel there when they are called. */
 static int list_here(const struct settings *s, struct listing *l)
 {
     struct registry registry;
@@ -149,15 +146,19 @@ int command_list(int argc, char **argv)
     struct ssx_error err = {0};
     char **words, **rest;
     int count, code;
-    if (tool_start(&s, OPTIONS_SSH | OPTIONS_JSON | OPTIONS_PLUGINS, "usage: sshexec list [options] [HOST]\n\nLists the types whose plugins are here, or on HOST.",
+    if (tool_start(&s, OPTIONS_SSH | OPTIONS_JSON | OPTIONS_PLUGINS, "usage: sshexec list [options] [HOST]\n\nLists the types that can be run here, or on HOST: the node's own, and this sender's.",
                    argc, argv, &words, &count, &rest, &code))
         return code;
     if (count > 1 || rest) {
         error_set(&err, SSX_ERROR_USAGE, "list takes one host at most");
         return tool_complain(&err);
     }
-    struct listing l = {s.json};
-    return count ? ask_host(&s, words[0], NULL, show_line, &l) : list_here(&s, &l);
+    struct listing l = {.json = s.json};
+    code = count ? ask_host(&s, words[0], NULL, show_line, &l) : 0;
+    if (code == 0)
+        code = list_here(&s, &l);
+    free(l.seen);
+    return code;
 }
 
 struct describing { bool json, check; int code; };
@@ -212,5 +213,5 @@ int command_describe(int argc, char **argv)
     if (count == 1)
         return describe_here(&s, words[0], &to);
     code = ask_host(&s, words[1], words[0], show_whole, &to);
-    return code ? code : to.code;
+    return code == EXIT_UNKNOWN_TYPE ? describe_here(&s, words[0], &to) : code ? code : to.code;
 }

@@ -10,7 +10,6 @@
 #include "transport/route.h"
 #include "wire/outcome.h"
 
-#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -95,55 +94,40 @@ static void show_mine(const struct mine *mine)
             row("plugin", "%-12s this sender's (sent to the node's store when it is called)", mine->types[i].type);
 }
 
-/* Returns 1 for the end of the request, 0 to go on. */
-static int take(struct reach *r, const struct settings *s, struct mine *mine, const struct message *m, int64_t started_ms)
+struct examination { struct reach *reach; struct mine *mine; int64_t started_ms; };
+
+static void take_message(void *user, const struct message *m)
 {
-    reach_message(r, s, m);
+    struct examination *e = user;
     if (m->kind == MESSAGE_HELLO)
-        show_hello(r, &m->hello, clock_ms() - started_ms);
+        show_hello(e->reach, &m->hello, clock_ms() - e->started_ms);
     if (m->kind == MESSAGE_DESCRIBE)
-        show_plugin(mine, &m->describe);
-    return m->kind == MESSAGE_END;
+        show_plugin(e->mine, &m->describe);
+}
+
+static void note_all_mine(struct mine *mine, const struct settings *s)
+{
+    struct registry registry;
+    if (types_registry(&registry, s->plugin_path, NULL))
+        return;
+    registry_each(&registry, note_mine, mine);
+    registry_close(&registry);
 }
 
 static int examine(const struct settings *s, const char *host)
 {
     static struct mine mine; /* large */
     struct ssx_error err = {0};
-    struct registry registry;
     struct reach r;
-    uint32_t id;
-    int64_t started_ms = clock_ms();
+    struct examination e = {&r, &mine, clock_ms()};
     int interrupt_fd = interrupt_watch();
     if (host && show_route(s, host, &err))
         return tool_complain(&err);
     fflush(stdout);
-    if (types_registry(&registry, s->plugin_path, &err) == 0) {
-        registry_each(&registry, note_mine, &mine);
-        registry_close(&registry);
-    }
-    if (reach_open(&r, s, host, interrupt_fd, &err) || client_describe(r.link.client, &id, NULL, &err))
+    note_all_mine(&mine, s);
+    if (reach_open(&r, s, host, interrupt_fd, &err))
         return interrupt_signal() ? EXIT_SIGNAL + interrupt_signal() : tool_complain(&err);
-    int code = -1;
-    while (code < 0) {
-        struct message m;
-        int rc = client_next(r.link.client, &m, &err);
-        if (rc > 0) {
-            code = take(&r, s, &mine, &m, started_ms) ? 0 : -1;
-            if (code == 0 && m.end.outcome != SSX_OUTCOME_OK)
-                code = tool_complain(&err);
-        } else if (interrupt_signal()) {
-            code = EXIT_SIGNAL + interrupt_signal();
-        } else if (rc < 0 || (rc = link_step(&r.link, true, &err)) < 0) {
-            reach_explain(&r, &err);
-            link_fail(&r.link, err.text);
-        } else if (rc == 0) {
-            struct pollfd fds[TRANSPORT_FDS + 1];
-            size_t n = link_poll(&r.link, true, fds);
-            fds[n] = (struct pollfd){.fd = interrupt_fd, .events = POLLIN};
-            poll(fds, n + 1, -1);
-        }
-    }
+    int code = reach_describe(&r, s, NULL, interrupt_fd, take_message, &e);
     if (code == 0)
         show_mine(&mine);
     reach_close(&r);

@@ -1,6 +1,7 @@
 #include "reach.h"
 
 #include "agents.h"
+#include "interrupt.h"
 #include "tool.h"
 
 #include "base/error.h"
@@ -8,8 +9,10 @@
 #include "base/io.h"
 #include "base/text.h"
 #include "transport/ask.h"
+#include "wire/outcome.h"
 
 #include <limits.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -81,20 +84,82 @@ void reach_message(struct reach *r, const struct settings *s, const struct messa
     buf_free(&r->early);
 }
 
+/* The line that says most: one about a host key that is not to be trusted, which ssh follows with a plain "failed"; else the last one. */
+static struct span telling_line(const char *text, size_t n)
+{
+    struct span best = {text, 0};
+    for (const char *line = text, *end = text + n; line < end;) {
+        const char *newline = memchr(line, '\n', (size_t)(end - line));
+        size_t length = (size_t)((newline ? newline : end) - line);
+        struct span now = {line, length};
+        while (now.n && strchr("\r \t", line[now.n - 1]))
+            now.n--;
+        if (memmem(line, length, "marked as revoked", 17) || (memmem(line, length, "Host key for", 12) && memmem(line, length, "changed", 7)))
+            return now;
+        if (now.n)
+            best = now;
+        line += length + 1;
+    }
+    return best;
+}
+
 void reach_explain(struct reach *r, struct ssx_error *err)
 {
-    size_t n = buf_length(&r->early);
-    const char *at = (const char *)buf_data(&r->early);
-    if (r->answered || !n)
+    struct ssx_error told = {0};
+    struct span line = telling_line((const char *)buf_data(&r->early), buf_length(&r->early));
+    if (r->answered || !line.n)
         return;
-    while (n && strchr("\r\n \t", at[n - 1]))
-        n--;
-    size_t start = n;
-    while (start && at[start - 1] != '\n')
-        start--;
-    struct ssx_error last = {0};
-    error_set(&last, err->code, "%.*s (%s)", (int)(n - start), at + start, err->text);
-    *err = last;
+    error_set(&told, err->code, "%.*s (%s)", (int)line.n, (const char *)line.at, err->text);
+    *err = told;
+}
+
+static int describe_ended(const struct message_end *end)
+{
+    char reason[32], message[SSX_ERROR_TEXT];
+    if (end->outcome == SSX_OUTCOME_OK)
+        return 0;
+    text_escape(message, sizeof message, end->message.n ? end->message.at : "", end->message.n);
+    span_copy(reason, sizeof reason, end->reason);
+    if (strcmp(reason, "unknown-type") == 0)
+        return EXIT_UNKNOWN_TYPE; /* the caller may know it */
+    fprintf(stderr, "sshexec: %s\n", message);
+    return outcome_exit_code(end->outcome, 0, 0, reason);
+}
+
+static void wait_for_link(struct reach *r, int interrupt_fd)
+{
+    struct pollfd fds[TRANSPORT_FDS + 1];
+    size_t n = link_poll(&r->link, true, fds);
+    fds[n] = (struct pollfd){.fd = interrupt_fd, .events = POLLIN};
+    poll(fds, n + 1, -1);
+}
+
+int reach_describe(struct reach *r, const struct settings *s, const char *type, int interrupt_fd,
+                   void (*visit)(void *user, const struct message *m), void *user)
+{
+    struct ssx_error err = {0};
+    struct message m;
+    uint32_t id;
+    if (client_describe(r->link.client, &id, type, &err))
+        return tool_complain(&err);
+    for (int rc;;) {
+        while ((rc = client_next(r->link.client, &m, &err)) > 0) {
+            if (m.kind == MESSAGE_END)
+                return describe_ended(&m.end);
+            reach_message(r, s, &m);
+            visit(user, &m);
+        }
+        if (interrupt_signal())
+            return EXIT_SIGNAL + interrupt_signal();
+        if (rc == 0)
+            rc = link_step(&r->link, true, &err);
+        if (rc < 0) {
+            reach_explain(r, &err);
+            link_fail(&r->link, err.text);
+        } else if (rc == 0 && !r->link.ended) {
+            wait_for_link(r, interrupt_fd);
+        }
+    }
 }
 
 void reach_close(struct reach *r)

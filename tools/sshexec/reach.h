@@ -17,8 +17,13 @@ int reach_open(struct reach *r, const struct settings *s, const char *host, int 
 /* To be called with each message: HELLO lets what stderr held back through. */
 void reach_message(struct reach *r, const struct settings *s, const struct message *m);
 
-/* Makes err, for a link that failed before the agent answered, say what the far side said last. */
+/* Makes err, for a link that failed before the agent answered, say what the far side said. */
 void reach_explain(struct reach *r, struct ssx_error *err);
+
+/* Asks for the descriptor of a type, or of all (NULL), and hands each message (HELLO, DESCRIBE) to `visit` until the answer is complete. Returns the exit
+ * code; what went wrong was said on stderr, but for EXIT_UNKNOWN_TYPE, for the sender may have what the node lacks. */
+int reach_describe(struct reach *r, const struct settings *s, const char *type, int interrupt_fd,
+                   void (*visit)(void *user, const struct message *m), void *user);
 
 void reach_close(struct reach *r);
 

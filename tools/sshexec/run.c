@@ -182,7 +182,7 @@ static int run_type(struct run *r, char **words, int count, char **rest)
     bool read_stdin;
     int code;
     const struct descriptor *d = &r->type.plugin.descriptor;
-    if (words_parse(&state, &r->host, &read_stdin, d, words, count, rest, r->settings.state_file, &err)) {
+    if (words_parse(&state, &r->host, &read_stdin, d, words, count, rest, r->settings.state_file, &err) || (!r->host && type_fits_here(&r->type, &err))) {
         code = tool_complain(&err);
     } else {
         r->input = (d->traits & TRAIT_TAKES_INPUT) && !r->settings.no_input && !read_stdin;

@@ -3,7 +3,6 @@
 #include "base/error.h"
 #include "base/install.h"
 #include "base/io.h"
-#include "base/file.h"
 
 #include <fcntl.h>
 #include <limits.h>
@@ -66,6 +65,18 @@ int type_open(struct type *out, const char *word, const char *plugin_path, struc
         digest_of(&out->digest, out->image, out->size);
     free(path);
     return rc;
+}
+
+int type_fits_here(const struct type *t, struct ssx_error *err)
+{
+    char libc[ELF_LIBC_MAX];
+    struct plugin again;
+    elf_host_libc(libc);
+    struct plugin_needs needs = {.elf_machine = elf_own_machine(), .libc_version = libc, .libraries = true};
+    if (plugin_inspect(&again, t->plugin.path, t->image, t->size, &needs, NULL, err))
+        return -1;
+    plugin_dispose(&again);
+    return 0;
 }
 
 void type_close(struct type *t)

@@ -20,6 +20,10 @@ int types_registry(struct registry *out, const char *plugin_path, struct ssx_err
 
 /* Returns 0 (the caller calls type_close), or -1 with err: SSX_ERROR_UNKNOWN_TYPE names the nearest. */
 int type_open(struct type *out, const char *word, const char *plugin_path, struct ssx_error *err);
+
+/* Whether this machine can run it: architecture, libc, libraries. Returns 0, or -1 with err. */
+int type_fits_here(const struct type *t, struct ssx_error *err);
+
 void type_close(struct type *t);
 
 #endif
