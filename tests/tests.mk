@@ -25,13 +25,13 @@ $(BUILD)/tests/test_value: private UNIT_LIBS := -lmsgpackc
 $(BUILD)/tests/test_elf $(BUILD)/tests/test_plugin: private DEFS += -DPLUGIN_DIR='"$(abspath $(BUILD))/plugins"'
 $(BUILD)/tests/test_elf $(BUILD)/tests/test_plugin: $(BUILD)/plugins/hello.so
 
-# The sender's transports alone, for tests/integration/test_transport.py.
-$(BUILD)/tests/transport_probe: tests/integration/transport_probe.c $(LIB_A)
+# The sender's transports alone (test_transport.py), a session alone (test_zoo.py).
+$(BUILD)/tests/%_probe: tests/integration/%_probe.c $(LIB_A)
 	$(call say,TEST,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS_ALL) -MF $@.d $< $(LIB_A) $(TOOL_LIBS) -o $@
 
-unit: $(UNIT) $(BUILD)/tests/transport_probe
+unit: $(UNIT) $(BUILD)/tests/transport_probe $(BUILD)/tests/session_probe
 zoo: $(ZOO:%=$(BUILD)/zoo/%.so)
 
 # SAN and BUILD go on to the inner make, so `make check BUILD=elsewhere` works too.

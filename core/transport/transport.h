@@ -29,11 +29,14 @@ ssize_t transport_write(struct transport *t, const void *bytes, size_t n, struct
 /* No more will be written; the far program reads an end of file once all before has arrived. */
 void transport_close_write(struct transport *t);
 
-/* Fills in what to poll for: always for reading, for writing too when the caller has bytes to send or the transport itself holds some.
- * Returns how many entries (at most TRANSPORT_FDS). */
+/* Fills in what to poll for: always for reading, for writing too when the caller has bytes to send or the transport itself holds some. Call it anew
+ * before each poll; it may name a descriptor that is ready at once, where bytes wait in a library's memory. Whatever poll then reports, and on whichever
+ * entry: read both streams until TRANSPORT_AGAIN, which is also what sends the bytes that the transport holds.
+ * Returns how many entries (at most TRANSPORT_FDS; 0 once a child's streams have ended and it has been waited for). */
 size_t transport_poll(struct transport *t, bool want_write, struct pollfd *out);
 
-/* Once stdout has ended: the far program's exit status (0-255; 128 + n for a signal), or -1 where it isn't known yet. */
+/* Once stdout has ended: the far program's exit status (0-255; 128 + n for a signal), or -1 where it isn't known yet (poll and ask again, for a while:
+ * a host may never tell). */
 int transport_exit_status(struct transport *t);
 
 /* "libssh", "ssh", "local": which backend this is, for people. */

@@ -95,6 +95,7 @@ def test_bulk_both_ways(probe, transport):
     data = os.urandom(1 << 20) * (8 if SANITIZED else 24)
     done = probe.run("-t", transport, "cat", stdin=data)
     assert done.returncode == 0 and hashlib.sha256(done.stdout).digest() == hashlib.sha256(data).digest()
+    assert done.stderr == b"" # nor did it sleep on bytes that had come
 
 
 def test_both_streams_at_once(probe):

@@ -109,6 +109,14 @@ static int drain(struct transport *t, enum transport_stream stream, struct ssx_e
     }
 }
 
+/* Each descriptor of a transport must be non-blocking, whatever its library did to it. */
+static void check_nonblocking(const struct pollfd *fds, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (fds[i].events & POLLOUT && !(fcntl(fds[i].fd, F_GETFL) & O_NONBLOCK))
+            fprintf(stderr, "froze: descriptor %d blocks\n", fds[i].fd);
+}
+
 static int relay(struct transport *t, struct ssx_error *err)
 {
     static struct input in;
@@ -132,6 +140,7 @@ static int relay(struct transport *t, struct ssx_error *err)
             return 0;
         struct pollfd fds[TRANSPORT_FDS + 2];
         size_t n = transport_poll(t, in.start < in.end, fds);
+        check_nonblocking(fds, n);
         fds[n] = (struct pollfd){interrupt_pipe[0], POLLIN, 0};
         fds[n + 1] = (struct pollfd){in.start == in.end && !in.ended ? 0 : -1, POLLIN, 0};
         int ready = poll(fds, (nfds_t)n + 2, 5000);

@@ -15,10 +15,11 @@
 
 static const char *const levels[] = {"debug", "info", "warning", "error"};
 
-void report_init(struct report *r, const char *host, const struct descriptor *d)
+void report_init(struct report *r, const char *type, const char *host, const struct descriptor *d)
 {
     memset(r, 0, sizeof *r);
     r->host = host;
+    r->type = type;
     r->descriptor = d;
     bool only_output = d->traits & TRAIT_SHOWS_OUTPUT, only_result = d->traits & TRAIT_SHOWS_RESULT;
     r->show_output = only_output || !only_result;
@@ -190,15 +191,15 @@ static void explain(const struct report *r, const struct message_end *e)
     char text[SSX_ERROR_TEXT];
     text_escape(text, sizeof text, e->message.n ? e->message.at : "", e->message.n);
     if (e->truncated)
-        fprintf(stderr, "sshexec: %s on %s: output is cut off: something kept it open after the worker had ended\n", r->descriptor->type, r->host);
+        fprintf(stderr, "sshexec: %s on %s: output is cut off: something kept it open after the worker had ended\n", r->type, r->host);
     if (e->outcome == SSX_OUTCOME_OK)
         return;
     if (e->outcome == SSX_OUTCOME_FAILED && !e->message.n) {
         if (r->show_result || r->verbose)
-            fprintf(stderr, "sshexec: %s on %s: failed with code %llu\n", r->descriptor->type, r->host, (unsigned long long)e->code);
+            fprintf(stderr, "sshexec: %s on %s: failed with code %llu\n", r->type, r->host, (unsigned long long)e->code);
         return;
     }
-    fprintf(stderr, "sshexec: %s on %s: %s%s%s\n", r->descriptor->type, r->host, outcome_name(e->outcome), *text ? ": " : "", text);
+    fprintf(stderr, "sshexec: %s on %s: %s%s%s\n", r->type, r->host, outcome_name(e->outcome), *text ? ": " : "", text);
 }
 
 static int show_end(struct report *r, const struct message_end *e)

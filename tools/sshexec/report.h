@@ -8,6 +8,7 @@
 
 struct report {
     const char *host;                  /* for messages: "node1", "local" */
+    const char *type;                  /* as it was named: "hello", "./hello.so" */
     const struct descriptor *descriptor;
     bool json, quiet;
     bool show_output, show_result;
@@ -17,7 +18,7 @@ struct report {
     struct buf result;                 /* kept until END: it is shown after the output */
 };
 
-void report_init(struct report *r, const char *host, const struct descriptor *d);
+void report_init(struct report *r, const char *type, const char *host, const struct descriptor *d);
 void report_free(struct report *r);
 
 /* Shows OUTPUT, LOG, PROGRESS, ITEM; keeps RESULT; shows the result and what there is to say at END. Returns 0, or -1 with errno when stdout can't be written to. */

@@ -152,7 +152,7 @@ static int call(struct run *r, const struct buf *state)
 {
     struct ssx_error err = {0};
     int interrupt_fd = interrupt_watch();
-    report_init(&r->report, r->host ? r->host : "local", &r->type.plugin.descriptor);
+    report_init(&r->report, r->type.exact ? r->type.plugin.path : r->type.plugin.descriptor.type, r->host ? r->host : "local", &r->type.plugin.descriptor);
     r->report.json = r->settings.json;
     r->report.quiet = r->settings.quiet;
     r->report.verbose = r->settings.verbose;

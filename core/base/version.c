@@ -1,0 +1,3 @@
+#include <sshexec/version.h>
+
+const char *ssx_version(void) { return SSX_VERSION; }
