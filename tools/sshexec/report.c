@@ -199,6 +199,8 @@ static void explain(const struct report *r, const struct message_end *e)
             fprintf(stderr, "sshexec: %s on %s: failed with code %llu\n", r->type, r->host, (unsigned long long)e->code);
         return;
     }
+    if (e->outcome == SSX_OUTCOME_TIMEOUT && !*text)
+        snprintf(text, sizeof text, "not done after %.3g s", (double)e->wall_us / 1e6);
     fprintf(stderr, "sshexec: %s on %s: %s%s%s\n", r->type, r->host, outcome_name(e->outcome), *text ? ": " : "", text);
 }
 

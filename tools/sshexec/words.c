@@ -75,10 +75,8 @@ static int add_base(struct state_builder *b, const char *path, bool *read_stdin,
             i++;
         if (i < n && at[i] == '{')
             rc = json_to_msgpack(&value, (const char *)at, n, err);
-        else
-            rc = buf_add(&value, at, n);
-        if (rc == 0)
-            rc = value_scan(buf_data(&value), buf_length(&value), err);
+        else if ((rc = buf_add(&value, at, n)) == 0 && (rc = value_scan(at, n, err)))
+            error_prefix(err, "it is neither a JSON object nor a msgpack map");
         if (rc == 0)
             rc = state_builder_base(b, buf_data(&value), buf_length(&value), err);
     }
