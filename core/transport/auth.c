@@ -64,8 +64,8 @@ static int sign_with(struct attempt *a, ssh_key key, struct ssx_error *err)
     return stop ? stop : rc;
 }
 
-/* ssh_userauth_agent does it all, and loses some memory when the server hangs up meanwhile, as it does on an agent full of wrong keys. So all keys but
- * the first, which is mostly the right one, are shown to the server beforehand. */
+/* ssh_userauth_agent does it all, and loses some memory when the server hangs up meanwhile, as it does on an agent full of wrong
+ * keys. So all keys but the first, which is mostly the right one, are shown to the server beforehand. */
 static int try_agent_key(struct attempt *a, const struct offer *offer, struct ssx_error *err)
 {
     struct login *l = a->login;
@@ -105,7 +105,10 @@ static int give_passphrase(const char *prompt, char *out, size_t size, int echo,
     return 0;
 }
 
-static int import_private(const char *path, struct passphrase *p, ssh_key *out) { return ssh_pki_import_privkey_file(path, NULL, give_passphrase, p, out); }
+static int import_private(const char *path, struct passphrase *p, ssh_key *out)
+{
+    return ssh_pki_import_privkey_file(path, NULL, give_passphrase, p, out);
+}
 
 static void note(struct attempt *a, const char *path, const char *problem)
 {
@@ -163,7 +166,8 @@ static int try_file(struct attempt *a, const struct offer *offer, struct ssx_err
             note(a, offer->path, "is not a private key that libssh can read");
             return SSH_AUTH_DENIED;
         }
-        int rc = offer->public ? try_public(a, offer->public, err) : SSH_AUTH_SUCCESS; /* no need to ask for what the server won't take */
+        /* no need to ask for the passphrase of what the server won't take */
+        int rc = offer->public ? try_public(a, offer->public, err) : SSH_AUTH_SUCCESS;
         if (rc != SSH_AUTH_SUCCESS)
             return rc;
         key = unlock(a, offer->path);
@@ -181,7 +185,8 @@ static int try_offer(struct attempt *a, const struct offer *offer, struct ssx_er
     int rc = offer->agent_key != OFFER_NOT_IN_AGENT ? try_agent_key(a, offer, err) : try_file(a, offer, err);
     a->offered++;
     add_to_list(&a->tried, ", ", offer->label);
-    target_log(a->login->target, 2, "key %s: %s", offer->label, rc == SSH_AUTH_SUCCESS ? "accepted" : rc == SSH_AUTH_PARTIAL ? "accepted, more wanted" : "not accepted");
+    target_log(a->login->target, 2, "key %s: %s", offer->label,
+               rc == SSH_AUTH_SUCCESS ? "accepted" : rc == SSH_AUTH_PARTIAL ? "accepted, more wanted" : "not accepted");
     a->partial |= rc == SSH_AUTH_PARTIAL;
     return rc;
 }
@@ -199,8 +204,9 @@ static int try_none(struct attempt *a, struct ssx_error *err)
 static void add_methods(struct buf *out, int methods)
 {
     static const struct { unsigned bit; const char *name; } names[] = {
-        {SSH_AUTH_METHOD_PUBLICKEY, "publickey"}, {SSH_AUTH_METHOD_PASSWORD, "password"}, {SSH_AUTH_METHOD_INTERACTIVE, "keyboard-interactive"},
-        {SSH_AUTH_METHOD_HOSTBASED, "hostbased"}, {SSH_AUTH_METHOD_GSSAPI_MIC, "gssapi-with-mic"},
+        {SSH_AUTH_METHOD_PUBLICKEY, "publickey"}, {SSH_AUTH_METHOD_PASSWORD, "password"},
+        {SSH_AUTH_METHOD_INTERACTIVE, "keyboard-interactive"}, {SSH_AUTH_METHOD_HOSTBASED, "hostbased"},
+        {SSH_AUTH_METHOD_GSSAPI_MIC, "gssapi-with-mic"},
     };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if ((unsigned)methods & names[i].bit)
@@ -214,13 +220,17 @@ static int explain(struct attempt *a, struct ssx_error *err)
     add_methods(&methods, ssh_userauth_list(a->login->session, NULL));
     const char *takes = text_of(&methods), *notes = text_of(&a->notes), *separator = *notes ? "; " : "";
     if (a->partial)
-        error_set(err, SSX_ERROR_UNREACHABLE, "permission denied for %s@%s: it took a key (tried %s) but wants more: %s; sshexec offers keys only", c->user,
+        error_set(err, SSX_ERROR_UNREACHABLE,
+                  "permission denied for %s@%s: it took a key (tried %s) but wants more: %s; sshexec offers keys only", c->user,
                   c->hostname, text_of(&a->tried), takes);
     else if (!a->offered)
-        error_set(err, SSX_ERROR_UNREACHABLE, "permission denied for %s@%s: there is no key to offer (no IdentityFile exists%s); make one with ssh-keygen, "
-                  "name one with -i or start an ssh-agent; the host takes %s", c->user, c->hostname, a->login->agent->path[0] ? ", the ssh-agent is empty" : ", no ssh-agent answers", takes);
+        error_set(err, SSX_ERROR_UNREACHABLE,
+                  "permission denied for %s@%s: there is no key to offer (no IdentityFile exists%s); make one with ssh-keygen, "
+                  "name one with -i or start an ssh-agent; the host takes %s",
+                  c->user, c->hostname, a->login->agent->path[0] ? ", the ssh-agent is empty" : ", no ssh-agent answers", takes);
     else
-        error_set(err, SSX_ERROR_UNREACHABLE, "permission denied for %s@%s (publickey): tried %s%s%s; the host takes %s, sshexec offers keys only", c->user,
+        error_set(err, SSX_ERROR_UNREACHABLE,
+                  "permission denied for %s@%s (publickey): tried %s%s%s; the host takes %s, sshexec offers keys only", c->user,
                   c->hostname, text_of(&a->tried), separator, notes, takes);
     buf_free(&methods);
     return -1;
@@ -230,8 +240,9 @@ static int explain(struct attempt *a, struct ssx_error *err)
 static int explain_end(struct attempt *a, struct ssx_error *err)
 {
     const struct ssh_config *c = a->login->config;
-    return error_set(err, SSX_ERROR_UNREACHABLE, "%s ended the login of %s after %zu keys (%s): %s%s", c->hostname, c->user, a->offered, text_of(&a->tried),
-                     ssh_get_error(a->login->session), a->offered > 2 ? "; name the right key with -i and set IdentitiesOnly" : "");
+    return error_set(err, SSX_ERROR_UNREACHABLE, "%s ended the login of %s after %zu keys (%s): %s%s", c->hostname, c->user,
+                     a->offered, text_of(&a->tried), ssh_get_error(a->login->session),
+                     a->offered > 2 ? "; name the right key with -i and set IdentitiesOnly" : "");
 }
 
 static int run(struct attempt *a, struct ssx_error *err)

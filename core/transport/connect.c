@@ -150,9 +150,12 @@ static int explain(const struct race *r, struct ssx_error *err)
     int port = r->wish->port;
     switch (r->first_error) {
     case ECONNREFUSED:
-        return error_set(err, SSX_ERROR_UNREACHABLE, "can't connect to %s port %d: connection refused (does sshd run there, on that port?)", host, port);
+        return error_set(err, SSX_ERROR_UNREACHABLE,
+                         "can't connect to %s port %d: connection refused (does sshd run there, on that port?)", host, port);
     case ETIMEDOUT:
-        return error_set(err, SSX_ERROR_UNREACHABLE, "can't connect to %s port %d: timed out, nothing answers (is it up, and does a firewall let you through?)", host, port);
+        return error_set(err, SSX_ERROR_UNREACHABLE,
+                         "can't connect to %s port %d: timed out, nothing answers (is it up, and does a firewall let you through?)",
+                         host, port);
     case EHOSTUNREACH: case ENETUNREACH:
         return error_set(err, SSX_ERROR_UNREACHABLE, "can't connect to %s port %d: no route to the host", host, port);
     default:

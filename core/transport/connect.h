@@ -13,12 +13,12 @@ struct connect_wish {
     bool keepalive;
 };
 
-/* Returns a connected socket (non-blocking, close-on-exec, TCP_NODELAY), or -1 with err: SSX_ERROR_UNREACHABLE, saying whether the name is not
- * found, nobody listens, nothing answers or there is no way there; SSX_ERROR_INTERRUPTED. */
+/* Returns a connected socket (non-blocking, close-on-exec, TCP_NODELAY), or -1 with err: SSX_ERROR_UNREACHABLE, saying whether the
+ * name is not found, nobody listens, nothing answers or there is no way there; SSX_ERROR_INTERRUPTED. */
 int connect_tcp(const struct connect_wish *wish, const struct patience *patience, struct ssx_error *err);
 
-/* Has the kernel acknowledge what comes next at once. Not sticky: to be called before each wait. Without it, sshd's Nagle and our delayed
- * acknowledgement add up to a pause of 40 ms in every cold connection. */
+/* Has the kernel acknowledge what comes next at once. Not sticky: to be called before each wait. Without it, sshd's Nagle and our
+ * delayed acknowledgement add up to a pause of 40 ms in every cold connection. */
 void connect_quickack(int fd);
 
 #endif

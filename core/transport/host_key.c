@@ -30,7 +30,8 @@ int host_keys_load(struct host_keys *out, const struct ssh_config *config, struc
         out->plain_count = known_hosts_find(out->index, plain, out->plain, HOST_KEYS_MAX);
     }
     if (out->count > HOST_KEYS_MAX || out->plain_count > HOST_KEYS_MAX) /* a @revoked line could be among those left out */
-        return error_set(err, SSX_ERROR_REFUSED, "%s has more than %d lines in known_hosts: remove some (ssh-keygen -R '%s')", out->name, HOST_KEYS_MAX, out->name);
+        return error_set(err, SSX_ERROR_REFUSED, "%s has more than %d lines in known_hosts: remove some (ssh-keygen -R '%s')",
+                         out->name, HOST_KEYS_MAX, out->name);
     return 0;
 }
 
@@ -52,7 +53,10 @@ const struct known_key *host_keys_authority(const struct host_keys *k)
     return NULL;
 }
 
-static bool type_is(const struct known_key *key, const char *type, size_t n) { return key->type_length == n && !memcmp(key->type, type, n); }
+static bool type_is(const struct known_key *key, const char *type, size_t n)
+{
+    return key->type_length == n && !memcmp(key->type, type, n);
+}
 
 /* Whether a key that this algorithm signs with is on file: an RSA key, of type ssh-rsa, signs as rsa-sha2-256 and -512 too. */
 static bool on_file(const struct known_key *keys, size_t count, const char *algorithm, size_t n)
@@ -107,7 +111,8 @@ static void fingerprint(char *out, const void *blob, size_t n)
     sodium_bin2base64(out + 7, FINGERPRINT - 7, hash, sizeof hash, sodium_base64_VARIANT_ORIGINAL_NO_PADDING);
 }
 
-static const struct known_key *find_key(const struct known_key *keys, size_t count, enum known_mark mark, const void *blob, size_t n)
+static const struct known_key *find_key(const struct known_key *keys, size_t count, enum known_mark mark, const void *blob,
+                                        size_t n)
 {
     for (size_t i = 0; i < count; i++)
         if (keys[i].mark == mark && known_key_is(&keys[i], blob, n))
@@ -130,8 +135,8 @@ static const char *first_file(const struct ssh_config *config)
 }
 
 /* Not being able to write it down is no reason to stop; ssh warns and goes on, too. */
-static void remember(const struct host_keys *k, const struct ssh_config *config, const struct transport_target *target, const char *type,
-                     const void *blob, size_t n)
+static void remember(const struct host_keys *k, const struct ssh_config *config, const struct transport_target *target,
+                     const char *type, const void *blob, size_t n)
 {
     struct ssx_error problem = {0};
     const char *file = first_file(config);
@@ -144,7 +149,8 @@ static void remember(const struct host_keys *k, const struct ssh_config *config,
 }
 
 /* As ssh asks: yes, no, or the fingerprint itself. Returns 0 for a yes. */
-static int ask_user(const struct host_keys *k, const struct ssh_config *config, const struct transport_target *target, const char *type, const char *print)
+static int ask_user(const struct host_keys *k, const struct ssh_config *config, const struct transport_target *target,
+                    const char *type, const char *print)
 {
     char prompt[1024], answer[256];
     if (!target->ask || config->batch_mode)
@@ -164,8 +170,8 @@ static int ask_user(const struct host_keys *k, const struct ssh_config *config, 
     return -1;
 }
 
-static int judge_unknown(const struct host_keys *k, const struct ssh_config *config, const struct transport_target *target, const char *type,
-                         const void *blob, size_t n, const char *print, struct ssx_error *err)
+static int judge_unknown(const struct host_keys *k, const struct ssh_config *config, const struct transport_target *target,
+                         const char *type, const void *blob, size_t n, const char *print, struct ssx_error *err)
 {
     bool accept = config->host_keys_checked == HOST_KEY_ACCEPT_NEW || config->host_keys_checked == HOST_KEY_OFF;
     if (!accept && config->host_keys_checked == HOST_KEY_ASK)
@@ -174,26 +180,30 @@ static int judge_unknown(const struct host_keys *k, const struct ssh_config *con
         remember(k, config, target, type, blob, n);
         return 0;
     }
-    return error_set(err, SSX_ERROR_UNREACHABLE, "won't connect to %s: its %s host key %s is not in %s%s; check the fingerprint, then accept it with "
-                     "`ssh` once or with -o StrictHostKeyChecking=accept-new", k->name, kind_of(type), print,
-                     first_file(config) ? first_file(config) : "any known_hosts file", k->count ? " (keys of other types are)" : "");
+    return error_set(err, SSX_ERROR_UNREACHABLE,
+                     "won't connect to %s: its %s host key %s is not in %s%s; check the fingerprint, then accept it with "
+                     "`ssh` once or with -o StrictHostKeyChecking=accept-new",
+                     k->name, kind_of(type), print, first_file(config) ? first_file(config) : "any known_hosts file",
+                     k->count ? " (keys of other types are)" : "");
 }
 
-static int judge_changed(const struct host_keys *k, const struct ssh_config *config, const struct transport_target *target, const char *type,
-                         const struct known_key *other, const char *print, struct ssx_error *err)
+static int judge_changed(const struct host_keys *k, const struct ssh_config *config, const struct transport_target *target,
+                         const char *type, const struct known_key *other, const char *print, struct ssx_error *err)
 {
     if (config->host_keys_checked == HOST_KEY_OFF) {
-        target_log(target, 1, "warning: the %s host key of %s has changed to %s (%s:%u holds another), and StrictHostKeyChecking is off",
+        target_log(target, 1,
+                   "warning: the %s host key of %s has changed to %s (%s:%u holds another), and StrictHostKeyChecking is off",
                    kind_of(type), k->name, print, other->file, other->line);
         return 0;
     }
-    return error_set(err, SSX_ERROR_UNREACHABLE, "won't connect to %s: its %s host key has CHANGED to %s, %s:%u holds another; someone may be in between; "
-                     "if the host was set up anew, remove the old key with `ssh-keygen -f '%s' -R '%s'`", k->name, kind_of(type), print, other->file,
-                     other->line, other->file, k->name);
+    return error_set(err, SSX_ERROR_UNREACHABLE,
+                     "won't connect to %s: its %s host key has CHANGED to %s, %s:%u holds another; someone may be in between; "
+                     "if the host was set up anew, remove the old key with `ssh-keygen -f '%s' -R '%s'`",
+                     k->name, kind_of(type), print, other->file, other->line, other->file, k->name);
 }
 
-int host_key_judge(const struct host_keys *k, const struct ssh_config *config, const struct transport_target *target, const char *type,
-                   const void *blob, size_t n, struct ssx_error *err)
+int host_key_judge(const struct host_keys *k, const struct ssh_config *config, const struct transport_target *target,
+                   const char *type, const void *blob, size_t n, struct ssx_error *err)
 {
     char print[FINGERPRINT];
     fingerprint(print, blob, n);
@@ -201,8 +211,8 @@ int host_key_judge(const struct host_keys *k, const struct ssh_config *config, c
     if (!revoked)
         revoked = find_key(k->plain, k->plain_count, KNOWN_REVOKED, blob, n);
     if (revoked) /* whatever the policy: nobody who marks a key as revoked wants it to work */
-        return error_set(err, SSX_ERROR_UNREACHABLE, "won't connect to %s: its %s host key %s is revoked by %s:%u", k->name, kind_of(type), print,
-                         revoked->file, revoked->line);
+        return error_set(err, SSX_ERROR_UNREACHABLE, "won't connect to %s: its %s host key %s is revoked by %s:%u", k->name,
+                         kind_of(type), print, revoked->file, revoked->line);
     if (find_key(k->keys, k->count, KNOWN_KEY, blob, n))
         return 0;
     const struct known_key *other = find_other(k, type);

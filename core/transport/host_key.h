@@ -13,7 +13,7 @@ struct host_keys {
     char name[300];                          /* known_hosts_name */
     struct known_key keys[HOST_KEYS_MAX];    /* under `name` */
     size_t count;
-    struct known_key plain[HOST_KEYS_MAX];   /* for another port than 22: what is filed without a port, which ssh accepts as well if it is this very key */
+    struct known_key plain[HOST_KEYS_MAX];   /* filed without a port, where that is not 22: ssh accepts this very key, too */
     size_t plain_count;
 };
 
@@ -27,8 +27,9 @@ const struct known_key *host_keys_authority(const struct host_keys *k);
  * several keys shows the one that can be checked. Certificates are left out. Returns 0, or -1 if out is too small. */
 int host_keys_order(const struct host_keys *k, const char *wanted, char *out, size_t size);
 
-/* The verdict on the server's key. Returns 0 to go on, having added it to known_hosts where the policy or the user says so; -1 with err to stop. */
-int host_key_judge(const struct host_keys *k, const struct ssh_config *config, const struct transport_target *target, const char *type,
-                   const void *blob, size_t n, struct ssx_error *err);
+/* The verdict on the server's key. Returns 0 to go on, having added it to known_hosts where the policy or the user says so; -1 with
+ * err to stop. */
+int host_key_judge(const struct host_keys *k, const struct ssh_config *config, const struct transport_target *target,
+                   const char *type, const void *blob, size_t n, struct ssx_error *err);
 
 #endif

@@ -152,7 +152,8 @@ int keyagent_list(struct keyagent *out, const char *path, const struct patience 
         return 0;
     add_u32(&message, 1);
     buf_add(&message, &(unsigned char){AGENT_REQUEST_IDENTITIES}, 1);
-    int rc = message.failed || send_all(fd, -1, &message, patience, &stop) || receive_message(fd, -1, &message, patience, &stop) || take_keys(out, &message);
+    int rc = message.failed || send_all(fd, -1, &message, patience, &stop) || receive_message(fd, -1, &message, patience, &stop) ||
+             take_keys(out, &message);
     fd_close(&fd);
     buf_free(&message);
     if (rc)
@@ -232,7 +233,8 @@ static void *relay(void *arg)
     return NULL;
 }
 
-int keyagent_relay_start(struct keyagent_relay **out, int *client_fd, const struct keyagent *agent, struct patience patience, struct ssx_error *err)
+int keyagent_relay_start(struct keyagent_relay **out, int *client_fd, const struct keyagent *agent, struct patience patience,
+                         struct ssx_error *err)
 {
     int pair[2];
     sigset_t all, before;

@@ -1,4 +1,5 @@
-#define OPENSSL_SUPPRESS_DEPRECATED /* SHA1_Init and its like: a tenth of the cost of EVP for many short inputs, with no file of 5,000 lines felt */
+/* SHA1_Init and its like cost a tenth of EVP for many short inputs, which is felt in a file of thousands of hashed lines. */
+#define OPENSSL_SUPPRESS_DEPRECATED
 #include "transport/known_hosts.h"
 
 #include "base/buf.h"
@@ -62,12 +63,14 @@ static int decode(unsigned char *out, size_t size, struct word base64)
 {
     size_t n = 0;
     const char *end = NULL;
-    if (sodium_base642bin(out, size, base64.at, base64.n, NULL, &n, &end, sodium_base64_VARIANT_ORIGINAL) || end != base64.at + base64.n)
+    if (sodium_base642bin(out, size, base64.at, base64.n, NULL, &n, &end, sodium_base64_VARIANT_ORIGINAL) ||
+        end != base64.at + base64.n)
         return -1;
     return (int)n;
 }
 
-/* The 28 characters of 20 bytes. OpenSSL's decoder here, for a long file has ten thousand of these, and libsodium's takes constant time over them. */
+/* The 28 characters of 20 bytes. OpenSSL's decoder here, for a long file has ten thousand of these, and libsodium's takes constant
+ * time over them. */
 static int decode_hash(unsigned char *out, const char *base64)
 {
     unsigned char bytes[HASH_SIZE + 1];
@@ -226,7 +229,7 @@ static void keyed_hash(unsigned char *out, const unsigned char *key, size_t key_
     SHA1_Final(out, &ctx);
 }
 
-/* * any run, ? any one character. The name is lower case already. Steps back to the last * only, so its time is bounded by n * m. */
+/* * any run, ? any one character. The name is lower case already. Steps back to the last * only: n * m steps at most. */
 static bool matches_pattern(const char *pattern, size_t n, const char *name)
 {
     size_t p = 0, star = SIZE_MAX;
@@ -295,7 +298,8 @@ size_t known_hosts_find(const struct known_hosts *k, const char *name, struct kn
 bool known_key_is(const struct known_key *key, const void *blob, size_t n)
 {
     unsigned char bytes[KEY_MAX];
-    return n <= sizeof bytes && decode(bytes, sizeof bytes, (struct word){key->base64, key->base64_length}) == (int)n && !memcmp(bytes, blob, n);
+    return n <= sizeof bytes && decode(bytes, sizeof bytes, (struct word){key->base64, key->base64_length}) == (int)n &&
+           !memcmp(bytes, blob, n);
 }
 
 /* --- adding --- */
@@ -340,7 +344,8 @@ static int make_directory_of(const char *file, struct ssx_error *err)
     return dir_make(dir, err);
 }
 
-int known_hosts_append(const char *file, const char *name, bool hashed, const char *type, const void *blob, size_t n, struct ssx_error *err)
+int known_hosts_append(const char *file, const char *name, bool hashed, const char *type, const void *blob, size_t n,
+                       struct ssx_error *err)
 {
     struct buf line = {0};
     if (make_directory_of(file, err))

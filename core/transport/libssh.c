@@ -9,7 +9,8 @@
 #include <string.h>
 #include <sys/eventfd.h>
 
-/* libssh takes as much as the peer's window allows (2 MiB) into its memory; so little at a time keeps that small and a channel's siblings moving. */
+/* libssh takes as much as the peer's window allows (2 MiB) into its memory; so little at a time keeps that small and a channel's
+ * siblings moving. */
 #define WRITE_MAX (64u << 10)
 
 struct libssh {
@@ -30,7 +31,10 @@ static int broken(struct libssh *s, struct ssx_error *err)
     return error_set(err, SSX_ERROR_UNREACHABLE, "the connection broke: %s", *why ? why : "closed by the host");
 }
 
-static bool is_broken(const struct libssh *s) { return (ssh_get_status(s->session) & (SSH_CLOSED | SSH_CLOSED_ERROR)) || ssh_get_fd(s->session) < 0; }
+static bool is_broken(const struct libssh *s)
+{
+    return (ssh_get_status(s->session) & (SSH_CLOSED | SSH_CLOSED_ERROR)) || ssh_get_fd(s->session) < 0;
+}
 
 static ssize_t libssh_read(struct transport *t, enum transport_stream stream, void *out, size_t n, struct ssx_error *err)
 {
@@ -70,8 +74,8 @@ static ssize_t libssh_write(struct transport *t, const void *bytes, size_t n, st
 
 static void libssh_close_write(struct transport *t) { ssh_channel_send_eof(self(t)->channel); }
 
-/* Whether libssh holds bytes, or an end, that the owner has not read yet. Looking makes libssh read the socket, so the first stream is
- * looked at again after the second. */
+/* Whether libssh holds bytes, or an end, that the owner has not read yet. Looking makes libssh read the socket, so the first stream
+ * is looked at again after the second. */
 static bool holds_something(struct libssh *s)
 {
     static const enum transport_stream order[] = {TRANSPORT_STDOUT, TRANSPORT_STDERR, TRANSPORT_STDOUT};
@@ -125,7 +129,9 @@ static void libssh_free(struct transport *t)
     free(s);
 }
 
-static const struct transport_backend backend = {"libssh", libssh_read, libssh_write, libssh_close_write, libssh_poll, libssh_exit_status, libssh_free};
+static const struct transport_backend backend = {
+    "libssh", libssh_read, libssh_write, libssh_close_write, libssh_poll, libssh_exit_status, libssh_free,
+};
 
 static void on_exit_status(ssh_session session, ssh_channel channel, int status, void *ctx)
 {
@@ -133,12 +139,14 @@ static void on_exit_status(ssh_session session, ssh_channel channel, int status,
     ((struct libssh *)ctx)->status = status & 0xff;
 }
 
-static void on_exit_signal(ssh_session session, ssh_channel channel, const char *name, int core, const char *message, const char *language, void *ctx)
+static void on_exit_signal(ssh_session session, ssh_channel channel, const char *name, int core, const char *message,
+                           const char *language, void *ctx)
 {
     static const struct { const char *name; int number; } signals[] = { /* RFC 4254, 6.10 */
-        {"ABRT", SIGABRT}, {"ALRM", SIGALRM}, {"FPE", SIGFPE}, {"HUP", SIGHUP}, {"ILL", SIGILL}, {"INT", SIGINT}, {"KILL", SIGKILL},
-        {"PIPE", SIGPIPE}, {"QUIT", SIGQUIT}, {"SEGV", SIGSEGV}, {"TERM", SIGTERM}, {"USR1", SIGUSR1}, {"USR2", SIGUSR2},
-        {"BUS@openssh.com", SIGBUS}, {"SYS@openssh.com", SIGSYS}, {"TRAP@openssh.com", SIGTRAP}, {"XCPU@openssh.com", SIGXCPU}, {"XFSZ@openssh.com", SIGXFSZ},
+        {"ABRT", SIGABRT}, {"ALRM", SIGALRM}, {"FPE", SIGFPE}, {"HUP", SIGHUP}, {"ILL", SIGILL}, {"INT", SIGINT},
+        {"KILL", SIGKILL}, {"PIPE", SIGPIPE}, {"QUIT", SIGQUIT}, {"SEGV", SIGSEGV}, {"TERM", SIGTERM}, {"USR1", SIGUSR1},
+        {"USR2", SIGUSR2}, {"BUS@openssh.com", SIGBUS}, {"SYS@openssh.com", SIGSYS}, {"TRAP@openssh.com", SIGTRAP},
+        {"XCPU@openssh.com", SIGXCPU}, {"XFSZ@openssh.com", SIGXFSZ},
     };
     (void)session, (void)channel, (void)core, (void)message, (void)language;
     struct libssh *s = ctx;

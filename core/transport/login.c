@@ -34,14 +34,14 @@ static bool set_rekey(ssh_session s, const struct ssh_config *config)
            && (!seconds || !ssh_options_set(s, SSH_OPTIONS_REKEY_TIME, &seconds));
 }
 
-/* None of libssh's own ideas: it reads no configuration, no known_hosts, looks for no key. The host is only a word to it, for it gets a connected
- * socket; a constant, because it refuses some names that ssh takes. */
+/* None of libssh's own ideas: it reads no configuration, no known_hosts, looks for no key. The host is only a word to it, for it
+ * gets a connected socket; a constant, because it refuses some names that ssh takes. */
 static bool set_basics(ssh_session s, const struct ssh_config *config)
 {
     static const bool no = false;
-    return !ssh_options_set(s, SSH_OPTIONS_PROCESS_CONFIG, &no) && !ssh_options_set(s, SSH_OPTIONS_HOST, "host")
-           && !ssh_options_set(s, SSH_OPTIONS_KNOWNHOSTS, "/dev/null") && !ssh_options_set(s, SSH_OPTIONS_GLOBAL_KNOWNHOSTS, "/dev/null")
-           && !ssh_options_set(s, SSH_OPTIONS_USER, config->user);
+    return !ssh_options_set(s, SSH_OPTIONS_PROCESS_CONFIG, &no) && !ssh_options_set(s, SSH_OPTIONS_HOST, "host") &&
+           !ssh_options_set(s, SSH_OPTIONS_KNOWNHOSTS, "/dev/null") &&
+           !ssh_options_set(s, SSH_OPTIONS_GLOBAL_KNOWNHOSTS, "/dev/null") && !ssh_options_set(s, SSH_OPTIONS_USER, config->user);
 }
 
 /* Returns NULL, or the name of the option that libssh can't follow. */
@@ -86,7 +86,8 @@ bool login_is_over(const struct login *l)
 int login_wait(struct login *l, const char *doing, struct ssx_error *err)
 {
     if (login_is_over(l))
-        return error_set(err, SSX_ERROR_UNREACHABLE, "%s port %d hung up before %s: %s", l->config->hostname, l->config->port, doing, ssh_get_error(l->session));
+        return error_set(err, SSX_ERROR_UNREACHABLE, "%s port %d hung up before %s: %s", l->config->hostname, l->config->port,
+                         doing, ssh_get_error(l->session));
     bool writing = ssh_get_poll_flags(l->session) & SSH_WRITE_PENDING;
     struct pollfd fd = {ssh_get_fd(l->session), (short)(POLLIN | (writing ? POLLOUT : 0)), 0};
     connect_quickack(fd.fd);
@@ -95,8 +96,8 @@ int login_wait(struct login *l, const char *doing, struct ssx_error *err)
         return 0;
     if (ready < 0)
         return -1;
-    return error_set(err, SSX_ERROR_UNREACHABLE, "%s port %d took too long for %s: gave up after %g s", l->config->hostname, l->config->port, doing,
-                     l->timeout_ms / 1000.0);
+    return error_set(err, SSX_ERROR_UNREACHABLE, "%s port %d took too long for %s: gave up after %g s", l->config->hostname,
+                     l->config->port, doing, l->timeout_ms / 1000.0);
 }
 
 /* --- connecting and the key exchange --- */
@@ -129,10 +130,12 @@ static int explain_exchange(struct login *l, struct ssx_error *err)
 {
     const struct ssh_config *c = l->config;
     if (ssh_get_serverbanner(l->session))
-        return error_set(err, SSX_ERROR_UNREACHABLE, "can't agree with %s port %d on a connection: %s", c->hostname, c->port, ssh_get_error(l->session));
+        return error_set(err, SSX_ERROR_UNREACHABLE, "can't agree with %s port %d on a connection: %s", c->hostname, c->port,
+                         ssh_get_error(l->session));
     l->worth_retrying = true;
-    return error_set(err, SSX_ERROR_UNREACHABLE, "%s port %d hung up before any greeting of SSH: too many logins at once (MaxStartups), or no SSH server there (%s)",
-                     c->hostname, c->port, ssh_get_error(l->session));
+    return error_set(err, SSX_ERROR_UNREACHABLE,
+                     "%s port %d hung up before any greeting of SSH: too many logins at once (MaxStartups), or no SSH server "
+                     "there (%s)", c->hostname, c->port, ssh_get_error(l->session));
 }
 
 static int exchange_keys(struct login *l, struct ssx_error *err)
@@ -141,7 +144,7 @@ static int exchange_keys(struct login *l, struct ssx_error *err)
         int rc = ssh_connect(l->session);
         int fd = ssh_get_fd(l->session);
         if (fd >= 0)
-            fd_set_nonblocking(fd, true); /* libssh makes it blocking again once it is connected; one full send would then freeze us */
+            fd_set_nonblocking(fd, true); /* libssh makes it blocking again once connected; one full send would freeze us */
         if (rc == SSH_OK)
             return 0;
         if (rc != SSH_AGAIN)
@@ -157,7 +160,8 @@ static int check_host_key(struct login *l, struct ssx_error *err)
     struct buf blob = {0};
     int rc;
     if (ssh_get_server_publickey(l->session, &key) != SSH_OK || key_blob(&blob, key)) {
-        rc = error_set(err, SSX_ERROR_UNREACHABLE, "can't read the host key of %s: %s", l->config->hostname, ssh_get_error(l->session));
+        rc = error_set(err, SSX_ERROR_UNREACHABLE, "can't read the host key of %s: %s", l->config->hostname,
+                       ssh_get_error(l->session));
     } else {
         enum ssh_keytypes_e type = ssh_key_type(key);
         const char *ecdsa = ssh_pki_key_ecdsa_name(key);
@@ -178,12 +182,14 @@ int login_open(struct login *l, struct ssx_error *err)
     l->session = ssh_new();
     if (!l->session || set_options(l->session, l->config, l->keys) || ssh_options_set(l->session, SSH_OPTIONS_FD, &fd)) {
         close(fd);
-        return error_set(err, SSX_ERROR_SYSTEM, "can't set up a libssh session: %s", l->session ? ssh_get_error(l->session) : "out of memory");
+        return error_set(err, SSX_ERROR_SYSTEM, "can't set up a libssh session: %s",
+                         l->session ? ssh_get_error(l->session) : "out of memory");
     }
     ssh_set_blocking(l->session, 0);
     login_step(l);
     if (exchange_keys(l, err) || check_host_key(l, err))
         return -1;
-    target_log(l->target, 2, "%s: %s, %s, host key checked", ssh_get_serverbanner(l->session), ssh_get_kex_algo(l->session), ssh_get_cipher_out(l->session));
+    target_log(l->target, 2, "%s: %s, %s, host key checked", ssh_get_serverbanner(l->session), ssh_get_kex_algo(l->session),
+               ssh_get_cipher_out(l->session));
     return auth_run(l, err);
 }

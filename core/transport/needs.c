@@ -37,8 +37,8 @@ static bool holds_ticket(char *where, size_t size)
     return where[0] != '/' || !access(where, F_OK); /* a keyring or a daemon: can't look, so take it for one */
 }
 
-bool needs_system_ssh(const struct ssh_config *config, const struct host_keys *keys, const struct offers *offers, const struct keyagent *agent,
-                      char *reason, size_t size)
+bool needs_system_ssh(const struct ssh_config *config, const struct host_keys *keys, const struct offers *offers,
+                      const struct keyagent *agent, char *reason, size_t size)
 {
     char ticket[256];
     const struct known_key *authority = host_keys_authority(keys);

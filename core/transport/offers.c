@@ -38,7 +38,8 @@ static ssh_key read_public(const char *path)
     ssh_key key = NULL;
     if (ssh_pki_import_pubkey_file(path, &key) == SSH_OK)
         return key;
-    if ((size_t)snprintf(beside, sizeof beside, "%s.pub", path) < sizeof beside && ssh_pki_import_pubkey_file(beside, &key) == SSH_OK)
+    if ((size_t)snprintf(beside, sizeof beside, "%s.pub", path) < sizeof beside &&
+        ssh_pki_import_pubkey_file(beside, &key) == SSH_OK)
         return key;
     return NULL;
 }
@@ -160,7 +161,8 @@ static bool pub_is_beyond(const char *path)
     return is_beyond(text);
 }
 
-bool offers_need_ssh(const struct offers *o, const struct ssh_config *config, const struct keyagent *agent, char *reason, size_t size)
+bool offers_need_ssh(const struct offers *o, const struct ssh_config *config, const struct keyagent *agent, char *reason,
+                     size_t size)
 {
     for (size_t i = 0; i < config->identities.n; i++) {
         if (exists(config->identities.at[i], "-cert.pub")) {

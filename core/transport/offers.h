@@ -18,13 +18,15 @@ struct offer {
 
 struct offers { struct offer *at; size_t n; };
 
-/* Those that exist. Keys of the configuration that the agent holds come first; then, where the user named keys, their files, so that an agent full of
- * others does not use up the server's MaxAuthTries; then the agent's others, unless IdentitiesOnly; then default files. Returns 0 or -1. */
+/* Those that exist. Keys of the configuration that the agent holds come first; then, where the user named keys, their files, so
+ * that an agent full of others does not use up the server's MaxAuthTries; then the agent's others, unless IdentitiesOnly; then
+ * default files. Returns 0 or -1. */
 int offers_load(struct offers *out, const struct ssh_config *config, const struct keyagent *agent, struct ssx_error *err);
 void offers_dispose(struct offers *o);
 
 /* Whether one of them is beyond libssh (a certificate, a security key); says which into reason. */
-bool offers_need_ssh(const struct offers *o, const struct ssh_config *config, const struct keyagent *agent, char *reason, size_t size);
+bool offers_need_ssh(const struct offers *o, const struct ssh_config *config, const struct keyagent *agent, char *reason,
+                     size_t size);
 
 /* The public part of a key as on the wire. Returns 0 or -1. */
 int key_blob(struct buf *out, const ssh_key key);

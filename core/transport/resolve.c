@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +17,8 @@
 /* Belongs to the asker and to the thread; whoever lets go last frees it. */
 struct question {
     atomic_int holders;
-    int done_fd; /* readable when rc and found are there */
+    atomic_bool done; /* rc and found are there */
+    int done_fd;      /* readable then */
     char *host;
     char port[8];
     struct addrinfo hints;
@@ -39,6 +41,7 @@ static void *answer(void *arg)
 {
     struct question *q = arg;
     q->rc = getaddrinfo(q->host, q->port, &q->hints, &q->found);
+    atomic_store(&q->done, true);
     eventfd_write(q->done_fd, 1);
     let_go(q);
     return NULL;
@@ -49,8 +52,10 @@ static int explain(const char *host, int rc, struct ssx_error *err)
     if (rc == EAI_NONAME || rc == EAI_NODATA)
         return error_set(err, SSX_ERROR_UNREACHABLE, "can't find the host %s: no such name", host);
     if (rc == EAI_AGAIN)
-        return error_set(err, SSX_ERROR_UNREACHABLE, "can't find the host %s: the name server does not answer, try again later", host);
-    return error_set(err, SSX_ERROR_UNREACHABLE, "can't find the host %s: %s", host, rc == EAI_SYSTEM ? strerror(errno) : gai_strerror(rc));
+        return error_set(err, SSX_ERROR_UNREACHABLE, "can't find the host %s: the name server does not answer, try again later",
+                         host);
+    return error_set(err, SSX_ERROR_UNREACHABLE, "can't find the host %s: %s", host,
+                     rc == EAI_SYSTEM ? strerror(errno) : gai_strerror(rc));
 }
 
 /* Signals belong to the program's own threads. */
@@ -75,6 +80,7 @@ static struct question *make_question(const char *host, const char *port, const 
     if (!q)
         return NULL;
     atomic_init(&q->holders, 1);
+    atomic_init(&q->done, false);
     q->hints = *hints;
     snprintf(q->port, sizeof q->port, "%s", port);
     q->host = strdup(host);
@@ -98,7 +104,7 @@ static int ask(struct addrinfo **out, struct question *q, const struct patience 
     int ready = patience_poll(patience, &done, 1, err);
     if (ready < 0)
         return -1;
-    if (!ready)
+    if (!ready || !atomic_load(&q->done))
         return error_set(err, SSX_ERROR_UNREACHABLE, "can't find the host %s: the name server did not answer in time", q->host);
     if (q->rc)
         return explain(q->host, q->rc, err);

@@ -94,11 +94,14 @@ int route_find(struct route *out, const struct transport_target *target, struct 
 
 /* --- the system ssh --- */
 
-/* Ours come first, for ssh takes the first value that it meets: quiet, no forwarding, no terminal, no question, no command but ours. */
+/* Ours come first, for ssh takes the first value that it meets: quiet, no forwarding, no terminal, no question, no other
+ * command. */
 static int ssh_argv(struct words *argv, const struct transport_target *target, const char *command, struct ssx_error *err)
 {
-    static const char *const fixed[] = {"ssh", "-T", "-a", "-x", "-oBatchMode=yes", "-oClearAllForwardings=yes", "-oPermitLocalCommand=no",
-                                        "-oRemoteCommand=none", "-oLogLevel=ERROR"};
+    static const char *const fixed[] = {
+        "ssh", "-T", "-a", "-x", "-oBatchMode=yes", "-oClearAllForwardings=yes", "-oPermitLocalCommand=no", "-oRemoteCommand=none",
+        "-oLogLevel=ERROR",
+    };
     struct words options = {0}, host = {0};
     char timeout[64];
     int rc = target_ssh_words(&options, &host, target, err);
@@ -160,7 +163,8 @@ static int jitter(int mean_ms)
     return mean_ms / 2 + (int)(random % (uint32_t)mean_ms);
 }
 
-static int open_libssh(struct transport **out, const struct survey *s, const struct transport_target *target, const char *command, struct ssx_error *err)
+static int open_libssh(struct transport **out, const struct survey *s, const struct transport_target *target, const char *command,
+                       struct ssx_error *err)
 {
     struct login l = {.target = target, .config = &s->config, .keys = &s->keys, .agent = &s->agent, .offers = &s->offers,
                       .timeout_ms = connect_timeout_ms(target, &s->config)};

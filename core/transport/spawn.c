@@ -137,7 +137,9 @@ static void spawn_free(struct transport *t)
     free(s);
 }
 
-static const struct transport_backend backend = {NULL, spawn_read, spawn_write, spawn_close_write, spawn_poll, spawn_exit_status, spawn_free};
+static const struct transport_backend backend = {
+    NULL, spawn_read, spawn_write, spawn_close_write, spawn_poll, spawn_exit_status, spawn_free,
+};
 
 /* stdin is a socket, for only a socket can be written to without SIGPIPE and without touching the process's signals. */
 static int make_pipes(struct spawn *s, struct ends *child)

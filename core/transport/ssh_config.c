@@ -2,6 +2,7 @@
 
 #include "base/buf.h"
 #include "base/error.h"
+#include "transport/answer_cache.h"
 #include "transport/patience.h"
 #include "transport/spawn.h"
 
@@ -13,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <time.h>
 #include <unistd.h>
 
 #define ANSWER_MAX (1u << 20) /* ssh -G prints 6 KiB; a megabyte is not an answer */
@@ -26,25 +28,28 @@ enum meeting {
 };
 
 static const struct directive { const char *name; enum meeting meeting; } directives[] = {
-    {"host", HARMLESS}, {"User", HONOURED}, {"HostName", HONOURED}, {"Port", HONOURED}, {"AddressFamily", HONOURED}, {"BindAddress", HONOURED},
-    {"BatchMode", HONOURED}, {"Compression", HONOURED}, {"HashKnownHosts", HONOURED}, {"IdentitiesOnly", HONOURED}, {"IdentityFile", HONOURED},
-    {"IdentityAgent", HONOURED}, {"StrictHostKeyChecking", HONOURED}, {"TCPKeepAlive", HONOURED}, {"ConnectionAttempts", HONOURED},
-    {"ConnectTimeout", HONOURED}, {"Ciphers", HONOURED}, {"MACs", HONOURED}, {"KexAlgorithms", HONOURED}, {"HostKeyAlgorithms", HONOURED},
-    {"PubkeyAcceptedAlgorithms", HONOURED}, {"GlobalKnownHostsFile", HONOURED}, {"UserKnownHostsFile", HONOURED}, {"RekeyLimit", HONOURED},
+    {"host", HARMLESS}, {"User", HONOURED}, {"HostName", HONOURED}, {"Port", HONOURED}, {"AddressFamily", HONOURED},
+    {"BindAddress", HONOURED}, {"BatchMode", HONOURED}, {"Compression", HONOURED}, {"HashKnownHosts", HONOURED},
+    {"IdentitiesOnly", HONOURED}, {"IdentityFile", HONOURED}, {"IdentityAgent", HONOURED}, {"StrictHostKeyChecking", HONOURED},
+    {"TCPKeepAlive", HONOURED}, {"ConnectionAttempts", HONOURED}, {"ConnectTimeout", HONOURED}, {"Ciphers", HONOURED},
+    {"MACs", HONOURED}, {"KexAlgorithms", HONOURED}, {"HostKeyAlgorithms", HONOURED}, {"PubkeyAcceptedAlgorithms", HONOURED},
+    {"GlobalKnownHostsFile", HONOURED}, {"UserKnownHostsFile", HONOURED}, {"RekeyLimit", HONOURED},
     {"NumberOfPasswordPrompts", HONOURED},
     /* looked into, in needs.c: whether a master answers, whether there is a ticket */
     {"ControlPath", HONOURED}, {"GSSAPIAuthentication", HONOURED},
     /* keys are all that is ever offered without a person at hand */
-    {"PasswordAuthentication", HARMLESS}, {"KbdInteractiveAuthentication", HARMLESS}, {"ChallengeResponseAuthentication", HARMLESS},
+    {"PasswordAuthentication", HARMLESS}, {"KbdInteractiveAuthentication", HARMLESS},
+    {"ChallengeResponseAuthentication", HARMLESS},
     /* terminals, forwardings, commands and messages, none of which we use (and the system ssh gets told so) */
-    {"LogLevel", HARMLESS}, {"LogVerbose", HARMLESS}, {"SyslogFacility", HARMLESS}, {"VisualHostKey", HARMLESS}, {"FingerprintHash", HARMLESS},
-    {"EscapeChar", HARMLESS}, {"EnableEscapeCommandline", HARMLESS}, {"RequestTTY", HARMLESS}, {"ForwardX11", HARMLESS},
-    {"ForwardX11Trusted", HARMLESS}, {"ForwardX11Timeout", HARMLESS}, {"XAuthLocation", HARMLESS}, {"ForwardAgent", HARMLESS},
-    {"GatewayPorts", HARMLESS}, {"LocalForward", HARMLESS}, {"RemoteForward", HARMLESS}, {"DynamicForward", HARMLESS},
-    {"PermitRemoteOpen", HARMLESS}, {"ExitOnForwardFailure", HARMLESS}, {"ClearAllForwardings", HARMLESS}, {"StreamLocalBindMask", HARMLESS},
-    {"StreamLocalBindUnlink", HARMLESS}, {"Tunnel", HARMLESS}, {"TunnelDevice", HARMLESS}, {"PermitLocalCommand", HARMLESS},
-    {"LocalCommand", HARMLESS}, {"RemoteCommand", HARMLESS}, {"SessionType", HARMLESS}, {"StdinNull", HARMLESS},
-    {"ForkAfterAuthentication", HARMLESS}, {"ObscureKeystrokeTiming", HARMLESS},
+    {"LogLevel", HARMLESS}, {"LogVerbose", HARMLESS}, {"SyslogFacility", HARMLESS}, {"VisualHostKey", HARMLESS},
+    {"FingerprintHash", HARMLESS}, {"EscapeChar", HARMLESS}, {"EnableEscapeCommandline", HARMLESS}, {"RequestTTY", HARMLESS},
+    {"ForwardX11", HARMLESS}, {"ForwardX11Trusted", HARMLESS}, {"ForwardX11Timeout", HARMLESS}, {"XAuthLocation", HARMLESS},
+    {"ForwardAgent", HARMLESS}, {"GatewayPorts", HARMLESS}, {"LocalForward", HARMLESS}, {"RemoteForward", HARMLESS},
+    {"DynamicForward", HARMLESS}, {"PermitRemoteOpen", HARMLESS}, {"ExitOnForwardFailure", HARMLESS},
+    {"ClearAllForwardings", HARMLESS}, {"StreamLocalBindMask", HARMLESS}, {"StreamLocalBindUnlink", HARMLESS},
+    {"Tunnel", HARMLESS}, {"TunnelDevice", HARMLESS}, {"PermitLocalCommand", HARMLESS}, {"LocalCommand", HARMLESS},
+    {"RemoteCommand", HARMLESS}, {"SessionType", HARMLESS}, {"StdinNull", HARMLESS}, {"ForkAfterAuthentication", HARMLESS},
+    {"ObscureKeystrokeTiming", HARMLESS},
     /* what ssh writes down after connecting */
     {"AddKeysToAgent", HARMLESS}, {"UpdateHostKeys", HARMLESS}, {"ControlMaster", HARMLESS}, {"ControlPersist", HARMLESS},
     /* mean something only beside a directive that is SYSTEM itself */
@@ -52,11 +57,12 @@ static const struct directive { const char *name; enum meeting meeting; } direct
     {"CanonicalizePermittedCNAMEs", HARMLESS}, {"ProxyUseFdpass", HARMLESS}, {"EnableSSHKeysign", HARMLESS},
     {"HostbasedAcceptedAlgorithms", HARMLESS}, {"CASignatureAlgorithms", HARMLESS}, {"ServerAliveCountMax", HARMLESS},
     {"GSSAPIDelegateCredentials", HARMLESS}, {"GSSAPITrustDns", HARMLESS}, {"GSSAPIRenewalForcesRekey", HARMLESS},
-    {"GSSAPIKexAlgorithms", HARMLESS}, {"GSSAPIClientIdentity", HARMLESS}, {"GSSAPIServerIdentity", HARMLESS}, {"SecurityKeyProvider", HARMLESS},
-    {"SendEnv", DECIDED}, {"ServerAliveInterval", DECIDED}, {"PreferredAuthentications", DECIDED},
-    {"ProxyJump", SYSTEM}, {"ProxyCommand", SYSTEM}, {"CertificateFile", SYSTEM}, {"HostKeyAlias", SYSTEM}, {"CanonicalizeHostname", SYSTEM},
-    {"HostbasedAuthentication", SYSTEM}, {"GSSAPIKeyExchange", SYSTEM}, {"PubkeyAuthentication", SYSTEM}, {"PKCS11Provider", SYSTEM},
-    {"KnownHostsCommand", SYSTEM}, {"RevokedHostKeys", SYSTEM}, {"VerifyHostKeyDNS", SYSTEM}, {"CheckHostIP", SYSTEM},
+    {"GSSAPIKexAlgorithms", HARMLESS}, {"GSSAPIClientIdentity", HARMLESS}, {"GSSAPIServerIdentity", HARMLESS},
+    {"SecurityKeyProvider", HARMLESS}, {"SendEnv", DECIDED}, {"ServerAliveInterval", DECIDED},
+    {"PreferredAuthentications", DECIDED}, {"ProxyJump", SYSTEM}, {"ProxyCommand", SYSTEM}, {"CertificateFile", SYSTEM},
+    {"HostKeyAlias", SYSTEM}, {"CanonicalizeHostname", SYSTEM}, {"HostbasedAuthentication", SYSTEM},
+    {"GSSAPIKeyExchange", SYSTEM}, {"PubkeyAuthentication", SYSTEM}, {"PKCS11Provider", SYSTEM}, {"KnownHostsCommand", SYSTEM},
+    {"RevokedHostKeys", SYSTEM}, {"VerifyHostKeyDNS", SYSTEM}, {"CheckHostIP", SYSTEM},
     {"NoHostAuthenticationForLocalhost", SYSTEM}, {"BindInterface", SYSTEM}, {"IPQoS", SYSTEM}, {"SetEnv", SYSTEM},
     {"RequiredRSASize", SYSTEM}, {"ChannelTimeout", SYSTEM}, {"Tag", SYSTEM},
 };
@@ -114,8 +120,8 @@ static void judge(struct ssh_config *c, const char *name, const char *value)
         snprintf(c->reason, sizeof c->reason, "%s is set (%.100s)", d->name, value);
 }
 
-/* ssh prints the files of one directive with blanks between and no quotes. A word that does not look like the start of a path goes on with
- * the path before it, unless it is a file of its own. */
+/* ssh prints the files of one directive with blanks between and no quotes. A word that does not look like the start of a path goes
+ * on with the path before it, unless it is a file of its own. */
 static void take_files(struct words *out, const char *value)
 {
     words_free(out);
@@ -158,8 +164,9 @@ static bool is_on(const char *value) { return !strcmp(value, "yes") || !strcmp(v
 static void take_text(struct ssh_config *c, const char *name, const char *value, bool counts)
 {
     const struct { const char *name; const char **field; } texts[] = {
-        {"user", &c->user}, {"hostname", &c->hostname}, {"bindaddress", &c->bind_address}, {"addressfamily", &c->address_family},
-        {"identityagent", &c->identity_agent}, {"controlpath", &c->control_path}, {"proxyjump", &c->proxy_jump}, {"host", &c->original},
+        {"user", &c->user}, {"hostname", &c->hostname}, {"bindaddress", &c->bind_address},
+        {"addressfamily", &c->address_family}, {"identityagent", &c->identity_agent}, {"controlpath", &c->control_path},
+        {"proxyjump", &c->proxy_jump}, {"host", &c->original},
     };
     const struct { const char *name; struct ssh_algorithms *field; } lists[] = {
         {"ciphers", &c->ciphers}, {"macs", &c->macs}, {"kexalgorithms", &c->kex}, {"hostkeyalgorithms", &c->host_keys},
@@ -343,9 +350,11 @@ static void expand_identities(struct ssh_config *c)
 
 static void set_defaults(struct ssh_config *c)
 {
-    *c = (struct ssh_config){.original = "", .user = "", .hostname = "", .bind_address = "", .address_family = "any", .identity_agent = "",
+    *c = (struct ssh_config){
+        .original = "", .user = "", .hostname = "", .bind_address = "", .address_family = "any", .identity_agent = "",
         .control_path = "", .proxy_jump = "", .port = 22, .connection_attempts = 1, .password_prompts = 3, .tcp_keepalive = true,
-        .host_keys_checked = HOST_KEY_ASK};
+        .host_keys_checked = HOST_KEY_ASK,
+    };
     c->ciphers.list = c->macs.list = c->kex.list = c->host_keys.list = c->public_keys.list = "";
 }
 
@@ -420,7 +429,9 @@ static int collect(struct transport *ssh, enum transport_stream stream, struct b
 
 static int collect_both(struct question *q, struct ssx_error *err)
 {
-    return collect(q->ssh, TRANSPORT_STDOUT, &q->answer, &q->answered, err) || collect(q->ssh, TRANSPORT_STDERR, &q->complaint, &q->silent, err) ? -1 : 0;
+    if (collect(q->ssh, TRANSPORT_STDOUT, &q->answer, &q->answered, err))
+        return -1;
+    return collect(q->ssh, TRANSPORT_STDERR, &q->complaint, &q->silent, err);
 }
 
 static int await_answers(struct question *questions, size_t count, const struct patience *patience, struct ssx_error *err)
@@ -440,7 +451,8 @@ static int await_answers(struct question *questions, size_t count, const struct 
         if (ready < 0)
             return -1;
         if (!ready)
-            return error_set(err, SSX_ERROR_UNREACHABLE, "ssh -G did not answer in time (does a Match exec of the ssh configuration hang?)");
+            return error_set(err, SSX_ERROR_UNREACHABLE,
+                             "ssh -G did not answer in time (does a Match exec of the ssh configuration hang?)");
     }
 }
 
@@ -482,7 +494,8 @@ static int make_argv(struct words *argv, const struct words *options, const stru
     return argv->failed ? error_set(err, SSX_ERROR_SYSTEM, "can't ask ssh for its configuration: out of memory") : 0;
 }
 
-static int ask_both(struct ssh_config *out, const struct words *own, const struct words *stock, const char *host,
+/* Both questions to ssh; the answers end with a NUL each. */
+static int ask_both(struct buf *answer, struct buf *baseline, const struct words *own, const struct words *stock, const char *host,
                     const struct patience *patience, struct ssx_error *err)
 {
     struct question q[2] = {0};
@@ -493,13 +506,31 @@ static int ask_both(struct ssh_config *out, const struct words *own, const struc
         rc = await_answers(q, 2, patience, err);
     if (!rc)
         rc = check_answer(&q[0], host, err) || check_answer(&q[1], host, err) ? -1 : 0;
-    if (!rc)
-        rc = ssh_config_parse(out, (const char *)buf_data(&q[0].answer), (const char *)buf_data(&q[1].answer), err);
     for (int i = 0; i < 2; i++) {
         transport_free(q[i].ssh);
-        buf_free(&q[i].answer);
         buf_free(&q[i].complaint);
     }
+    *answer = q[0].answer;
+    *baseline = q[1].answer;
+    return rc;
+}
+
+/* From the cache where that still counts, else from ssh. */
+static int find_answers(struct ssh_config *out, const struct words *own, const struct words *stock, const char *host, const char *config_file,
+                        const struct patience *patience, struct ssx_error *err)
+{
+    struct buf answer = {0}, baseline = {0};
+    time_t asked = time(NULL);
+    int rc = answer_cache_get(own, &answer, &baseline);
+    if (rc) {
+        rc = ask_both(&answer, &baseline, own, stock, host, patience, err);
+        if (!rc)
+            answer_cache_put(own, config_file, asked, &answer, &baseline);
+    }
+    if (!rc)
+        rc = ssh_config_parse(out, (const char *)buf_data(&answer), (const char *)buf_data(&baseline), err);
+    buf_free(&answer);
+    buf_free(&baseline);
     return rc;
 }
 
@@ -518,7 +549,7 @@ int ssh_config_load(struct ssh_config *out, const struct transport_target *targe
     if (!rc)
         rc = make_argv(&stock, &none, &host, err);
     if (!rc)
-        rc = ask_both(out, &own, &stock, host.at[0], &patience, err);
+        rc = find_answers(out, &own, &stock, host.at[0], target->config_file, &patience, err);
     words_free(&options);
     words_free(&host);
     words_free(&none);

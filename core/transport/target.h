@@ -13,8 +13,8 @@ enum transport_mode {
     TRANSPORT_SSH,
 };
 
-/* Shows the prompt and reads one line into answer (size bytes with its NUL), hidden unless echo. Returns 0, or -1 when there is nobody to ask
- * or the user gave up. Called from the thread that opens the transport. ask.h holds the usual one. */
+/* Shows the prompt and reads one line into answer (size bytes with its NUL), hidden unless echo. Returns 0, or -1 when there is
+ * nobody to ask or the user gave up. Called from the thread that opens the transport. ask.h holds the usual one. */
 typedef int transport_ask_fn(void *ctx, const char *prompt, bool echo, char *answer, size_t size);
 
 /* level 1: what -v shows; 2: what -vv adds. One line, already safe for a terminal. */

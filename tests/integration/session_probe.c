@@ -281,7 +281,7 @@ int main(int argc, char **argv)
         int rc = link_step(&session, true, &why);
         if (rc < 0)
             link_fail(&session, why.text);
-        if (rc > 0)
+        if (rc != 0 || session.ended)
             continue;
         size_t n = link_poll(&session, true, fds);
         fds[n] = (struct pollfd){.fd = input_ended ? -1 : STDIN_FILENO, .events = POLLIN};

@@ -1,4 +1,4 @@
-"""core/transport against a real sshd, through BUILD/tests/transport_probe: both transports, host keys, keys, and each trap that libssh sets."""
+"""core/transport against a real sshd, through BUILD/tests/transport_probe: both ways, host keys, keys, and each trap of libssh."""
 import hashlib
 import os
 import re
@@ -45,7 +45,10 @@ class Probe:
                 "-o", "UserKnownHostsFile=%s" % self.known_hosts, "-o", "GlobalKnownHostsFile=none", *options, host, *words[-1:]]]
 
     def run(self, *words, stdin=b"", **how):
-        return subprocess.run(self.argv(*words, **how), input=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=self.environment, timeout=60 * SLOW)
+        return self.call(self.argv(*words, **how), stdin)
+
+    def call(self, argv, stdin=b""):
+        return subprocess.run(argv, input=stdin, capture_output=True, env=self.environment, timeout=60 * SLOW)
 
     def fail(self, *words, **how):
         """The message of a run that must fail before anything ran."""
@@ -54,7 +57,7 @@ class Probe:
         return done.stderr.decode()
 
     def route(self, *options, **how):
-        done = subprocess.run(self.argv("-e", *options, "true", **how), stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=self.environment, timeout=60 * SLOW)
+        done = self.call(self.argv("-e", *options, "true", **how))
         return (done.stdout + done.stderr).decode().strip()
 
 
@@ -147,7 +150,8 @@ def test_no_pause_of_40_ms(probe):
 def test_interrupted_while_connecting(probe, sshd):
     with Relay("127.0.0.1", sshd.port) as relay:
         relay.freeze()
-        child = processes.start(probe.argv("-t", "libssh", "true", port=relay.port), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, env=probe.environment)
+        child = processes.start(probe.argv("-t", "libssh", "true", port=relay.port), env=probe.environment,
+                                stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
         assert processes.wait_until(lambda: len(relay.sockets) == 2, 10)
         time.sleep(0.2)
         begin = time.monotonic()
@@ -159,7 +163,8 @@ def test_interrupted_while_connecting(probe, sshd):
 def test_silent_server(probe, sshd):
     with Relay("127.0.0.1", sshd.port) as relay:
         relay.freeze()
-        assert "took too long for its SSH greeting: gave up after 0.5 s" in probe.fail("-t", "libssh", "-c", "500", "true", port=relay.port)
+        message = probe.fail("-t", "libssh", "-c", "500", "true", port=relay.port)
+    assert "took too long for its SSH greeting: gave up after 0.5 s" in message
 
 
 # --- getting there ---
@@ -233,10 +238,11 @@ class Hasty:
 
 # --- host keys ---
 
-def test_unknown_host_key(probe, transport):
+def test_unknown_host_key(probe):
     probe.known_hosts.write_text("")
     message = probe.fail("-t", "libssh", "-o", "StrictHostKeyChecking=yes", "true")
-    assert re.search(r"error 5: won't connect to \[127\.0\.0\.1\]:\d+: its ED25519 host key SHA256:[\w+/]{43} is not in .*known_hosts; .*accept-new", message)
+    assert re.search(r"error 5: won't connect to \[127\.0\.0\.1\]:\d+: its ED25519 host key SHA256:[\w+/]{43} "
+                     r"is not in .*known_hosts; .*accept-new", message)
     assert probe.known_hosts.read_text() == ""
 
 
@@ -275,7 +281,8 @@ def test_revoked_host_key(probe, sshd):
     with probe.known_hosts.open("a") as lines:
         lines.write("@revoked * %s\n" % sshd.host_keys["ed25519"])
     for policy in ("yes", "no", "accept-new"):
-        assert "is revoked by %s:" % probe.known_hosts in probe.fail("-t", "libssh", "-o", "StrictHostKeyChecking=" + policy, "true")
+        message = probe.fail("-t", "libssh", "-o", "StrictHostKeyChecking=" + policy, "true")
+        assert "is revoked by %s:" % probe.known_hosts in message
 
 
 @pytest.mark.parametrize("kind", ["ed25519", "ecdsa", "rsa"])
@@ -302,8 +309,10 @@ def test_key_files(probe, sshd, scratch, kind):
 @pytest.mark.parametrize("form", ["openssh", "pem"])
 def test_encrypted_key(probe, sshd, scratch, form):
     key = scratch / "locked"
-    argv = ["ssh-keygen", "-q", "-t", "rsa", "-b", "2048", "-N", "secret", "-f", str(key)] + (["-m", "PEM"] if form == "pem" else [])
-    subprocess.run(argv, check=True)
+    make_key(key, "rsa", "secret")
+    if form == "pem":
+        subprocess.run(["ssh-keygen", "-q", "-p", "-m", "PEM", "-P", "secret", "-N", "secret", "-f", key], check=True,
+                       stdout=subprocess.DEVNULL)
     sshd.authorize(Path(str(key) + ".pub").read_text().strip())
     done = probe.run("-t", "libssh", "-a", "wrong\nsecret", "echo in", key=key)
     assert done.stdout == b"in\n" and done.stderr.count(b"asked(hidden): Enter passphrase for key '%s'" % str(key).encode()) == 2
@@ -314,7 +323,8 @@ def test_encrypted_key(probe, sshd, scratch, form):
 def test_does_not_ask_for_a_key_that_the_host_refuses(probe, scratch):
     make_key(scratch / "locked", passphrase="secret")
     message = probe.fail("-t", "libssh", "-a", "secret", "true", key=scratch / "locked")
-    assert "asked" not in message and "permission denied for %s@127.0.0.1 (publickey): tried %s" % (probe.sshd.user, scratch / "locked") in message
+    denied = "permission denied for %s@127.0.0.1 (publickey): tried %s" % (probe.sshd.user, scratch / "locked")
+    assert "asked" not in message and denied in message
 
 
 def test_permission_denied_names_what_was_tried(probe, scratch):

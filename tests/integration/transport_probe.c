@@ -1,10 +1,11 @@
 /* A program for the tests of core/transport: relays stdin and stdout to a command on a host, through transport_open.
  *
- *     transport_probe [-F file] [-p port] [-l user] [-i key]... [-o option]... [-t auto|libssh|ssh] [-c connect_ms] [-a answers] [-v] [-T] [-e] host command
+ *     transport_probe [-F file] [-p port] [-l user] [-i key]... [-o option]... [-t auto|libssh|ssh] [-c connect_ms]
+ *                     [-a answers] [-v] [-T] [-e] host command
  *     transport_probe -L program argument...          a local child instead
  *
- * -e only says which transport would be taken, and why. -a gives the answers to questions, one a line. -T prints microseconds on stderr. It exits with
- * the command's status, or 255. */
+ * -e only says which transport would be taken, and why. -a gives the answers to questions, one a line. -T prints microseconds on
+ * stderr. It exits with the command's status, or 255. */
 #include "base/error.h"
 #include "base/io.h"
 #include "transport/ask.h"
@@ -17,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define CHUNK (256u << 10)
@@ -33,11 +35,6 @@ static void on_interrupt(int number)
         return;
 }
 
-static void show(void *ctx, int level, const char *text)
-{
-    (void)ctx;
-    fprintf(stderr, "v%d: %s\n", level, text);
-}
 
 static int answer(void *ctx, const char *prompt, bool echo, char *out, size_t size)
 {
@@ -56,6 +53,13 @@ static void lap(const char *what)
 {
     if (timing)
         fprintf(stderr, "time: %s %lld us\n", what, (long long)(clock_us() - started));
+}
+
+static void show(void *ctx, int level, const char *text)
+{
+    (void)ctx;
+    fprintf(stderr, "v%d: %s\n", level, text);
+    lap("so far");
 }
 
 /* One direction of stdin: a buffer that is filled from fd 0 and emptied into the transport. */
@@ -109,12 +113,13 @@ static int drain(struct transport *t, enum transport_stream stream, struct ssx_e
     }
 }
 
-/* Each descriptor of a transport must be non-blocking, whatever its library did to it. */
+/* Each socket of a transport must be non-blocking, whatever its library did to it: a send would freeze on a full one. */
 static void check_nonblocking(const struct pollfd *fds, size_t n)
 {
+    struct stat st;
     for (size_t i = 0; i < n; i++)
-        if (fds[i].events & POLLOUT && !(fcntl(fds[i].fd, F_GETFL) & O_NONBLOCK))
-            fprintf(stderr, "froze: descriptor %d blocks\n", fds[i].fd);
+        if (!fstat(fds[i].fd, &st) && S_ISSOCK(st.st_mode) && !(fcntl(fds[i].fd, F_GETFL) & O_NONBLOCK))
+            fprintf(stderr, "froze: socket %d blocks\n", fds[i].fd);
 }
 
 static int relay(struct transport *t, struct ssx_error *err)
@@ -198,7 +203,9 @@ int main(int argc, char **argv)
         case 'l': target.login = optarg; break;
         case 'i': identities[identity_count++ % 15] = optarg; break;
         case 'o': options[option_count++ % 63] = optarg; break;
-        case 't': target.mode = !strcmp(optarg, "ssh") ? TRANSPORT_SSH : !strcmp(optarg, "libssh") ? TRANSPORT_LIBSSH : TRANSPORT_AUTO; break;
+        case 't':
+            target.mode = !strcmp(optarg, "ssh") ? TRANSPORT_SSH : !strcmp(optarg, "libssh") ? TRANSPORT_LIBSSH : TRANSPORT_AUTO;
+            break;
         case 'c': target.connect_timeout_ms = atoi(optarg); break;
         case 'a': answers = optarg; target.ask = answer; break;
         case 'v': target.log = show; break;
@@ -213,7 +220,8 @@ int main(int argc, char **argv)
     target.host = argv[optind];
     if (only_explain)
         return explain(&target);
-    int rc = local ? spawn_open(&t, "local", (const char *const *)(const void *)&argv[optind], &err) : transport_open(&t, &target, argv[optind + 1], &err);
+    int rc = local ? spawn_open(&t, "local", (const char *const *)(const void *)&argv[optind], &err)
+                   : transport_open(&t, &target, argv[optind + 1], &err);
     lap("open");
     if (rc) {
         fprintf(stderr, "error %d: %s\n", (int)err.code, err.text);

@@ -171,7 +171,8 @@ static int judge(const char *text, enum host_key_policy policy, const unsigned c
     struct transport_target target = {.host = "node1"};
     struct host_keys keys;
     put(text, strlen(text));
-    config = (struct ssh_config){.hostname = "Node1", .port = 22, .host_keys_checked = policy, .user_known_hosts = {&user_file, 1, false}};
+    config = (struct ssh_config){
+        .hostname = "Node1", .port = 22, .host_keys_checked = policy, .user_known_hosts = {&user_file, 1, false}};
     *err = (struct ssx_error){0};
     assert_int_equal(host_keys_load(&keys, &config, err), 0);
     int rc = host_key_judge(&keys, &config, &target, "ssh-ed25519", blob, 51, err);
@@ -217,7 +218,8 @@ static void orders_algorithms_by_what_is_on_file(void **state)
     config = (struct ssh_config){.hostname = "node1", .port = 22, .user_known_hosts = {&user_file, 1, false}};
     assert_int_equal(host_keys_load(&keys, &config, &err), 0);
     assert_null(host_keys_authority(&keys));
-    assert_int_equal(host_keys_order(&keys, "ssh-ed25519-cert-v01@openssh.com,ssh-ed25519,rsa-sha2-512,rsa-sha2-256", list, sizeof list), 0);
+    assert_int_equal(
+        host_keys_order(&keys, "ssh-ed25519-cert-v01@openssh.com,ssh-ed25519,rsa-sha2-512,rsa-sha2-256", list, sizeof list), 0);
     assert_string_equal(list, "rsa-sha2-512,rsa-sha2-256,ssh-ed25519");
     assert_int_equal(host_keys_order(&keys, "ssh-ed25519,rsa-sha2-512", list, 12), -1);
     host_keys_dispose(&keys);
@@ -248,7 +250,7 @@ static void five_thousand_hashed_lines(void **state)
     buf_free(&text);
     assert_int_equal(known_hosts_append(path, "node1", true, "ssh-ed25519", blob_b, sizeof blob_b, &err), 0);
     int64_t best = INT64_MAX;
-    for (int i = 0; i < 5; i++) {
+    for (int i = 0; i < 20; i++) { /* the best of many: others use this machine, too */
         int64_t before = clock_us();
         assert_int_equal(known_hosts_load(&k, files, 1, &err), 0);
         assert_int_equal(known_hosts_find(k, "node1", &key, 1), 1);
@@ -275,8 +277,12 @@ static void mutated_files(void **state)
     struct known_key keys[8];
     struct ssx_error err = {0};
     const char *files[] = {path};
-    int n = snprintf(text, sizeof text, "node1,!n*,?ode2 ssh-ed25519 %s c\n@revoked * ssh-ed25519 %s\n|1|AAECAwQFBgcICQoLDA0ODxAREhM=|JeHEA0dXTrgZ9cTFCYaaD5aSq5I= ssh-rsa %s\n"
-                     "@cert-authority *.x,[h]:22 ssh-rsa %s\n", base64_a, base64_b, base64_a, base64_b);
+    int n = snprintf(
+        text, sizeof text,
+        "node1,!n*,?ode2 ssh-ed25519 %s c\n@revoked * ssh-ed25519 %s\n"
+        "|1|AAECAwQFBgcICQoLDA0ODxAREhM=|JeHEA0dXTrgZ9cTFCYaaD5aSq5I= ssh-rsa %s\n"
+        "@cert-authority *.x,[h]:22 ssh-rsa %s\n",
+        base64_a, base64_b, base64_a, base64_b);
     for (int i = 0; i < 20000; i++) {
         char changed[2048];
         size_t length = (size_t)n;
@@ -299,8 +305,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names_and_patterns), cmocka_unit_test(hashed_names), cmocka_unit_test(agrees_with_ssh_keygen),
-        cmocka_unit_test(appends_into_a_new_directory), cmocka_unit_test(verdicts), cmocka_unit_test(orders_algorithms_by_what_is_on_file),
-        cmocka_unit_test(five_thousand_hashed_lines), cmocka_unit_test(mutated_files),
+        cmocka_unit_test(appends_into_a_new_directory), cmocka_unit_test(verdicts),
+        cmocka_unit_test(orders_algorithms_by_what_is_on_file), cmocka_unit_test(five_thousand_hashed_lines),
+        cmocka_unit_test(mutated_files),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

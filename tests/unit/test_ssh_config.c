@@ -1,4 +1,5 @@
-/* The answer of ssh -G: what counts, what libssh gets, and when only the system ssh will do. The texts are OpenSSH 9.2's, some lists shortened. */
+/* The answer of ssh -G: what counts, what libssh gets, and when only the system ssh will do. The texts are OpenSSH 9.2's, some
+ * lists shortened. */
 #include "transport/ssh_config.h"
 
 #include <setjmp.h>
@@ -165,9 +166,10 @@ static void debians_file_is_no_reason(void **state)
 static void values_for_libssh(void **state)
 {
     (void)state;
-    struct ssh_config c = parse("user bob\nhostname 10.0.0.1\nport 2222\nstricthostkeychecking accept-new\nconnecttimeout 7\nconnectionattempts 3\n"
-                                "identitiesonly yes\nciphers aes128-ctr\nrekeylimit 1073741824 3600\naddressfamily inet6\nbindaddress ::1\n"
-                                "identityagent /run/a.sock\ncompression yes\nbatchmode yes\nserveraliveinterval 300\ntcpkeepalive no\n");
+    struct ssh_config c = parse(
+        "user bob\nhostname 10.0.0.1\nport 2222\nstricthostkeychecking accept-new\nconnecttimeout 7\nconnectionattempts 3\n"
+        "identitiesonly yes\nciphers aes128-ctr\nrekeylimit 1073741824 3600\naddressfamily inet6\nbindaddress ::1\n"
+        "identityagent /run/a.sock\ncompression yes\nbatchmode yes\nserveraliveinterval 300\ntcpkeepalive no\n");
     assert_string_equal(c.reason, "");
     assert_string_equal(c.user, "bob");
     assert_string_equal(c.hostname, "10.0.0.1");
@@ -228,7 +230,8 @@ static void no_reasons(void **state)
     expect_reason("proxyjump none\n", "");
     expect_reason("proxycommand none\n", "");
     expect_reason("preferredauthentications gssapi-with-mic,publickey\n", "");
-    expect_reason("forwardagent yes\nforwardx11 yes\nlocalforward 80 [x]:80\nloglevel DEBUG\nrequesttty true\nremotecommand ls\n", "");
+    expect_reason("forwardagent yes\nforwardx11 yes\nlocalforward 80 [x]:80\nloglevel DEBUG\nrequesttty true\nremotecommand ls\n",
+                  "");
     expect_reason("controlmaster auto\ncontrolpersist yes\ncontrolpath /tmp/nothing-%C\nupdatehostkeys false\n", "");
 }
 
@@ -237,8 +240,9 @@ static void paths(void **state)
     (void)state;
     char home[4096], expected[8192];
     setenv("SSX_KEYS", "/keys", 1);
-    struct ssh_config c = parse("user bob\nport 2222\nhostname h.example\nidentityfile ~/a_%h_%r_%p\nidentityfile %d/b c\nidentityfile ${SSX_KEYS}/%n%%\n"
-                                "userknownhostsfile /a b/kh ~/kh2\n");
+    struct ssh_config c = parse(
+        "user bob\nport 2222\nhostname h.example\nidentityfile ~/a_%h_%r_%p\nidentityfile %d/b c\nidentityfile ${SSX_KEYS}/%n%%\n"
+        "userknownhostsfile /a b/kh ~/kh2\n");
     assert_true(c.identities_count);
     assert_int_equal(c.identities.n, 3);
     snprintf(home, sizeof home, "%s", c.identities.at[1]);
@@ -258,7 +262,8 @@ static void paths(void **state)
 static void not_an_answer(void **state)
 {
     (void)state;
-    static const char *const texts[] = {"", "\n", "hello", "user x\nport 22\n", "user x\nhostname y\nport 0\n", "user x\nhostname y\nport 70000\n"};
+    static const char *const texts[] = {
+        "", "\n", "hello", "user x\nport 22\n", "user x\nhostname y\nport 0\n", "user x\nhostname y\nport 70000\n"};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         struct ssh_config c;
         struct ssx_error err = {0};
@@ -273,7 +278,9 @@ static void asks_ssh(void **state)
 {
     (void)state;
     char path[] = "/tmp/sshexec-config-XXXXXX";
-    static const char text[] = "Host short\n  HostName long.example\n  Port 2201\n  IdentityFile /keys/k\nHost far\n  ProxyJump bastion\nHost bad\n  Nonsense yes\n";
+    static const char text[] =
+        "Host short\n  HostName long.example\n  Port 2201\n  IdentityFile /keys/k\n"
+        "Host far\n  ProxyJump bastion\nHost bad\n  Nonsense yes\n";
     int fd = mkstemp(path);
     assert_true(fd >= 0 && write(fd, text, strlen(text) - strlen("Host bad\n  Nonsense yes\n")) > 0);
     struct transport_target target = {.host = "eve@short", .config_file = path};
@@ -306,7 +313,8 @@ static void asks_ssh(void **state)
 static void hosts_that_cannot_be(void **state)
 {
     (void)state;
-    static const char *const hosts[] = {"", "-oProxyCommand=x", "a@-b", "@b", "a b", "a\nb", "h:", "h:0", "h:99999", "h:x", "[::1", "[]:22", "[::1]x"};
+    static const char *const hosts[] = {
+        "", "-oProxyCommand=x", "a@-b", "@b", "a b", "a\nb", "h:", "h:0", "h:99999", "h:x", "[::1", "[]:22", "[::1]x"};
     for (size_t i = 0; i < sizeof hosts / sizeof *hosts; i++) {
         struct transport_target target = {.host = hosts[i]};
         struct words options = {0}, host = {0};
@@ -323,8 +331,8 @@ static void words_for_ssh(void **state)
 {
     (void)state;
     static const struct { const char *host, *name, *port; } cases[] = {
-        {"node1", "node1", NULL}, {"ada@node1:2222", "ada@node1", "2222"}, {"[fe80::1]:22", "fe80::1", "22"}, {"ada@[::1]", "ada@::1", NULL},
-        {"::1", "::1", NULL}, {"a@b@node1", "a@b@node1", NULL},
+        {"node1", "node1", NULL}, {"ada@node1:2222", "ada@node1", "2222"}, {"[fe80::1]:22", "fe80::1", "22"},
+        {"ada@[::1]", "ada@::1", NULL}, {"::1", "::1", NULL}, {"a@b@node1", "a@b@node1", NULL},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct transport_target target = {.host = cases[i].host};
@@ -362,9 +370,10 @@ static void mutated_answers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(stock_answer), cmocka_unit_test(debians_file_is_no_reason), cmocka_unit_test(values_for_libssh), cmocka_unit_test(policies),
-        cmocka_unit_test(reasons_for_the_system_ssh), cmocka_unit_test(no_reasons), cmocka_unit_test(paths), cmocka_unit_test(not_an_answer),
-        cmocka_unit_test(asks_ssh), cmocka_unit_test(hosts_that_cannot_be), cmocka_unit_test(words_for_ssh), cmocka_unit_test(mutated_answers),
+        cmocka_unit_test(stock_answer), cmocka_unit_test(debians_file_is_no_reason), cmocka_unit_test(values_for_libssh),
+        cmocka_unit_test(policies), cmocka_unit_test(reasons_for_the_system_ssh), cmocka_unit_test(no_reasons),
+        cmocka_unit_test(paths), cmocka_unit_test(not_an_answer), cmocka_unit_test(asks_ssh),
+        cmocka_unit_test(hosts_that_cannot_be), cmocka_unit_test(words_for_ssh), cmocka_unit_test(mutated_answers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -198,7 +198,8 @@ static void what_a_child_inherits(void **state)
     int mine = open("/dev/null", O_RDONLY); /* without close-on-exec it would be inherited: that is its owner's fault */
     fd_set_cloexec(mine, true);
     signal(SIGINT, SIG_IGN);
-    struct transport *t = start("ls /proc/$$/fd | tr '\\n' ' '; awk '/SigIgn/ {print $2}' /proc/$$/status; ps -o sid= -p $$ | tr -d ' \\n'; echo \" $$\"");
+    struct transport *t = start(
+        "ls /proc/$$/fd | tr '\\n' ' '; awk '/SigIgn/ {print $2}' /proc/$$/status; ps -o sid= -p $$ | tr -d ' \\n'; echo \" $$\"");
     signal(SIGINT, SIG_DFL);
     read_all(t, TRANSPORT_STDOUT, out, sizeof out - 1);
     transport_free(t);
@@ -241,10 +242,14 @@ static void with_stdio_closed(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(echo_and_status, before, after), cmocka_unit_test_setup_teardown(killed_by_a_signal, before, after),
-        cmocka_unit_test_setup_teardown(bulk, before, after), cmocka_unit_test_setup_teardown(a_dead_reader_is_an_error, before, after),
-        cmocka_unit_test_setup_teardown(a_full_pipe_does_not_block, before, after), cmocka_unit_test_setup_teardown(cannot_start, before, after),
-        cmocka_unit_test_setup_teardown(stubborn_child_is_killed, before, after), cmocka_unit_test_setup_teardown(what_a_child_inherits, before, after),
+        cmocka_unit_test_setup_teardown(echo_and_status, before, after),
+        cmocka_unit_test_setup_teardown(killed_by_a_signal, before, after),
+        cmocka_unit_test_setup_teardown(bulk, before, after),
+        cmocka_unit_test_setup_teardown(a_dead_reader_is_an_error, before, after),
+        cmocka_unit_test_setup_teardown(a_full_pipe_does_not_block, before, after),
+        cmocka_unit_test_setup_teardown(cannot_start, before, after),
+        cmocka_unit_test_setup_teardown(stubborn_child_is_killed, before, after),
+        cmocka_unit_test_setup_teardown(what_a_child_inherits, before, after),
         cmocka_unit_test_setup_teardown(with_stdio_closed, before, after),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

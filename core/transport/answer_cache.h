@@ -1,0 +1,19 @@
+/* Answers of `ssh -G` kept on disk, for asking costs more than a key exchange does (6 to 13 ms).
+ *
+ * An answer is kept with what it was made from: each configuration file that ssh read or looked for, each directory that an Include pattern
+ * names, and ssh's own program, with size, inode and times. It counts only while all of these are as they were. Configurations whose answer depends on anything else
+ * (Match exec and localnetwork, environment variables, canonical names) are never kept. */
+#ifndef TRANSPORT_ANSWER_CACHE_H
+#define TRANSPORT_ANSWER_CACHE_H
+#include "base/buf.h"
+#include "transport/words.h"
+
+#include <time.h>
+
+/* The kept answers to a question (the words of the ssh command), each with a NUL behind it. Returns 0, or -1 where there are none that count. */
+int answer_cache_get(const struct words *question, struct buf *answer, struct buf *baseline);
+
+/* Keeps answers where that is possible; config_file is the user's -F, NULL for the default files; asked: the time before ssh was asked. Failing is no error: the next call asks again. */
+void answer_cache_put(const struct words *question, const char *config_file, time_t asked, const struct buf *answer, const struct buf *baseline);
+
+#endif
