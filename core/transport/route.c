@@ -94,12 +94,12 @@ int route_find(struct route *out, const struct transport_target *target, struct 
 
 /* --- the system ssh --- */
 
-/* Ours come first, for ssh takes the first value that it meets: quiet, no forwarding, no terminal, no question, no other
- * command. */
+/* Ours come first, for ssh takes the first value that it meets: quiet, no forwarding, no terminal, no other command, and no question
+ * where there is nobody to answer. */
 static int ssh_argv(struct words *argv, const struct transport_target *target, const char *command, struct ssx_error *err)
 {
     static const char *const fixed[] = {
-        "ssh", "-T", "-a", "-x", "-oBatchMode=yes", "-oClearAllForwardings=yes", "-oPermitLocalCommand=no", "-oRemoteCommand=none",
+        "ssh", "-T", "-a", "-x", "-oClearAllForwardings=yes", "-oPermitLocalCommand=no", "-oRemoteCommand=none",
         "-oLogLevel=ERROR",
     };
     struct words options = {0}, host = {0};
@@ -107,6 +107,8 @@ static int ssh_argv(struct words *argv, const struct transport_target *target, c
     int rc = target_ssh_words(&options, &host, target, err);
     for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++)
         words_add(argv, fixed[i]);
+    if (!target->ask)
+        words_add(argv, "-oBatchMode=yes");
     snprintf(timeout, sizeof timeout, "-oConnectTimeout=%d", (target->connect_timeout_ms + 999) / 1000);
     if (target->connect_timeout_ms > 0)
         words_add(argv, timeout);
@@ -128,7 +130,7 @@ static int open_ssh(struct transport **out, const struct transport_target *targe
     struct words argv = {0};
     int rc = ssh_argv(&argv, target, command, err);
     if (!rc)
-        rc = spawn_open(out, "ssh", (const char *const *)(const void *)argv.at, err);
+        rc = (target->ask ? spawn_open_asking : spawn_open)(out, "ssh", (const char *const *)(const void *)argv.at, err);
     words_free(&argv);
     return rc;
 }

@@ -25,6 +25,7 @@ struct spawn {
     int in, out, err;                 /* -1 once closed or ended */
     int pidfd;                        /* readable when the child has ended; -1 on an old kernel */
     int status;                       /* -1 until known */
+    bool asking;                      /* in our session and process group */
 };
 
 /* The child's three ends: in, out, err. */
@@ -127,9 +128,9 @@ static void spawn_free(struct transport *t)
     fd_close(&s->out);
     fd_close(&s->err);
     if (!reap_within(s, LEAVE_MS)) {
-        kill(-s->pid, SIGTERM);
+        kill(s->asking ? s->pid : -s->pid, SIGTERM);
         if (!reap_within(s, TERM_MS)) {
-            kill(-s->pid, SIGKILL);
+            kill(s->asking ? s->pid : -s->pid, SIGKILL);
             reap(s, 0);
         }
     }
@@ -181,14 +182,18 @@ static int start(struct spawn *s, const struct ends *child, const char *const *a
 {
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attr;
-    sigset_t all, none;
+    sigset_t all, blocked;
     sigfillset(&all);
-    sigemptyset(&none);
+    sigemptyset(&blocked);
+    if (s->asking) {
+        sigaddset(&blocked, SIGINT);
+        sigaddset(&blocked, SIGQUIT);
+    }
     posix_spawn_file_actions_init(&actions);
     posix_spawnattr_init(&attr);
     posix_spawnattr_setsigdefault(&attr, &all);
-    posix_spawnattr_setsigmask(&attr, &none);
-    posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);
+    posix_spawnattr_setsigmask(&attr, &blocked);
+    posix_spawnattr_setflags(&attr, (short)((s->asking ? 0 : POSIX_SPAWN_SETSID) | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK));
     int rc = 0;
     for (int i = 0; i < 3 && !rc; i++)
         rc = posix_spawn_file_actions_adddup2(&actions, child->fd[i], i);
@@ -203,7 +208,7 @@ static int start(struct spawn *s, const struct ends *child, const char *const *a
     return rc;
 }
 
-int spawn_open(struct transport **out, const char *name, const char *const *argv, struct ssx_error *err)
+static int open_child(struct transport **out, const char *name, const char *const *argv, bool asking, struct ssx_error *err)
 {
     struct spawn *s = calloc(1, sizeof *s);
     struct ends child = {{-1, -1, -1}};
@@ -213,6 +218,7 @@ int spawn_open(struct transport **out, const char *name, const char *const *argv
     s->backend.name = name;
     s->base.backend = &s->backend;
     s->in = s->out = s->err = s->pidfd = s->status = -1;
+    s->asking = asking;
     int rc = make_pipes(s, &child) || move_above_stdio(&child) ? errno : start(s, &child, argv);
     for (int i = 0; i < 3; i++)
         fd_close(&child.fd[i]);
@@ -225,4 +231,14 @@ int spawn_open(struct transport **out, const char *name, const char *const *argv
     s->pidfd = (int)syscall(SYS_pidfd_open, s->pid, 0);
     *out = &s->base;
     return 0;
+}
+
+int spawn_open(struct transport **out, const char *name, const char *const *argv, struct ssx_error *err)
+{
+    return open_child(out, name, argv, false, err);
+}
+
+int spawn_open_asking(struct transport **out, const char *name, const char *const *argv, struct ssx_error *err)
+{
+    return open_child(out, name, argv, true, err);
 }

@@ -9,4 +9,8 @@
  * it must outlive the transport. Returns 0, or -1 with err (SSX_ERROR_SYSTEM) when it could not be started. */
 int spawn_open(struct transport **out, const char *name, const char *const *argv, struct ssx_error *err);
 
+/* The same, for a command that may have to ask the user something: it stays in our session and so keeps the terminal, with SIGINT and SIGQUIT
+ * blocked, so that a Ctrl-C still reaches us alone. */
+int spawn_open_asking(struct transport **out, const char *name, const char *const *argv, struct ssx_error *err);
+
 #endif
