@@ -41,7 +41,7 @@ unsigned char *buf_reserve(struct buf *b, size_t n)
     return b->at + b->end;
 }
 
-int buf_add(struct buf *b, const void *bytes, size_t n)
+int buf_add_growing(struct buf *b, const void *bytes, size_t n)
 {
     unsigned char *at = buf_reserve(b, n);
     if (!at)

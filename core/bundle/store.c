@@ -41,7 +41,8 @@ int store_object(const struct store *s, const struct digest *digest)
 void store_discard(const struct store *s, const struct digest *digest)
 {
     char path[PATH_MAX + 128];
-    unlink(store_path(s, digest, path, sizeof path));
+    if (s->dir[0])
+        unlink(store_path(s, digest, path, sizeof path));
 }
 
 void store_abort(struct store_write *w)

@@ -52,6 +52,13 @@ static const char *find_line(const char *bytes, size_t n, const char *prefix, co
     return rest;
 }
 
+static enum greeting_answer too_noisy(const char *bytes, struct ssx_error *err)
+{
+    error_set(err, SSX_ERROR_PROTOCOL, "no agent after %u bytes of other output, which begins \"%.*s\" "
+              "(does a start-up file of the login shell print without end?)", NOISE_MAX, 80, bytes);
+    return GREETING_BROKEN;
+}
+
 enum greeting_answer greeting_find(struct greeting *out, const char *nonce, const void *bytes, size_t n, struct ssx_error *err)
 {
     static const char tail[4] = {'\r', '\n', '\0', (char)0xff};
@@ -69,6 +76,8 @@ enum greeting_answer greeting_find(struct greeting *out, const char *nonce, cons
         }
         out->noise = (size_t)(start - at);
         out->length = strlen(words) + sizeof tail;
+        if (out->noise > NOISE_MAX)
+            return too_noisy(at, err);
         return got < sizeof tail ? GREETING_MORE : GREETING_MARKER;
     }
     if ((rest = find_line(at, n, "sshexec-fail", nonce, &start, &end)) && end) {
@@ -80,12 +89,7 @@ enum greeting_answer greeting_find(struct greeting *out, const char *nonce, cons
         out->length = (size_t)(end + 1 - start);
         return read_need(out, rest, (size_t)(end - rest), err);
     }
-    if (n > NOISE_MAX) {
-        error_set(err, SSX_ERROR_PROTOCOL, "no agent after %u bytes of other output, which begins \"%.*s\" "
-                  "(does a start-up file of the login shell print without end?)", NOISE_MAX, 80, at);
-        return GREETING_BROKEN;
-    }
-    return GREETING_MORE;
+    return n > NOISE_MAX ? too_noisy(at, err) : GREETING_MORE;
 }
 
 int greeting_never_came(const void *bytes, size_t n, struct ssx_error *err)

@@ -1,7 +1,7 @@
 #include "client/client.h"
 
 #include "base/error.h"
-#include "base/io.h"
+#include "base/random.h"
 #include "base/text.h"
 #include "wire/value.h"
 
@@ -9,23 +9,26 @@
 #include <string.h>
 
 #define GRANT_STEP (CLIENT_WINDOW / 4) /* CREDIT is sent in steps: a frame for each piece read would double the traffic */
-#define OUTGOING_LOW (256u << 10)      /* an object is cut into CHUNKs only while less than this waits to be sent */
+#define OUTGOING_LOW (256u << 10)      /* objects and input are cut into frames only while less than this waits to be sent */
+#define PONGS_MAX 256                  /* answers that may wait to be sent: an agent that sends PINGs and reads nothing must not fill our memory */
 
 struct call {
     struct call *next;
     uint32_t id;
-    uint64_t starts_at;                /* where in the stream of bytes sent its first frame begins */
+    uint64_t starts_at;                /* where in the stream of bytes sent its first frame begins; before the marker: where in `queued` */
     size_t window;                     /* what the agent may still send */
     size_t owed;                       /* received, not yet dealt with by the owner */
+    size_t early;                      /* of a value in pieces: granted before the owner has dealt with the whole */
     size_t granted;                    /* dealt with, not yet granted again */
     size_t credit;                     /* what we may still send */
-    bool input_ended;
+    bool describes;                    /* opened by DESCRIBE, not by CALL */
+    bool input_ended, has_result, has_need;
     struct buf value;                  /* ITEM, RESULT or STATE in pieces */
-    enum message_kind value_kind;
+    enum message_kind value_kind;      /* more pieces of this kind are to come; 0: none */
     struct digest digest;
     const unsigned char *object;
     size_t object_size, object_sent;
-    bool object_wanted;
+    bool object_wanted, object_gone;   /* gone: all of it was cut into CHUNKs */
 };
 
 struct client {
@@ -38,9 +41,12 @@ struct client {
     struct buf in, out, queued, noise; /* queued: frames made before the marker came */
     size_t frame;                      /* bytes at the start of `in` that the last message borrows */
     uint64_t sent;                     /* bytes handed to the transport so far */
+    unsigned pongs;                    /* put since the last time that none waited to be sent */
+    uint64_t pongs_end;                /* where in the stream of bytes sent the last one ends */
     uint32_t last_id;
     size_t agent_window;
     struct call *calls;
+    struct call *joined;               /* the last message borrows its value */
     struct call *ended;                /* its END was delivered; what the message borrows lives here */
     char why[SSX_ERROR_TEXT];          /* why the link is gone */
 };
@@ -106,7 +112,7 @@ static struct call *call_open(struct client *c)
     call->id = ++c->last_id;
     call->window = CLIENT_WINDOW;
     call->credit = c->agent_window;
-    call->starts_at = c->stage == GREETING ? UINT64_MAX : c->sent + buf_length(&c->out);
+    call->starts_at = c->stage == GREETING ? buf_length(&c->queued) : c->sent + buf_length(&c->out);
     call->next = c->calls;
     c->calls = call;
     return call;
@@ -127,6 +133,27 @@ static int link_is_gone(const struct client *c, struct ssx_error *err)
     return c->stage == GONE ? error_set(err, SSX_ERROR_UNREACHABLE, "the session has ended: %s", c->why) : 0;
 }
 
+/* A frame that didn't fit into memory is missing from the stream: nothing sensible can follow. */
+static int is_out_of_memory(const struct client *c, struct ssx_error *err)
+{
+    return c->out.failed || c->queued.failed || c->noise.failed ? error_set(err, SSX_ERROR_SYSTEM, "out of memory for what is to be sent") : 0;
+}
+
+/* What no agent would take: it would end the session, and the sibling calls with it. */
+static int check_request(const struct client_request *r, struct ssx_error *err)
+{
+    if (!text_is_type_name(r->type))
+        return error_set(err, SSX_ERROR_UNKNOWN_TYPE, "\"%.100s\" can't be the name of a type", r->type);
+    if (r->state_size > VALUE_SIZE_MAX)
+        return error_set(err, SSX_ERROR_REFUSED, "the state takes %zu bytes, the limit is %u", r->state_size, VALUE_SIZE_MAX);
+    if (r->digest && r->object_size > OBJECT_MAX)
+        return error_set(err, SSX_ERROR_REFUSED, "the plugin of %s takes %zu bytes, the limit is %u", r->type, r->object_size, OBJECT_MAX);
+    if (r->grace_ms > GRACE_MS_MAX || r->timeout_ms > TIMEOUT_MS_MAX)
+        return error_set(err, SSX_ERROR_USAGE, "the %s is longer than %llu ms", r->grace_ms > GRACE_MS_MAX ? "grace" : "timeout",
+                         r->grace_ms > GRACE_MS_MAX ? (unsigned long long)GRACE_MS_MAX : (unsigned long long)TIMEOUT_MS_MAX);
+    return 0;
+}
+
 /* A state of more than one piece follows its CALL at once; DATA_MAX keeps STATE frames as small as other data. */
 static void put_state(struct client *c, uint32_t id, const unsigned char *at, size_t n)
 {
@@ -140,10 +167,8 @@ static void put_state(struct client *c, uint32_t id, const unsigned char *at, si
 
 int client_call(struct client *c, uint32_t *id, const struct client_request *r, struct ssx_error *err)
 {
-    if (link_is_gone(c, err))
+    if (link_is_gone(c, err) || check_request(r, err))
         return -1;
-    if (r->state_size > VALUE_SIZE_MAX)
-        return error_set(err, SSX_ERROR_REFUSED, "the state takes %zu bytes, the limit is %u", r->state_size, VALUE_SIZE_MAX);
     struct call *call = call_open(c);
     if (!call)
         return error_set(err, SSX_ERROR_SYSTEM, "can't call %s: out of memory", r->type);
@@ -161,19 +186,22 @@ int client_call(struct client *c, uint32_t *id, const struct client_request *r, 
     put(c, &m);
     put_state(c, call->id, (const unsigned char *)r->state + first, r->state_size - first);
     /* An agent that was just uploaded can't have the plugin: it goes unasked. */
-    call->object_wanted = r->digest && c->sent_agent;
+    call->object_wanted = call->object && c->sent_agent;
     *id = call->id;
-    return c->out.failed || c->queued.failed ? error_set(err, SSX_ERROR_SYSTEM, "can't call %s: out of memory", r->type) : 0;
+    return is_out_of_memory(c, err);
 }
 
 int client_describe(struct client *c, uint32_t *id, const char *type, struct ssx_error *err)
 {
+    if (type && !text_is_type_name(type))
+        return error_set(err, SSX_ERROR_UNKNOWN_TYPE, "\"%.100s\" can't be the name of a type", type);
     struct call *call = link_is_gone(c, err) ? NULL : call_open(c);
     if (!call)
         return error_set(err, SSX_ERROR_SYSTEM, "can't ask for descriptors: out of memory");
+    call->describes = true;
     put(c, &(struct message){.kind = MESSAGE_DESCRIBE, .id = call->id, .describe.type = span_text(type)});
     *id = call->id;
-    return 0;
+    return is_out_of_memory(c, err);
 }
 
 void client_cancel(struct client *c, uint32_t id)
@@ -187,7 +215,10 @@ void client_cancel(struct client *c, uint32_t id)
 size_t client_input_room(const struct client *c, uint32_t id)
 {
     const struct call *call = call_find(c, id);
-    return call && !call->input_ended && c->stage == READY && buf_length(&c->out) < OUTGOING_LOW ? call->credit : 0;
+    size_t waiting = buf_length(&c->out), room = waiting < OUTGOING_LOW ? OUTGOING_LOW - waiting : 0;
+    if (!call || call->describes || call->input_ended || c->stage != READY)
+        return 0;
+    return room < call->credit ? room : call->credit;
 }
 
 size_t client_input(struct client *c, uint32_t id, const void *bytes, size_t n)
@@ -223,8 +254,7 @@ static void say_hello(struct client *c)
     put(c, &m);
     uint64_t base = c->sent + buf_length(&c->out);
     for (struct call *call = c->calls; call; call = call->next)
-        if (call->starts_at == UINT64_MAX)
-            call->starts_at = base;
+        call->starts_at += base;
     buf_add(&c->out, buf_data(&c->queued), buf_length(&c->queued));
     buf_free(&c->queued);
 }
@@ -255,7 +285,11 @@ static int greet(struct client *c, struct ssx_error *err)
             if (start_upload(c, &g, err))
                 return -1;
             break;
-        case GREETING_MARKER: say_hello(c); break;
+        case GREETING_MARKER:
+            if (c->uploading)
+                return error_set(err, SSX_ERROR_PROTOCOL, "an agent answered before the host had taken all of it");
+            say_hello(c);
+            break;
         }
         buf_add(&c->noise, buf_data(&c->in), g.noise);
         buf_consume(&c->in, g.noise + g.length);
@@ -281,24 +315,34 @@ static void grant(struct client *c, struct call *call, size_t n)
 void client_consumed(struct client *c, uint32_t id, size_t n)
 {
     struct call *call = call_find(c, id);
-    if (call)
-        grant(c, call, n);
+    if (!call)
+        return;
+    size_t known = n < call->early ? n : call->early;
+    call->early -= known;
+    grant(c, call, n - known);
 }
 
 /* Joins the pieces of a value. Returns 1 when it is whole (m->data.bytes is it), 0 for more, -1 with err. */
 static int join(struct client *c, struct call *call, struct message *m, struct ssx_error *err)
 {
     struct span piece = m->data.bytes;
-    if (buf_length(&call->value) && call->value_kind != m->kind)
+    bool first = !call->value_kind;
+    if (!first && call->value_kind != m->kind)
         return error_set(err, SSX_ERROR_PROTOCOL, "%s between the pieces of %s", message_name(m->kind), message_name(call->value_kind));
     if (buf_length(&call->value) + piece.n > VALUE_SIZE_MAX)
         return error_set(err, SSX_ERROR_PROTOCOL, "%s of over %u bytes", message_name(m->kind), VALUE_SIZE_MAX);
-    if (m->kind != MESSAGE_ITEM || m->data.more)
+    if (m->kind == MESSAGE_RESULT && call->has_result)
+        return error_set(err, SSX_ERROR_PROTOCOL, "a second RESULT");
+    call->value_kind = m->data.more ? m->kind : 0;
+    call->has_result |= m->kind == MESSAGE_RESULT && !m->data.more;
+    if (m->data.more) { /* a value may be larger than the window: its pieces make room for the next at once */
         grant(c, call, piece.n);
-    if (m->data.more || buf_length(&call->value)) {
+        call->early += piece.n;
+    }
+    if (m->data.more || !first) {
         if (buf_add(&call->value, piece.at, piece.n))
             return error_set(err, SSX_ERROR_SYSTEM, "out of memory for a %s", message_name(m->kind));
-        call->value_kind = m->kind;
+        c->joined = m->data.more ? NULL : call;
         m->data.bytes = (struct span){buf_data(&call->value), buf_length(&call->value)};
     }
     if (m->data.more)
@@ -323,12 +367,35 @@ static int hello_came(struct client *c, const struct message *m, struct ssx_erro
     return 1;
 }
 
-static int need_came(struct call *call, const struct message *m, struct ssx_error *err)
+static int need_came(struct call *call, struct message *m, struct ssx_error *err)
 {
-    for (size_t i = 0; i < m->objects.count; i++)
-        if (!call->object || !digest_equal(&call->digest, &m->objects.digests[i]))
+    for (struct message_object object; message_next_object(m, &object);) {
+        if (!call->object || !digest_equal(&call->digest, &object.digest))
             return error_set(err, SSX_ERROR_PROTOCOL, "NEED of an object that was not offered");
-    call->object_wanted = true;
+        if (call->has_need)
+            return error_set(err, SSX_ERROR_PROTOCOL, "NEED of the same object twice");
+        call->has_need = true;
+        call->object_wanted |= !call->object_gone; /* it may have gone unasked */
+    }
+    return 0;
+}
+
+static int ping_came(struct client *c, const struct message *m, struct ssx_error *err)
+{
+    if (c->sent >= c->pongs_end)
+        c->pongs = 0;
+    if (c->pongs == PONGS_MAX)
+        return error_set(err, SSX_ERROR_PROTOCOL, "PING number %d while the agent takes no answer", PONGS_MAX + 1);
+    put(c, &(struct message){.kind = MESSAGE_PONG, .token = m->token});
+    c->pongs++;
+    c->pongs_end = c->sent + buf_length(&c->out);
+    return 0;
+}
+
+static int credit_came(struct call *call, const struct message *m)
+{
+    size_t most = SIZE_MAX - call->credit;
+    call->credit += m->credit < most ? (size_t)m->credit : most;
     return 0;
 }
 
@@ -339,21 +406,23 @@ static int handle(struct client *c, struct message *m, struct ssx_error *err)
         return error_set(err, SSX_ERROR_PROTOCOL, "%s before HELLO", message_name(m->kind));
     switch (m->kind) {
     case MESSAGE_HELLO: return hello_came(c, m, err);
-    case MESSAGE_PING: put(c, &(struct message){.kind = MESSAGE_PONG, .token = m->token}); return 0;
+    case MESSAGE_PING: return ping_came(c, m, err);
     case MESSAGE_PONG: return 0;
-    case MESSAGE_BYE: return error_set(err, SSX_ERROR_PROTOCOL, "the agent ended the session: %.*s", (int)m->text.n, (const char *)m->text.at);
+    case MESSAGE_BYE: return error_set(err, SSX_ERROR_PROTOCOL, "the agent ended the session%s%.*s", m->text.n ? ": " : "", (int)m->text.n, (const char *)m->text.at);
     default: break;
     }
     struct call *call = call_find(c, m->id);
     if (!call)
         return error_set(err, SSX_ERROR_PROTOCOL, "%s for call %u, which is not open", message_name(m->kind), (unsigned)m->id);
+    if (m->kind != MESSAGE_END && m->kind != MESSAGE_CREDIT && call->describes != (m->kind == MESSAGE_DESCRIBE))
+        return error_set(err, SSX_ERROR_PROTOCOL, "%s in answer to %s", message_name(m->kind), call->describes ? "DESCRIBE" : "CALL");
     size_t cost = message_cost(m);
     if (cost > call->window)
         return error_set(err, SSX_ERROR_PROTOCOL, "%s of %zu bytes, where the window has %zu left", message_name(m->kind), cost, call->window);
     call->window -= cost;
     call->owed += cost;
     switch (m->kind) {
-    case MESSAGE_CREDIT: call->credit += (size_t)m->credit; return 0;
+    case MESSAGE_CREDIT: return credit_came(call, m);
     case MESSAGE_NEED: return need_came(call, m, err);
     case MESSAGE_ITEM: case MESSAGE_RESULT: case MESSAGE_STATE: return join(c, call, m, err);
     case MESSAGE_END: call_close(c, call); return 1;
@@ -361,12 +430,21 @@ static int handle(struct client *c, struct message *m, struct ssx_error *err)
     }
 }
 
+/* What the last message borrowed is not needed any more. */
+static void release(struct client *c)
+{
+    buf_consume(&c->in, c->frame);
+    c->frame = 0;
+    if (c->joined)
+        buf_free(&c->joined->value);
+    c->joined = NULL;
+    call_free(c->ended);
+    c->ended = NULL;
+}
+
 int client_receive(struct client *c, const void *bytes, size_t n, struct ssx_error *err)
 {
-    if (c->frame) {
-        buf_consume(&c->in, c->frame);
-        c->frame = 0;
-    }
+    release(c);
     return buf_add(&c->in, bytes, n) ? error_set(err, SSX_ERROR_SYSTEM, "out of memory for what the agent sent") : 0;
 }
 
@@ -386,41 +464,36 @@ static int next_loss(struct client *c, struct message *out)
 
 int client_next(struct client *c, struct message *out, struct ssx_error *err)
 {
+    release(c);
     if (c->stage == GONE)
         return next_loss(c, out);
-    int rc = c->stage == GREETING ? greet(c, err) : 1;
-    while (rc == 1) {
-        buf_consume(&c->in, c->frame);
-        c->frame = 0;
-        if (c->ended) {
-            call_free(c->ended);
-            c->ended = NULL;
-        }
+    if (c->stage == GREETING) {
+        int rc = greet(c, err);
+        if (rc <= 0)
+            return rc;
+    }
+    for (;;) {
+        release(c);
         long length = frame_length(buf_data(&c->in), buf_length(&c->in), c->stage == HELLO ? FRAME_MAX_BEFORE_HELLO : FRAME_MAX, err);
         if (length <= 0)
             return (int)length;
         c->frame = (size_t)length;
         if (message_decode(out, buf_data(&c->in), (size_t)length, FROM_AGENT, err))
             return -1;
-        struct call *call = call_find(c, out->id);
-        if (call && buf_length(&call->value) && !call->value_kind)
-            buf_free(&call->value); /* the last message borrowed it */
-        rc = handle(c, out, err);
-        if (rc < 0)
+        int rc = handle(c, out, err);
+        if (rc)
+            return rc;
+        if (is_out_of_memory(c, err))
             return -1;
-        if (rc == 1 && call && (out->kind == MESSAGE_ITEM || out->kind == MESSAGE_RESULT || out->kind == MESSAGE_STATE))
-            call->value_kind = 0;
-        if (rc == 1)
-            return 1;
-        rc = 1;
     }
-    return rc;
 }
 
 void client_lost(struct client *c, const char *why)
 {
     if (c->stage == GONE)
         return;
+    for (struct call *call = c->calls; call && c->stage == GREETING; call = call->next)
+        call->starts_at = UINT64_MAX; /* it never left `queued` */
     c->stage = GONE;
     strncpy(c->why, why, sizeof c->why - 1);
 }
@@ -438,6 +511,7 @@ static void put_chunk(struct client *c, struct call *call)
     put(c, &m);
     call->object_sent += n;
     call->object_wanted = m.chunk.more;
+    call->object_gone = !m.chunk.more;
 }
 
 static void put_agent(struct client *c)

@@ -52,7 +52,7 @@ int client_receive(struct client *c, const void *bytes, size_t n, struct ssx_err
  * broke the protocol or left: the owner then calls client_lost. */
 int client_next(struct client *c, struct message *out, struct ssx_error *err);
 
-/* The owner has dealt with n bytes of OUTPUT, LOG, PROGRESS or ITEM data of a call: the agent may send as many again. */
+/* The owner has dealt with n bytes of data of a call (message_cost of each message that client_next gave): the agent may send as many again. */
 void client_consumed(struct client *c, uint32_t id, size_t n);
 
 /* The link is gone: each open call gets its END, `lost` if any of it was sent, else `unreachable`, with this message; client_next delivers them. */

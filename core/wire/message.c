@@ -46,40 +46,67 @@ size_t message_cost(const struct message *m)
 
 /* --- encoding --- */
 
-static void put_span(msgpack_packer *p, struct span s) { msgpack_pack_str_with_body(p, s.at, s.n); }
-static void put_bin(msgpack_packer *p, struct span s) { msgpack_pack_bin_with_body(p, s.at, s.n); }
-static void put_digest(msgpack_packer *p, const struct digest *d) { msgpack_pack_bin_with_body(p, d->bytes, DIGEST_SIZE); }
-static void put_bool(msgpack_packer *p, bool b) { (void)(b ? msgpack_pack_true(p) : msgpack_pack_false(p)); }
+static void put_uint(struct buf *out, uint64_t u)
+{
+    msgpack_packer p = packer(out);
+    msgpack_pack_uint64(&p, u);
+}
+static void put_text(struct buf *out, struct span s)
+{
+    msgpack_packer p = packer(out);
+    msgpack_pack_str_with_body(&p, s.at, s.n);
+}
+static void put_bin(struct buf *out, struct span s)
+{
+    msgpack_packer p = packer(out);
+    msgpack_pack_bin_with_body(&p, s.at, s.n);
+}
+static void put_array(struct buf *out, size_t count)
+{
+    msgpack_packer p = packer(out);
+    msgpack_pack_array(&p, count);
+}
+static void put_nil(struct buf *out)
+{
+    msgpack_packer p = packer(out);
+    msgpack_pack_nil(&p);
+}
+static void put_bool(struct buf *out, bool b)
+{
+    msgpack_packer p = packer(out);
+    (void)(b ? msgpack_pack_true(&p) : msgpack_pack_false(&p));
+}
+static void put_digest(struct buf *out, const struct digest *d) { put_bin(out, (struct span){d->bytes, DIGEST_SIZE}); }
 
 /* Map entries that are left out when they say nothing; `count` is a dry run's tally. */
-struct entries { msgpack_packer *p; size_t count; };
+struct entries { struct buf *out; size_t count; };
 
 static bool entry(struct entries *e, const char *key)
 {
     e->count++;
-    if (e->p)
-        pack_text(e->p, key);
-    return e->p != NULL;
+    if (e->out)
+        put_text(e->out, span_text(key));
+    return e->out != NULL;
 }
 static void entry_uint(struct entries *e, const char *key, uint64_t u)
 {
     if (u && entry(e, key))
-        msgpack_pack_uint64(e->p, u);
+        put_uint(e->out, u);
 }
 static void entry_text(struct entries *e, const char *key, struct span s)
 {
     if (s.n && entry(e, key))
-        put_span(e->p, s);
+        put_text(e->out, s);
 }
 static void entry_true(struct entries *e, const char *key, bool b)
 {
     if (b && entry(e, key))
-        msgpack_pack_true(e->p);
+        put_bool(e->out, true);
 }
 static void entry_digest(struct entries *e, const char *key, bool has, const struct digest *d)
 {
     if (has && entry(e, key))
-        put_digest(e->p, d);
+        put_digest(e->out, d);
 }
 
 static void hello_entries(struct entries *e, const struct message *m)
@@ -100,7 +127,7 @@ static void call_entries(struct entries *e, const struct message *m)
 {
     entry_uint(e, "timeout_ms", m->call.timeout_ms);
     if (m->call.grace_ms != GRACE_MS_DEFAULT && entry(e, "grace_ms"))
-        msgpack_pack_uint64(e->p, m->call.grace_ms);
+        put_uint(e->out, m->call.grace_ms);
     entry_true(e, "input", m->call.input);
 }
 
@@ -129,43 +156,44 @@ static void describe_entries(struct entries *e, const struct message *m)
     entry_digest(e, "digest", d->note.n > 0, &d->digest);
     entry_text(e, "where", d->where);
     if (d->note.n && entry(e, "note"))
-        put_bin(e->p, d->note);
+        put_bin(e->out, d->note);
     entry_text(e, "problem", d->problem);
 }
 
-static void put_map(msgpack_packer *p, const struct message *m, void (*fill)(struct entries *, const struct message *))
+static void put_map(struct buf *out, const struct message *m, void (*fill)(struct entries *, const struct message *))
 {
-    struct entries tally = {NULL, 0}, real = {p, 0};
+    struct entries tally = {NULL, 0}, real = {out, 0};
     fill(&tally, m);
-    msgpack_pack_map(p, tally.count);
+    msgpack_packer p = packer(out);
+    msgpack_pack_map(&p, tally.count);
     fill(&real, m);
 }
 
-static void put_call(msgpack_packer *p, const struct message *m)
+static void put_call(struct buf *out, const struct message *m)
 {
-    put_span(p, m->call.type);
+    put_text(out, m->call.type);
     if (m->call.has_object) {
-        msgpack_pack_array(p, 3);
-        put_digest(p, &m->call.digest);
-        msgpack_pack_uint64(p, m->call.object_size);
-        put_bool(p, m->call.exact);
+        put_array(out, 3);
+        put_digest(out, &m->call.digest);
+        put_uint(out, m->call.object_size);
+        put_bool(out, m->call.exact);
     } else {
-        msgpack_pack_nil(p);
+        put_nil(out);
     }
-    msgpack_pack_uint64(p, m->call.state_size);
-    put_bin(p, m->call.state);
-    put_map(p, m, call_entries);
+    put_uint(out, m->call.state_size);
+    put_bin(out, m->call.state);
+    put_map(out, m, call_entries);
 }
 
-static void put_objects(msgpack_packer *p, const struct message *m)
+static void put_objects(struct buf *out, const struct message *m)
 {
-    msgpack_pack_array(p, m->objects.count);
+    put_array(out, m->objects.count);
     for (size_t i = 0; i < m->objects.count; i++) {
         if (m->kind == MESSAGE_OFFER)
-            msgpack_pack_array(p, 2);
-        put_digest(p, &m->objects.digests[i]);
+            put_array(out, 2);
+        put_digest(out, &m->objects.list[i].digest);
         if (m->kind == MESSAGE_OFFER)
-            msgpack_pack_uint64(p, m->objects.sizes[i]);
+            put_uint(out, m->objects.list[i].size);
     }
 }
 
@@ -180,36 +208,36 @@ static size_t element_count(enum message_kind kind)
     return counts[kind];
 }
 
-static void put_body(msgpack_packer *p, const struct message *m, enum message_party from)
+static void put_body(struct buf *out, const struct message *m, enum message_party from)
 {
-    msgpack_pack_array(p, element_count(m->kind));
-    msgpack_pack_uint32(p, (uint32_t)m->kind);
-    msgpack_pack_uint32(p, m->id);
+    put_array(out, element_count(m->kind));
+    put_uint(out, m->kind);
+    put_uint(out, m->id);
     switch (m->kind) {
-    case MESSAGE_HELLO: put_map(p, m, hello_entries); break;
-    case MESSAGE_CALL: put_call(p, m); break;
-    case MESSAGE_INPUT: put_bin(p, m->data.bytes); break;
-    case MESSAGE_CREDIT: msgpack_pack_uint64(p, m->credit); break;
-    case MESSAGE_PING: case MESSAGE_PONG: msgpack_pack_uint64(p, m->token); break;
-    case MESSAGE_SIGNAL: case MESSAGE_ATTACH: case MESSAGE_BYE: put_span(p, m->text); break;
-    case MESSAGE_OUTPUT: msgpack_pack_uint64(p, m->data.stream); put_bin(p, m->data.bytes); break;
-    case MESSAGE_LOG: msgpack_pack_uint64(p, m->log.level); put_span(p, m->log.text); break;
+    case MESSAGE_HELLO: put_map(out, m, hello_entries); break;
+    case MESSAGE_CALL: put_call(out, m); break;
+    case MESSAGE_INPUT: put_bin(out, m->data.bytes); break;
+    case MESSAGE_CREDIT: put_uint(out, m->credit); break;
+    case MESSAGE_PING: case MESSAGE_PONG: put_uint(out, m->token); break;
+    case MESSAGE_SIGNAL: case MESSAGE_ATTACH: case MESSAGE_BYE: put_text(out, m->text); break;
+    case MESSAGE_OUTPUT: put_uint(out, m->data.stream); put_bin(out, m->data.bytes); break;
+    case MESSAGE_LOG: put_uint(out, m->log.level); put_text(out, m->log.text); break;
     case MESSAGE_PROGRESS:
-        msgpack_pack_uint64(p, m->progress.done);
-        msgpack_pack_uint64(p, m->progress.total);
-        put_span(p, m->progress.text);
+        put_uint(out, m->progress.done);
+        put_uint(out, m->progress.total);
+        put_text(out, m->progress.text);
         break;
-    case MESSAGE_ITEM: case MESSAGE_RESULT: case MESSAGE_STATE: put_bin(p, m->data.bytes); put_bool(p, m->data.more); break;
-    case MESSAGE_END: msgpack_pack_uint32(p, (uint32_t)m->end.outcome); put_map(p, m, end_entries); break;
-    case MESSAGE_OFFER: case MESSAGE_NEED: put_objects(p, m); break;
-    case MESSAGE_CHUNK: put_digest(p, &m->chunk.digest); put_bin(p, m->chunk.bytes); put_bool(p, m->chunk.more); break;
+    case MESSAGE_ITEM: case MESSAGE_RESULT: case MESSAGE_STATE: put_bin(out, m->data.bytes); put_bool(out, m->data.more); break;
+    case MESSAGE_END: put_uint(out, m->end.outcome); put_map(out, m, end_entries); break;
+    case MESSAGE_OFFER: case MESSAGE_NEED: put_objects(out, m); break;
+    case MESSAGE_CHUNK: put_digest(out, &m->chunk.digest); put_bin(out, m->chunk.bytes); put_bool(out, m->chunk.more); break;
     case MESSAGE_DESCRIBE:
         if (from == FROM_AGENT)
-            put_map(p, m, describe_entries);
+            put_map(out, m, describe_entries);
         else if (m->describe.type.n)
-            put_span(p, m->describe.type);
+            put_text(out, m->describe.type);
         else
-            msgpack_pack_nil(p);
+            put_nil(out);
         break;
     case MESSAGE_CANCEL: case MESSAGE_KINDS: break;
     }
@@ -220,8 +248,7 @@ void message_encode(struct buf *out, const struct message *m, enum message_party
     size_t offset = buf_length(out);
     if (buf_add(out, "\0\0\0\0", FRAME_HEADER))
         return;
-    msgpack_packer p = packer(out);
-    put_body(&p, m, from);
+    put_body(out, m, from);
     if (out->failed)
         return;
     size_t n = buf_length(out) - offset - FRAME_HEADER;
@@ -268,6 +295,15 @@ static int take_digest(struct value_reader *r, struct digest *out)
     return 0;
 }
 
+/* The elements that a later version of the protocol may have put behind those we know. */
+static int skip(struct value_reader *r, size_t elements)
+{
+    for (; elements; elements--)
+        if (value_skip(r))
+            return -1;
+    return 0;
+}
+
 /* Reads a map by handing each known key to `take`, which returns 1 for a key it doesn't know. */
 static int take_map(struct value_reader *r, struct message *m, int (*take)(struct value_reader *, const struct value *key, struct message *))
 {
@@ -302,7 +338,7 @@ static int take_hello(struct value_reader *r, const struct value *key, struct me
 
 static int take_call_option(struct value_reader *r, const struct value *key, struct message *m)
 {
-    return value_is_text(key, "timeout_ms") ? value_take_uint(r, INT64_MAX / 1000, &m->call.timeout_ms)
+    return value_is_text(key, "timeout_ms") ? value_take_uint(r, TIMEOUT_MS_MAX, &m->call.timeout_ms)
          : value_is_text(key, "grace_ms") ? value_take_uint(r, GRACE_MS_MAX, &m->call.grace_ms)
          : value_is_text(key, "input") ? value_take_bool(r, &m->call.input)
          : 1;
@@ -349,11 +385,8 @@ static int take_call(struct value_reader *r, struct message *m)
         return -1;
     if (object.kind == VALUE_ARRAY && object.n >= 3) {
         c->has_object = true;
-        if (take_digest(r, &c->digest) || value_take_uint(r, OBJECT_MAX, &c->object_size) || value_take_bool(r, &c->exact))
+        if (take_digest(r, &c->digest) || value_take_uint(r, OBJECT_MAX, &c->object_size) || value_take_bool(r, &c->exact) || skip(r, object.n - 3))
             return -1;
-        for (size_t extra = object.n - 3; extra; extra--)
-            if (value_skip(r))
-                return -1;
     } else if (object.kind != VALUE_NIL) {
         return -1;
     }
@@ -363,20 +396,39 @@ static int take_call(struct value_reader *r, struct message *m)
                : 0;
 }
 
+/* One element of an OFFER or NEED. */
+static int take_object(struct value_reader *r, enum message_kind kind, struct message_object *out)
+{
+    size_t parts = 0;
+    if (kind == MESSAGE_NEED)
+        return take_digest(r, &out->digest);
+    if (value_take_array(r, &parts) || parts < 2 || take_digest(r, &out->digest) || value_take_uint(r, OBJECT_MAX, &out->size))
+        return -1;
+    return skip(r, parts - 2);
+}
+
 static int take_objects(struct value_reader *r, struct message *m)
 {
+    struct message_object object;
     if (value_take_array(r, &m->objects.count) || m->objects.count > OBJECTS_MAX)
         return -1;
-    for (size_t i = 0; i < m->objects.count; i++) {
-        size_t pair;
-        if (m->kind == MESSAGE_OFFER && (value_take_array(r, &pair) || pair != 2))
+    m->objects.packed.at = r->at;
+    for (size_t i = 0; i < m->objects.count; i++)
+        if (take_object(r, m->kind, &object))
             return -1;
-        if (take_digest(r, &m->objects.digests[i]))
-            return -1;
-        if (m->kind == MESSAGE_OFFER && value_take_uint(r, OBJECT_MAX, &m->objects.sizes[i]))
-            return -1;
-    }
+    m->objects.packed.n = (size_t)(r->at - (const unsigned char *)m->objects.packed.at);
     return 0;
+}
+
+bool message_next_object(struct message *m, struct message_object *out)
+{
+    struct span *packed = &m->objects.packed;
+    struct value_reader r = value_reader(packed->at, packed->n);
+    memset(out, 0, sizeof *out);
+    if (!packed->n || take_object(&r, m->kind, out))
+        return false;
+    *packed = (struct span){r.at, (size_t)(r.end - r.at)};
+    return true;
 }
 
 static int take_description(struct value_reader *r, struct message *m, enum message_party from)

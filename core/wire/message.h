@@ -54,6 +54,7 @@ struct message_call {
 };
 #define GRACE_MS_DEFAULT 1000u
 #define GRACE_MS_MAX 60000u
+#define TIMEOUT_MS_MAX (INT64_MAX / 1000) /* so that it can be counted in microseconds */
 
 struct message_end {
     enum ssx_outcome outcome;
@@ -71,6 +72,13 @@ struct message_describe {
     struct span where, note, problem;
 };
 
+struct message_object { struct digest digest; uint64_t size; }; /* NEED: no size */
+struct message_objects {
+    size_t count;
+    const struct message_object *list; /* to be encoded; borrowed */
+    struct span packed;                /* decoded: what message_next_object takes from */
+};
+
 struct message {
     enum message_kind kind;
     uint32_t id;
@@ -84,7 +92,7 @@ struct message {
         struct { uint64_t level; struct span text; } log;
         struct { uint64_t done, total; struct span text; } progress;
         struct message_end end;
-        struct { struct digest digests[OBJECTS_MAX]; uint64_t sizes[OBJECTS_MAX]; size_t count; } objects; /* OFFER NEED (no sizes) */
+        struct message_objects objects; /* OFFER NEED */
         struct { struct digest digest; struct span bytes; bool more; } chunk;
         struct message_describe describe;
     };
@@ -99,6 +107,9 @@ long frame_length(const void *bytes, size_t n, size_t cap, struct ssx_error *err
 
 /* Judges and decodes one frame (with its header) in the order of PROTOCOL.md, section 2. *out borrows from the frame. Returns 0, or -1 with err (SSX_ERROR_PROTOCOL). */
 int message_decode(struct message *out, const void *frame, size_t length, enum message_party from, struct ssx_error *err);
+
+/* Takes the next object of a decoded OFFER or NEED. Returns false when there is none. */
+bool message_next_object(struct message *m, struct message_object *out);
 
 /* What a data frame costs of the receiver's window; 0 for other kinds. */
 size_t message_cost(const struct message *m);

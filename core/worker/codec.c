@@ -450,55 +450,38 @@ struct encoder {
     bool has_any;       /* a part was not made here: the whole is to be scanned */
 };
 
-/* pack_write, but what fits is copied without a call: most of what is written here is a few bytes long. */
-static inline int emit(void *buf, const char *bytes, size_t n)
-{
-    struct buf *b = buf;
-    if (b->failed || n > b->capacity - b->end)
-        return buf_add(b, bytes, n);
-    memcpy(b->at + b->end, bytes, n);
-    b->end += n;
-    return 0;
-}
-
-/* Made anew where it is used, so that the compiler sees through it to emit. */
-static inline msgpack_packer packer_of(struct encoder *e)
-{
-    return (msgpack_packer){.data = e->out, .callback = emit};
-}
-
 static int encode_value(struct encoder *e, const struct ssx_type *t, const void *in, const struct place *at);
 
 static int encode_bool(struct encoder *e, const void *in)
 {
-    msgpack_packer p = packer_of(e);
+    msgpack_packer p = packer(e->out);
     return *(const unsigned char *)in ? msgpack_pack_true(&p) : msgpack_pack_false(&p);
 }
 
 static int encode_int(struct encoder *e, const struct ssx_type *t, const void *in, const struct place *at)
 {
-    msgpack_packer p = packer_of(e);
+    msgpack_packer p = packer(e->out);
     int64_t i = t->size == sizeof(int32_t) ? *(const int32_t *)in : *(const int64_t *)in;
     return check_int(t, i, at, e->err) ? -1 : msgpack_pack_int64(&p, i);
 }
 
 static int encode_uint(struct encoder *e, const struct ssx_type *t, const void *in, const struct place *at)
 {
-    msgpack_packer p = packer_of(e);
+    msgpack_packer p = packer(e->out);
     uint64_t u = t->size == sizeof(uint32_t) ? *(const uint32_t *)in : *(const uint64_t *)in;
     return check_uint(t, u, at, e->err) ? -1 : msgpack_pack_uint64(&p, u);
 }
 
 static int encode_f64(struct encoder *e, const struct ssx_type *t, const void *in, const struct place *at)
 {
-    msgpack_packer p = packer_of(e);
+    msgpack_packer p = packer(e->out);
     double f = *(const double *)in;
     return check_f64(t, f, at, e->err) ? -1 : msgpack_pack_double(&p, f);
 }
 
 static int encode_str(struct encoder *e, const struct ssx_type *t, const void *in, const struct place *at)
 {
-    msgpack_packer p = packer_of(e);
+    msgpack_packer p = packer(e->out);
     const char *text = *(const char *const *)in;
     size_t n = text ? strlen(text) : 0;
     return check_length(t, n, at, e->err) ? -1 : msgpack_pack_str_with_body(&p, text ? text : "", n);
@@ -506,7 +489,7 @@ static int encode_str(struct encoder *e, const struct ssx_type *t, const void *i
 
 static int encode_bin(struct encoder *e, const struct ssx_type *t, const void *in, const struct place *at)
 {
-    msgpack_packer p = packer_of(e);
+    msgpack_packer p = packer(e->out);
     const struct ssx_bin *bin = in;
     if (bin->n && !bin->at)
         return refuse(e->err, at, "%zu bytes at NULL", bin->n);
@@ -515,7 +498,7 @@ static int encode_bin(struct encoder *e, const struct ssx_type *t, const void *i
 
 static int encode_any(struct encoder *e, const void *in, const struct place *at)
 {
-    msgpack_packer p = packer_of(e);
+    msgpack_packer p = packer(e->out);
     const struct ssx_any *any = in;
     if (!any->n)
         return msgpack_pack_nil(&p);
@@ -527,7 +510,7 @@ static int encode_any(struct encoder *e, const void *in, const struct place *at)
 
 static int encode_enum(struct encoder *e, const struct ssx_type *t, const void *in, const struct place *at)
 {
-    msgpack_packer p = packer_of(e);
+    msgpack_packer p = packer(e->out);
     unsigned value = *(const unsigned *)in;
     if (value > t->hi)
         return refuse(e->err, at, "the number %u is none of the enum's %" PRIu64 " values", value, t->hi + 1);
@@ -537,7 +520,7 @@ static int encode_enum(struct encoder *e, const struct ssx_type *t, const void *
 
 static int encode_list(struct encoder *e, const struct ssx_type *t, const void *in, const struct place *at)
 {
-    msgpack_packer p = packer_of(e);
+    msgpack_packer p = packer(e->out);
     struct ssx_list list;
     memcpy(&list, in, sizeof list);
     size_t stride = layout_of(t + 1).size;
@@ -558,7 +541,7 @@ static int encode_list(struct encoder *e, const struct ssx_type *t, const void *
 
 static int encode_opt(struct encoder *e, const struct ssx_type *t, const void *in, const struct place *at)
 {
-    msgpack_packer p = packer_of(e);
+    msgpack_packer p = packer(e->out);
     if (!*(const unsigned char *)in) /* not as a bool: a careless worker may have left something else than 0 or 1 */
         return msgpack_pack_nil(&p);
     return encode_value(e, t + 1, (const char *)in + layout_of(t + 1).align, at);
@@ -607,7 +590,7 @@ static int fields_to_send(struct encoder *e, const struct ssx_schema *s, const v
 static int encode_struct(struct encoder *e, const struct ssx_schema *s, const void *in, const struct place *at)
 {
     uint64_t send[FIELDS_MAX / 64];
-    msgpack_packer p = packer_of(e);
+    msgpack_packer p = packer(e->out);
     if (at->depth >= VALUE_DEPTH_MAX)
         return refuse_depth(e->err, at);
     if (s->count > FIELDS_MAX)

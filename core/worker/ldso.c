@@ -5,9 +5,10 @@
 #include "base/io.h"
 #include "worker/elf.h"
 
+#include <dirent.h>
 #include <elf.h>
 #include <fcntl.h>
-#include <glob.h>
+#include <fnmatch.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -53,17 +54,22 @@ struct conf { const char *name; unsigned depth, files; bool found; };
 
 static void search_conf(struct conf *c, const char *path);
 
+/* A pattern in its last part only, as ldconfig's own files have it. Not glob(3), which brings name services into a static program. */
 static void search_included(struct conf *c, const char *pattern)
 {
-    char whole[PATH_MAX];
-    glob_t found;
-    if ((size_t)snprintf(whole, sizeof whole, "%s%s", *pattern == '/' ? "" : "/etc/", pattern) >= sizeof whole)
+    char directory[PATH_MAX], path[PATH_MAX + NAME_MAX + 2];
+    if ((size_t)snprintf(directory, sizeof directory, "%s%s", *pattern == '/' ? "" : "/etc/", pattern) >= sizeof directory)
         return;
-    if (glob(whole, 0, NULL, &found) == 0) {
-        for (size_t i = 0; i < found.gl_pathc && !c->found; i++)
-            search_conf(c, found.gl_pathv[i]);
-        globfree(&found);
+    char *last = strrchr(directory, '/');
+    *last++ = 0;
+    DIR *dir = opendir(*directory ? directory : "/");
+    for (struct dirent *entry; dir && !c->found && (entry = readdir(dir));) {
+        snprintf(path, sizeof path, "%s/%s", directory, entry->d_name);
+        if (fnmatch(last, entry->d_name, FNM_PERIOD) == 0)
+            search_conf(c, path);
     }
+    if (dir)
+        closedir(dir);
 }
 
 static void search_line(struct conf *c, char *line)
