@@ -4,6 +4,8 @@
 
 #include "base/error.h"
 #include "base/io.h"
+#include "base/random.h"
+#include "base/text.h"
 #include "base/tree.h"
 #include "worker/descriptor.h"
 
@@ -47,13 +49,16 @@ static int program(struct ssx_error *err)
     return fd;
 }
 
-static void make_temp(struct host *h)
+/* The host makes the directory itself, once it has loaded its plugin: until then it may be killed with nobody left to remove it. */
+static void name_temp(struct host *h)
 {
+    unsigned char random[8];
+    char hex[2 * sizeof random + 1];
     const char *base = getenv("TMPDIR");
-    if ((size_t)snprintf(h->temp, sizeof h->temp, "%s/sshexec-XXXXXX", base && base[0] == '/' ? base : "/tmp") >= sizeof h->temp)
-        snprintf(h->temp, sizeof h->temp, "/tmp/sshexec-XXXXXX");
-    if (!mkdtemp(h->temp))
-        h->temp[0] = 0;
+    random_bytes(random, sizeof random);
+    text_hex(hex, random, sizeof random);
+    if ((size_t)snprintf(h->temp, sizeof h->temp, "%s/sshexec-%s", base && base[0] == '/' ? base : "/tmp", hex) >= sizeof h->temp)
+        snprintf(h->temp, sizeof h->temp, "/tmp/sshexec-%s", hex);
 }
 
 /* Handlers end with exec; only what is ignored would be inherited. */
@@ -102,9 +107,9 @@ struct host *host_start(struct image *image, struct ssx_error *err)
         error_set(err, SSX_ERROR_SYSTEM, "can't start a worker host: out of memory");
         return NULL;
     }
-    h->image = image;
+    h->image = image_hold(image);
     if (!(image->traits & TRAIT_SANDBOX_NONE))
-        make_temp(h);
+        name_temp(h);
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == 0)
         pair[1] = lift(pair[1]);
     if (image->fd <= HOST_PLUGIN_FD)
@@ -112,8 +117,7 @@ struct host *host_start(struct image *image, struct ssx_error *err)
     if (pair[1] < 0 || image->fd < 0 || spawn(h, host_program, pair[1], image->traits & TRAIT_SANDBOX_NONE ? "none" : "default")) {
         error_system(err, "can't start a worker host");
         fd_close(&pair[0]);
-        if (h->temp[0])
-            tree_remove(h->temp);
+        image_release(image);
         free(h);
         h = NULL;
     } else {
@@ -129,7 +133,6 @@ int host_call(struct host *h, uint32_t call, const int fds[HOST_FDS])
     struct host_request request = {.op = HOST_CALL, .call = call};
     if (passing_send(h->socket, &request, sizeof request, fds, HOST_FDS))
         return -1;
-    h->calls++;
     return 0;
 }
 
@@ -153,17 +156,22 @@ int host_report(struct host *h, struct host_report *out)
     return 1;
 }
 
-int host_end(struct host *h)
+void host_kill(struct host *h)
 {
-    if (!h->dead) {
-        kill(h->pid, SIGKILL);
-        while (waitpid(h->pid, &h->status, 0) < 0 && errno == EINTR)
-            ;
-    }
-    int status = h->status;
+    if (h->dead)
+        return;
+    kill(h->pid, SIGKILL);
+    while (waitpid(h->pid, &h->status, 0) < 0 && errno == EINTR)
+        ;
+    h->dead = true;
+}
+
+void host_end(struct host *h)
+{
+    host_kill(h);
     fd_close(&h->socket);
     if (h->temp[0])
         tree_remove(h->temp);
+    image_release(h->image);
     free(h);
-    return status;
 }

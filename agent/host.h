@@ -8,14 +8,14 @@
 
 struct host {
     struct host *next;
-    struct image *image;               /* borrowed */
+    struct image *image;               /* held */
     pid_t pid;
     bool dead;                         /* reaped, with this status */
     int status;
     int socket;
     char temp[64];                     /* its calls' temporary directories are in here; "" for none */
-    enum { HOST_LOADING, HOST_UP, HOST_DOWN } state;
-    size_t calls;                      /* that were started and have not ended */
+    enum { HOST_LOADING, HOST_UP, HOST_DOWN } state; /* DOWN: no more calls for this one; it is about to leave */
+    size_t calls;                      /* that have it as their host */
     int64_t used_ms;                   /* when its last call ended */
     char sandbox[160];                 /* the protection achieved */
 };
@@ -23,14 +23,17 @@ struct host {
 /* Starts a host for an image. Returns it, or NULL with err set. */
 struct host *host_start(struct image *image, struct ssx_error *err);
 
-/* Asks it to run a call: control, stdin, stdout, stderr in this order; they stay the caller's. Returns 0 or -1. */
+/* Asks it to run a call: control, stdin, stdout, stderr in this order; they stay the caller's. Returns 0, or -1 with errno (EPIPE: it has gone). */
 int host_call(struct host *h, uint32_t call, const int fds[HOST_FDS]);
 void host_signal(struct host *h, uint32_t call, int signal_number);
 
 /* Reads one report. Returns 1, 0 if there is none now, or -1 when the host has gone or sent nonsense. */
 int host_report(struct host *h, struct host_report *out);
 
-/* Kills and reaps it (unless it is dead), removes its temporary directory, closes, and frees. Returns its wait status. */
-int host_end(struct host *h);
+/* Kills and reaps it, unless it is dead already. */
+void host_kill(struct host *h);
+
+/* The same; then removes its temporary directory, closes, and frees. */
+void host_end(struct host *h);
 
 #endif

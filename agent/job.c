@@ -34,7 +34,10 @@ struct job *job_new(const struct message *m, size_t sender_window, struct buf *o
     j->window = sender_window;
     j->input_window = AGENT_WINDOW;
     j->control = j->input = j->output = j->error = -1;
-    j->text[0] = 0;
+    if (!buf_reserve(&j->state, (size_t)m->call.state_size)) {
+        free(j);
+        return NULL;
+    }
     buf_add(&j->state, m->call.state.at, m->call.state.n);
     return j;
 }
@@ -50,6 +53,7 @@ void job_free(struct job *j)
     buf_free(&j->control_out);
     buf_free(&j->input_queue);
     store_abort(&j->upload);
+    image_release(j->image);
     free(j);
 }
 
@@ -82,7 +86,9 @@ static void describe_crash(struct job *j, struct message_end *end)
     char number[16];
     int status = j->usage.status;
     end->outcome = SSX_OUTCOME_CRASHED;
-    if (j->usage.text[0]) {
+    if (j->broken) {
+        say(j, end, "%s", "it wrote to descriptor 3, which is not the worker's");
+    } else if (j->usage.text[0]) {
         end->signal = WIFSIGNALED(status) ? (uint64_t)WTERMSIG(status) : 0;
         say(j, end, "%s", j->usage.text);
     } else if (WIFSIGNALED(status)) {
@@ -167,6 +173,12 @@ static void put_order(struct job *j)
     j->state_sent = n;
 }
 
+static void free_state(struct job *j)
+{
+    buf_free(&j->state);
+    j->state_sent = 0;
+}
+
 static void put_state_piece(struct job *j)
 {
     size_t left = buf_length(&j->state) - j->state_sent, n = left < DATA_MAX ? left : DATA_MAX;
@@ -176,7 +188,7 @@ static void put_state_piece(struct job *j)
                    .data = {.bytes = {buf_data(&j->state) + j->state_sent, n}, .more = n < left}}, FROM_SENDER);
     j->state_sent += n;
     if (n == left)
-        buf_free(&j->state);
+        free_state(j);
 }
 
 static void write_control(struct job *j)
@@ -193,23 +205,42 @@ static void write_control(struct job *j)
             return;
         if (wrote < 0) { /* the process is gone; how will be said by its host */
             buf_free(&j->control_out);
-            buf_free(&j->state);
+            free_state(j);
             return;
         }
         buf_consume(&j->control_out, (size_t)wrote);
     }
 }
 
+static void close_channels(struct job *j)
+{
+    fd_close(&j->control);
+    fd_close(&j->input);
+    fd_close(&j->output);
+    fd_close(&j->error);
+}
+
+static void not_started(struct job *j, struct host *h)
+{
+    struct ssx_error err = {0};
+    bool gone = errno == EPIPE || errno == ECONNRESET;
+    error_system(&err, "can't start the call");
+    close_channels(j);
+    if (gone)
+        h->state = HOST_DOWN;
+    else
+        job_refuse(j, "busy", err.text);
+}
+
 void job_start(struct job *j, struct host *h)
 {
     int others[HOST_FDS] = {-1, -1, -1, -1};
-    j->host = h;
     j->started_us = clock_us();
     if (make_channels(j, others) || host_call(h, j->id, others)) {
-        struct ssx_error err = {0};
-        error_system(&err, "can't start the call");
-        job_refuse(j, "busy", err.text);
+        not_started(j, h);
     } else {
+        j->host = h;
+        h->calls++;
         j->stage = JOB_RUNNING;
         put_order(j);
         write_control(j);
@@ -225,14 +256,14 @@ void job_left(struct job *j, const struct host_report *report)
     j->drain_ms = clock_ms() + DRAIN_MS;
     fd_close(&j->input);
     buf_free(&j->input_queue);
-    buf_free(&j->state);
+    free_state(j);
     buf_free(&j->control_out);
     finish_if_dry(j);
 }
 
 void job_end(struct job *j, enum ssx_outcome why, int64_t now_ms)
 {
-    if (!j->forced && !j->has_end)
+    if (!j->forced && !j->has_end && j->stage != JOB_LEFT)
         j->forced = why;
     j->deadline_ms = 0;
     if (j->stage == JOB_GATHERING || j->stage == JOB_WAITING) {
@@ -316,6 +347,7 @@ static void control_is_broken(struct job *j)
     fd_close(&j->control);
     buf_free(&j->control_in);
     j->has_end = false;
+    j->broken = true;
     if (j->stage == JOB_RUNNING)
         host_signal(j->host, j->id, SIGKILL);
     finish_if_dry(j);
@@ -334,7 +366,7 @@ static bool pass_frames(struct job *j)
             return true;
         }
         size_t cost = message_cost(&m);
-        bool data = m.kind >= MESSAGE_LOG && m.kind <= MESSAGE_STATE;
+        bool data = m.kind >= MESSAGE_LOG && m.kind <= MESSAGE_STATE, value = data && m.kind >= MESSAGE_ITEM;
         if (m.kind == MESSAGE_END) {
             take_end(j, &m);
         } else if (!data) {
@@ -342,6 +374,9 @@ static bool pass_frames(struct job *j)
             return true;
         } else if (cost > j->window && m.kind != MESSAGE_PROGRESS) {
             return false;
+        } else if (value && vouch_piece(&j->vouch, &m)) {
+            control_is_broken(j);
+            return true;
         } else if (cost <= j->window && !j->has_end) {
             j->window -= cost;
             buf_add(j->out, buf_data(&j->control_in), (size_t)length);
@@ -351,9 +386,11 @@ static bool pass_frames(struct job *j)
     return true;
 }
 
-/* More room may let frames pass that were read before. */
+/* More room may let frames pass that were read before; what a pipe held back meanwhile gets its time too. */
 void job_credit(struct job *j, uint64_t bytes)
 {
+    if (!j->window)
+        j->drain_ms = clock_ms() + DRAIN_MS;
     j->window = bytes > SIZE_MAX / 2 - j->window ? SIZE_MAX / 2 : j->window + (size_t)bytes;
     pass_frames(j);
 }
@@ -450,9 +487,16 @@ int64_t job_next_ms(const struct job *j)
         next = j->deadline_ms;
     if (j->ending && !j->killed && j->stage == JOB_RUNNING && j->kill_ms < next)
         next = j->kill_ms;
+    if (j->killed && j->stage == JOB_RUNNING && j->kill_ms + JOB_REPORT_MS < next)
+        next = j->kill_ms + JOB_REPORT_MS;
     if (is_draining(j) && j->drain_ms < next)
         next = j->drain_ms;
     return next;
+}
+
+bool job_is_stuck(const struct job *j, int64_t now_ms)
+{
+    return j->killed && j->stage == JOB_RUNNING && now_ms >= j->kill_ms + JOB_REPORT_MS;
 }
 
 void job_tick(struct job *j, int64_t now_ms)

@@ -3,6 +3,7 @@
 #define AGENT_JOB_H
 #include "host.h"
 #include "plugins.h"
+#include "vouch.h"
 
 #include "base/buf.h"
 #include "bundle/store.h"
@@ -14,6 +15,7 @@
 
 #define AGENT_WINDOW (256u << 10)      /* bytes of one call's input that may be under way to us */
 #define OUT_HIGH (256u << 10)          /* with more than this waiting for the sender, workers are not read */
+#define JOB_REPORT_MS 2000             /* after SIGKILL, for the host to say that the process has gone */
 #define JOB_FDS 4                      /* the most entries job_poll fills in */
 
 struct job {
@@ -30,7 +32,7 @@ struct job {
 
     /* where it runs */
     enum { JOB_GATHERING, JOB_WAITING, JOB_RUNNING, JOB_LEFT, JOB_DONE } stage; /* state or object incomplete; for the host; process there; process gone; END sent */
-    struct image *image;
+    struct image *image;               /* held */
     struct host *host;
     int control, input, output, error; /* our ends, -1 when closed */
     struct buf control_in, control_out, input_queue;
@@ -43,6 +45,8 @@ struct job {
     /* how it goes */
     int64_t started_us, deadline_ms, kill_ms, drain_ms; /* 0: not set */
     bool ending, killed;               /* SIGTERM was sent, SIGKILL was sent */
+    bool broken;                       /* what came over its control socket made no sense */
+    struct vouch vouch;
     enum ssx_outcome forced;           /* SSX_OUTCOME_OK: nothing but the worker decides */
     bool has_end;
     struct message_end end;            /* the worker's word; its message is in text */
@@ -55,8 +59,11 @@ struct job {
 struct job *job_new(const struct message *call, size_t sender_window, struct buf *out);
 void job_free(struct job *j);
 
-/* Starts the process in its host, which is up. */
+/* Starts the process in its host, which is up. Where that host turns out to have gone, the job goes on waiting and the host is marked as down. */
 void job_start(struct job *j, struct host *h);
+
+/* Whether its host doesn't say what became of a process that was killed long ago. */
+bool job_is_stuck(const struct job *j, int64_t now_ms);
 
 /* The process has ended, as the host reports. */
 void job_left(struct job *j, const struct host_report *report);

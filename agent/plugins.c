@@ -16,6 +16,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#define IDLE_IMAGES_MAX 16 /* a sender that brings ever new plugins must not fill the node's memory */
+
 int plugins_open(struct plugins *p, const char *plugin_path, const char *store_dir, struct ssx_error *err)
 {
     char system[PATH_MAX];
@@ -38,6 +40,34 @@ void plugins_close(struct plugins *p)
         image_free(i);
     }
     registry_close(&p->registry);
+}
+
+struct image *image_hold(struct image *image)
+{
+    if (image)
+        image->users++;
+    return image;
+}
+
+void image_release(struct image *image)
+{
+    if (image)
+        image->users--;
+}
+
+/* New images stand at the front. */
+static void drop_old_images(struct plugins *p)
+{
+    size_t idle = 0;
+    for (struct image **link = &p->images; *link;) {
+        struct image *image = *link;
+        if (image->users || ++idle < IDLE_IMAGES_MAX) {
+            link = &image->next;
+        } else {
+            *link = image->next;
+            image_free(image);
+        }
+    }
 }
 
 static void refuse(struct refusal *why, const char *reason)
@@ -115,6 +145,7 @@ static struct image *read_image(struct plugins *p, const char *type, int file, c
         image_free(image);
         return NULL;
     }
+    drop_old_images(p);
     image->next = p->images;
     return p->images = image;
 }
@@ -189,7 +220,7 @@ struct image *plugins_find(struct plugins *p, const struct message_call *call, b
     struct image *image = NULL;
     *missing = false;
     span_copy(type, sizeof type, call->type);
-    if (call->type.n > TYPE_NAME_MAX || !text_is_type_name(type)) {
+    if (call->type.n != strlen(type) || !text_is_type_name(type)) {
         error_set(&why->error, SSX_ERROR_UNKNOWN_TYPE, "\"%s\" is not a type name", type);
         refuse(why, "unknown-type");
         return NULL;
@@ -218,42 +249,46 @@ struct image *plugins_find(struct plugins *p, const struct message_call *call, b
 
 /* --- describe --- */
 
-struct describing {
-    struct plugins *plugins;
-    struct span only;
-    void (*visit)(void *, const struct message_describe *);
-    void *user;
-    size_t count;
-};
-
-static int describe_one(void *user, const char *type, const char *path)
+static int list_one(void *user, const char *type, const char *path)
 {
-    struct describing *d = user;
+    struct buf *out = user;
+    return buf_add(out, type, strlen(type) + 1) || buf_add(out, path, strlen(path) + 1);
+}
+
+struct only { const char *type; struct buf *out; };
+
+static int list_if_meant(void *user, const char *type, const char *path)
+{
+    const struct only *only = user;
+    return strcmp(type, only->type) ? 0 : list_one(only->out, type, path);
+}
+
+void plugins_list(struct plugins *p, const char *type, struct buf *out)
+{
+    struct only only = {type, out};
+    if (type[0])
+        registry_each(&p->registry, list_if_meant, &only);
+    else
+        registry_each(&p->registry, list_one, out);
+}
+
+void plugins_describe(struct plugins *p, const char *type, const char *path, void (*visit)(void *user, const struct message_describe *), void *user)
+{
     struct plugin plugin;
     struct ssx_error err = {0};
     struct message_describe m = {.type = span_text(type), .where = span_text(path)};
-    if (d->only.n && !span_is(d->only, type))
-        return 0;
-    d->count++;
-    struct plugin_needs needs = {.elf_machine = elf_own_machine(), .libc_version = d->plugins->libc, .libraries = true};
+    struct plugin_needs needs = {.elf_machine = elf_own_machine(), .libc_version = p->libc, .libraries = true};
     if (plugin_open(&plugin, path, &needs, NULL, &err)) {
         m.problem = span_text(err.text);
-        d->visit(d->user, &m);
-        return 0;
+        visit(user, &m);
+        return;
     }
     int file = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-    if (file >= 0 && digest_of_fd(&m.digest, file, NULL) == 0) {
+    if (file < 0 || digest_of_fd(&m.digest, file, &err))
+        m.problem = span_text(err.code ? err.text : "it can't be read");
+    else
         m.note = (struct span){buf_data(&plugin.descriptor.note), buf_length(&plugin.descriptor.note)};
-        d->visit(d->user, &m);
-    }
+    visit(user, &m);
     fd_close(&file);
     plugin_dispose(&plugin);
-    return 0;
-}
-
-size_t plugins_describe(struct plugins *p, struct span type, void (*visit)(void *user, const struct message_describe *), void *user)
-{
-    struct describing d = {p, type, visit, user, 0};
-    registry_each(&p->registry, describe_one, &d);
-    return d.count;
 }

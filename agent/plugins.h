@@ -13,6 +13,7 @@
 
 struct image {
     struct image *next;
+    size_t users;                      /* calls and hosts that hold it */
     char type[TYPE_NAME_MAX + 1];
     struct digest digest;
     int fd;                            /* sealed memfd */
@@ -37,7 +38,14 @@ struct refusal { char reason[16]; struct ssx_error error; };
 /* The image for a call. Returns it (owned by p), or NULL: with *missing set, the object that the call offers would do and has to be sent; else *why is filled in for END. */
 struct image *plugins_find(struct plugins *p, const struct message_call *call, bool *missing, struct refusal *why);
 
-/* Calls back with a DESCRIBE for the type, or for all where type is empty. Returns how many. */
-size_t plugins_describe(struct plugins *p, struct span type, void (*visit)(void *user, const struct message_describe *), void *user);
+/* An image that plugins_find gave stays while somebody holds it; of those that nobody holds the oldest go. NULL is fine. */
+struct image *image_hold(struct image *image);
+void image_release(struct image *image);
+
+/* Adds "TYPE\0PATH\0" to out for each plugin of this type (at most one), or of any where type is "". */
+void plugins_list(struct plugins *p, const char *type, struct buf *out);
+
+/* Calls back once, with what a DESCRIBE says of the plugin. */
+void plugins_describe(struct plugins *p, const char *type, const char *path, void (*visit)(void *user, const struct message_describe *), void *user);
 
 #endif

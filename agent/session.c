@@ -1,5 +1,6 @@
 #include "session.h"
 
+#include "describe.h"
 #include "host.h"
 #include "job.h"
 #include "orphans.h"
@@ -11,6 +12,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -24,6 +26,7 @@
 #define CALLS_MAX 64          /* ids open at once: HELLO announces it */
 #define HOSTS_MAX 16          /* worker hosts kept; beyond that the one longest idle goes */
 #define OUT_STOP (2u << 20)   /* a sender that doesn't read isn't read either */
+#define STATES_MAX (64u << 20) /* bytes of states on their way to workers */
 #define LEAVE_MS 1000         /* the most that a worker's grace and the last frames may take once the sender is gone */
 #define REPORT_MS 500         /* after the last SIGKILL, for the host to say so */
 #define FDS_MAX (4 + HOSTS_MAX * 2 + CALLS_MAX * JOB_FDS)
@@ -31,12 +34,13 @@
 struct session {
     struct plugins *plugins;
     int in_fd, out_fd, signals;
-    struct buf in, out;
+    struct buf in, out, dropped;       /* dropped: what calls say after our BYE, which is the last frame */
     bool greeted, hello, leaving, broken;
     int64_t leave_ms;                  /* leaving: when patience ends */
     uint32_t last_id;
     size_t sender_window;
     struct job *jobs;
+    struct describe *describes;
     struct host *hosts;
 };
 
@@ -52,11 +56,20 @@ static struct job *find_job(const struct session *s, uint32_t id)
     return j;
 }
 
-static size_t count_jobs(const struct session *s)
+static size_t count_open(const struct session *s)
 {
-    size_t n = 0;
+    size_t n = describe_count(s->describes);
     for (const struct job *j = s->jobs; j; j = j->next)
         n++;
+    return n;
+}
+
+/* What the states of the open calls take, or will take once they have come whole. */
+static uint64_t held_states(const struct session *s)
+{
+    uint64_t n = 0;
+    for (const struct job *j = s->jobs; j; j = j->next)
+        n += j->stage == JOB_GATHERING ? j->call.state_size : buf_length(&j->state);
     return n;
 }
 
@@ -93,8 +106,8 @@ static void drop_host(struct session *s, struct host *h)
     host_end(h);
 }
 
-/* Room for one more: the host that has been idle for longest goes. */
-static void make_room(struct session *s)
+/* Room for one more: the host that has been idle for longest goes. Returns whether there is room. */
+static bool make_room(struct session *s)
 {
     size_t n = 0;
     struct host *oldest = NULL;
@@ -103,38 +116,47 @@ static void make_room(struct session *s)
         if (h->state == HOST_UP && !is_waited_for(s, h) && (!oldest || h->used_ms < oldest->used_ms))
             oldest = h;
     }
-    if (n >= HOSTS_MAX && oldest)
+    if (n < HOSTS_MAX)
+        return true;
+    if (oldest)
         drop_host(s, oldest);
+    return oldest != NULL;
 }
 
 static struct host *host_of(struct session *s, struct image *image, struct ssx_error *err)
 {
-    size_t n = 0;
-    for (struct host *h = s->hosts; h; h = h->next, n++)
-        if (h->image == image)
+    for (struct host *h = s->hosts; h; h = h->next)
+        if (h->image == image && h->state != HOST_DOWN)
             return h;
-    make_room(s);
-    struct host *h = n > HOSTS_MAX ? NULL : host_start(image, err);
-    if (!h) {
-        error_set(err, SSX_ERROR_REFUSED, "more than %d different plugins are running in this session", HOSTS_MAX);
+    if (!make_room(s)) {
+        error_set(err, SSX_ERROR_REFUSED, "%d different plugins are running in this session, which is the most", HOSTS_MAX);
         return NULL;
     }
+    struct host *h = host_start(image, err);
+    if (!h)
+        return NULL;
     h->next = s->hosts;
     return s->hosts = h;
 }
 
-/* A job whose plugin and state are complete gets its host, and its process as soon as that is up. */
-static void run_job(struct session *s, struct job *j)
+/* A job that waits gets its host, and its process as soon as that is up. */
+static void find_host(struct session *s, struct job *j)
 {
     struct ssx_error err = {0};
-    j->stage = JOB_WAITING;
-    if (j->call.timeout_ms)
-        j->deadline_ms = clock_ms() + (int64_t)j->call.timeout_ms;
     struct host *h = host_of(s, j->image, &err);
     if (!h)
         job_refuse(j, "busy", err.text);
     else if (h->state == HOST_UP)
         job_start(j, h);
+}
+
+/* A job's plugin and state are complete. */
+static void run_job(struct session *s, struct job *j)
+{
+    j->stage = JOB_WAITING;
+    if (j->call.timeout_ms)
+        j->deadline_ms = clock_ms() + (int64_t)j->call.timeout_ms;
+    find_host(s, j);
 }
 
 static void try_job(struct session *s, struct job *j)
@@ -158,40 +180,50 @@ static void refuse_waiting(struct session *s, const struct host *h, const struct
             job_refuse(j, r->reason, r->text);
 }
 
-/* The host has gone, by itself or because a plugin made it. */
-static void lose_host(struct session *s, struct host *h)
+static bool is_host(void *user, pid_t pid)
 {
-    struct host_report last = {.op = HOST_ENDED};
-    enum { LOADING, UP } was = h->state == HOST_LOADING ? LOADING : UP;
-    struct host **link = &s->hosts;
-    while (*link != h)
-        link = &(*link)->next;
-    *link = h->next;
+    for (const struct host *h = ((const struct session *)user)->hosts; h; h = h->next)
+        if (h->pid == pid && !h->dead)
+            return true;
+    return false;
+}
+
+/* As if the processes of its calls had ended so; while it was loading, the calls that waited for it ended before anything of run was reached. */
+static void end_calls_of(struct session *s, struct host *h, const struct host_report *last)
+{
     for (struct job *j = s->jobs; j; j = j->next) {
-        bool waits = was == LOADING && j->stage == JOB_WAITING && j->image == h->image;
-        if (!waits && (j->host != h || j->stage != JOB_RUNNING))
-            continue;
-        if (waits) { /* as if its process had ended so: nothing of run was reached */
+        if (h->state == HOST_LOADING && j->stage == JOB_WAITING && j->image == h->image) {
             j->started_us = clock_us();
             j->host = h;
             j->stage = JOB_RUNNING;
         }
-    }
-    if (!h->dead) {
-        kill(h->pid, SIGKILL);
-        while (waitpid(h->pid, &h->status, 0) < 0 && errno == EINTR)
-            ;
-        h->dead = true;
-    }
-    last.status = h->status;
-    snprintf(last.text, sizeof last.text, was == LOADING ? "the plugin ended its host while it was loaded" : "the plugin ended its host");
-    for (struct job *j = s->jobs; j; j = j->next)
-        if (j->host == h) {
-            if (j->stage == JOB_RUNNING)
-                job_left(j, &last);
+        if (j->host == h && j->stage == JOB_RUNNING)
+            job_left(j, last);
+        if (j->host == h)
             j->host = NULL;
-        }
+    }
+}
+
+/* The host has gone, by itself or because a plugin made it; or it is of no use any more. */
+static void lose_host(struct session *s, struct host *h)
+{
+    struct host_report last = {.op = HOST_ENDED};
+    struct image *image = image_hold(h->image);
+    bool loading = h->state == HOST_LOADING;
+    struct host **link = &s->hosts;
+    while (*link != h)
+        link = &(*link)->next;
+    *link = h->next;
+    host_kill(h);
+    orphans_kill(is_host, s); /* before its directory is removed: what it forked may still write there */
+    last.status = h->status;
+    snprintf(last.text, sizeof last.text, loading ? "the plugin ended its host while it was loaded" : "the plugin ended its host");
+    end_calls_of(s, h, &last);
     host_end(h);
+    for (struct job *j = s->jobs; j; j = j->next)
+        if (j->stage == JOB_WAITING && j->image == image) /* came too late for this host */
+            find_host(s, j);
+    image_release(image);
 }
 
 static void take_report(struct session *s, struct host *h, const struct host_report *r)
@@ -204,6 +236,7 @@ static void take_report(struct session *s, struct host *h, const struct host_rep
                 job_start(j, h);
     } else if (r->op == HOST_FAILED && h->state == HOST_LOADING) {
         refuse_waiting(s, h, r);
+        h->state = HOST_DOWN;
     } else if (r->op == HOST_ENDED) {
         struct job *j = find_job(s, r->call);
         if (j && j->host == h && j->stage == JOB_RUNNING)
@@ -221,9 +254,13 @@ static void read_host(struct session *s, struct host *h)
         lose_host(s, h);
 }
 
-/* A plugin that never gets through loading is stopped once nobody waits for it. */
-static void drop_idle_loaders(struct session *s)
+/* A plugin that never gets through loading is stopped once nobody waits for it; so is a host that doesn't end what it was told to kill. */
+static void drop_bad_hosts(struct session *s)
 {
+    int64_t now = clock_ms();
+    for (struct job *j = s->jobs; j; j = j->next)
+        if (j->host && job_is_stuck(j, now))
+            lose_host(s, j->host);
     for (struct host *h = s->hosts, *next; h; h = next) {
         next = h->next;
         if (h->state == HOST_LOADING && !is_waited_for(s, h))
@@ -246,23 +283,25 @@ static void refuse_id(struct session *s, uint32_t id, const char *reason, const 
 
 static void need(struct session *s, const struct job *j)
 {
-    struct message m = {.kind = MESSAGE_NEED, .id = j->id};
-    m.objects.digests[0] = j->call.digest;
-    m.objects.count = 1;
-    put(s, &m);
+    struct message_object object = {.digest = j->call.digest};
+    put(s, &(struct message){.kind = MESSAGE_NEED, .id = j->id, .objects = {.count = 1, .list = &object}});
 }
 
 static int take_call(struct session *s, const struct message *m)
 {
     struct refusal why = {.reason = ""};
-    struct job *j = count_jobs(s) < CALLS_MAX ? job_new(m, s->sender_window, &s->out) : NULL;
+    if (held_states(s) + m->call.state_size > STATES_MAX) {
+        refuse_id(s, m->id, "busy", "the states of the open calls take too much memory; wait until some of them run");
+        return 0;
+    }
+    struct job *j = job_new(m, s->sender_window, &s->out);
     if (!j) {
-        refuse_id(s, m->id, "busy", "too many calls are open in this session");
+        refuse_id(s, m->id, "busy", "out of memory for the call");
         return 0;
     }
     j->next = s->jobs;
     s->jobs = j;
-    j->image = plugins_find(s->plugins, m->call.type.n ? &j->call : &m->call, &j->needs_object, &why);
+    j->image = image_hold(plugins_find(s->plugins, &m->call, &j->needs_object, &why));
     if (j->needs_object)
         need(s, j);
     else if (!j->image)
@@ -307,35 +346,13 @@ static int take_chunk(struct session *s, struct job *j, const struct message *m,
     }
     if (m->chunk.more)
         return 0;
-    j->image = plugins_find(s->plugins, &j->call, &j->needs_object, &why);
+    j->image = image_hold(plugins_find(s->plugins, &j->call, &j->needs_object, &why));
     if (j->needs_object)
         job_refuse(j, "store", "the plugin was stored, and is gone again");
     else if (!j->image)
         job_refuse(j, why.reason, why.error.text);
     else
         try_job(s, j);
-    return 0;
-}
-
-struct describing { struct session *session; uint32_t id; };
-
-static void put_description(void *user, const struct message_describe *d)
-{
-    struct describing *to = user;
-    put(to->session, &(struct message){.kind = MESSAGE_DESCRIBE, .id = to->id, .describe = *d});
-}
-
-static int take_describe(struct session *s, const struct message *m)
-{
-    struct describing to = {s, m->id};
-    char type[TYPE_NAME_MAX + 1], text[128];
-    struct message end = {.kind = MESSAGE_END, .id = m->id};
-    if (plugins_describe(s->plugins, m->describe.type, put_description, &to) || !m->describe.type.n) {
-        put(s, &end);
-        return 0;
-    }
-    snprintf(text, sizeof text, "no plugin of the type %s on this host", span_copy(type, sizeof type, m->describe.type));
-    refuse_id(s, m->id, "unknown-type", text);
     return 0;
 }
 
@@ -358,6 +375,7 @@ static void start_leaving(struct session *s)
         return;
     s->leaving = true;
     s->leave_ms = now + LEAVE_MS;
+    describe_clear(&s->describes);
     for (struct job *j = s->jobs; j; j = j->next) {
         if (j->call.grace_ms > LEAVE_MS)
             j->call.grace_ms = LEAVE_MS;
@@ -402,11 +420,14 @@ static int take_opening(struct session *s, const struct message *m, struct ssx_e
     if (m->id <= s->last_id)
         return violation(err, "an id that was opened before", m);
     s->last_id = m->id;
-    if (m->kind == MESSAGE_CALL)
+    if (m->kind == MESSAGE_OFFER || m->kind == MESSAGE_ATTACH)
+        refuse_id(s, m->id, "unsupported", m->kind == MESSAGE_OFFER ? "not supported: OFFER" : "not supported: ATTACH");
+    else if (count_open(s) >= CALLS_MAX)
+        refuse_id(s, m->id, "busy", "too many calls are open in this session");
+    else if (m->kind == MESSAGE_CALL)
         return take_call(s, m);
-    if (m->kind == MESSAGE_DESCRIBE)
-        return take_describe(s, m);
-    refuse_id(s, m->id, "unsupported", m->kind == MESSAGE_OFFER ? "not supported: OFFER" : "not supported: ATTACH");
+    else if (describe_add(&s->describes, m))
+        refuse_id(s, m->id, "busy", "out of memory for the request");
     return 0;
 }
 
@@ -468,15 +489,20 @@ static void break_off(struct session *s, const char *why)
 {
     if (s->greeted && !s->broken)
         put(s, &(struct message){.kind = MESSAGE_BYE, .text = span_text(why)});
+    for (struct job *j = s->jobs; j; j = j->next)
+        j->out = &s->dropped;
     s->broken = true;
     start_leaving(s);
 }
 
+/* A few small frames can ask for many large answers: no more is taken than the sender has room to read. */
+static bool may_read(const struct session *s) { return !s->leaving && buf_length(&s->out) <= OUT_STOP; }
+
 static void take_frames(struct session *s)
 {
     struct ssx_error err = {0};
-    static struct message m; /* large */
-    while (!s->leaving) {
+    struct message m;
+    while (may_read(s)) {
         long length = frame_length(buf_data(&s->in), buf_length(&s->in), s->hello ? FRAME_MAX : FRAME_MAX_BEFORE_HELLO, &err);
         if (length == 0)
             return;
@@ -532,24 +558,21 @@ static void write_sender(struct session *s)
 
 /* --- the loop --- */
 
-static bool is_host(void *user, pid_t pid)
-{
-    for (const struct host *h = ((const struct session *)user)->hosts; h; h = h->next)
-        if (h->pid == pid && !h->dead)
-            return true;
-    return false;
-}
-
 /* Reaps; a host that died is noticed here, an orphan of one that did is killed. */
 static void reap(struct session *s)
 {
     int status;
-    for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;)
+    for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG | WUNTRACED)) > 0;) {
+        if (WIFSTOPPED(status)) { /* a host has nothing to wait for: a plugin did that */
+            kill(pid, SIGCONT);
+            continue;
+        }
         for (struct host *h = s->hosts; h; h = h->next)
             if (h->pid == pid) {
                 h->dead = true;
                 h->status = status;
             }
+    }
     for (struct host *h = s->hosts, *next; h; h = next) {
         next = h->next;
         if (h->dead) {
@@ -594,9 +617,12 @@ static int timeout(const struct session *s)
 static void turn(struct session *s)
 {
     static struct polling p; /* large, and there is one session */
+    if (s->greeted)
+        take_frames(s); /* those that were held back */
+    bool reading = may_read(s), describing = s->describes && buf_length(&s->out) < OUT_HIGH;
     p.n = 0;
     add(&p, s->signals, POLLIN);
-    add(&p, s->leaving || buf_length(&s->out) > OUT_STOP ? -1 : s->in_fd, POLLIN);
+    add(&p, s->leaving ? -1 : s->in_fd, reading ? POLLIN : POLLRDHUP);
     add(&p, buf_length(&s->out) ? s->out_fd : -1, POLLOUT);
     size_t hosts = p.n;
     for (struct host *h = s->hosts; h && p.n < FDS_MAX - CALLS_MAX * JOB_FDS; h = h->next)
@@ -604,8 +630,10 @@ static void turn(struct session *s)
     size_t first = p.n;
     for (struct job *j = s->jobs; j && p.n + JOB_FDS <= FDS_MAX; j = j->next)
         p.n += job_poll(j, p.fds + p.n);
-    if (poll(p.fds, p.n, timeout(s)) < 0 && errno != EINTR)
+    if (poll(p.fds, p.n, describing ? 0 : timeout(s)) < 0 && errno != EINTR)
         abort();
+    if (describing)
+        describe_step(&s->describes, s->plugins, &s->out);
     for (struct job *j = s->jobs; j; j = j->next)
         job_handle(j, p.fds + first, p.n - first);
     for (struct host *h = s->hosts, *next; h; h = next) {
@@ -618,13 +646,16 @@ static void turn(struct session *s)
     }
     if (p.fds[0].revents)
         take_signals(s);
-    if (p.fds[1].revents)
+    if (p.fds[1].revents && reading)
         read_sender(s);
+    else if (p.fds[1].revents & (POLLHUP | POLLRDHUP | POLLERR)) /* it has left without reading what waits for it */
+        start_leaving(s);
     int64_t now = clock_ms();
     for (struct job *j = s->jobs; j; j = j->next)
         job_tick(j, now);
     sweep_jobs(s);
-    drop_idle_loaders(s);
+    drop_bad_hosts(s);
+    buf_free(&s->dropped);
     if (s->out_fd >= 0)
         write_sender(s);
     else
@@ -677,6 +708,7 @@ static void end_everything(struct session *s)
 int session_serve(struct plugins *plugins, int in, int out)
 {
     struct session s = {.plugins = plugins, .in_fd = in, .out_fd = out, .signals = watch_signals()};
+    mallopt(M_MMAP_THRESHOLD, 256 << 10); /* fixed: what a large state took goes back to the system */
     orphans_adopt();
     fd_set_nonblocking(in, true);
     fd_set_nonblocking(out, true);

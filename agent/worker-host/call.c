@@ -148,10 +148,10 @@ _Noreturn void call_process(const struct worker *worker, int socket)
     int fds[HOST_FDS];
     setsid();
     orphans_adopt();
+    default_signals();
     if (passing_receive(socket, &order, sizeof order, fds, HOST_FDS) != sizeof order || fds[HOST_FDS - 1] < 0)
         _exit(0);
     place_descriptors(fds);
-    default_signals();
     call_context_init(&call, order.temp);
     if (order.temp[0])
         setenv("TMPDIR", order.temp, 1);

@@ -88,7 +88,6 @@ static void fork_spare(struct host *h)
         close(pair[0]);
         return;
     }
-    setpgid(pid, pid); /* as the child does itself, so that a signal can't come too early */
     h->spare = pid;
     h->spare_socket = pair[0];
 }
@@ -100,14 +99,32 @@ static void temp_of(const struct host *h, uint32_t call, char *out, size_t size)
         snprintf(out, size, "%s/%u", h->temp, (unsigned)call);
 }
 
+/* The spare may have been killed by a call beside: then another one gets the order. */
+static int hand_over(struct host *h, const struct call_order *order, const int *fds)
+{
+    for (int tries = 0; tries < 2; tries++) {
+        fork_spare(h);
+        if (h->spare <= 0)
+            return -1;
+        if (passing_send(h->spare_socket, order, sizeof *order, fds, HOST_FDS) == 0)
+            return 0;
+        int why = errno;
+        kill(h->spare, SIGKILL);
+        waitpid(h->spare, NULL, 0);
+        close(h->spare_socket);
+        h->spare = 0;
+        errno = why;
+    }
+    return -1;
+}
+
 static void start_call(struct host *h, uint32_t call, const int *fds)
 {
     struct call_order order;
     temp_of(h, call, order.temp, sizeof order.temp);
     if (order.temp[0] && mkdir(order.temp, 0700))
         order.temp[0] = 0;
-    fork_spare(h);
-    if (h->spare <= 0 || h->count == CALLS_MAX || passing_send(h->spare_socket, &order, sizeof order, fds, HOST_FDS)) {
+    if (h->count == CALLS_MAX || hand_over(h, &order, fds)) {
         struct host_report r = {.op = HOST_ENDED, .call = call, .status = SIGKILL};
         snprintf(r.text, sizeof r.text, "can't fork a process for the call: %s", strerror(errno));
         report(&r);
@@ -121,11 +138,8 @@ static void start_call(struct host *h, uint32_t call, const int *fds)
 static void signal_call(const struct host *h, uint32_t call, int signal_number)
 {
     for (size_t i = 0; i < h->count; i++)
-        if (h->children[i].call == call) {
-            kill(-h->children[i].pid, signal_number);
-            if (signal_number == SIGKILL)
-                kill(h->children[i].pid, SIGKILL); /* it may have left its group */
-        }
+        if (h->children[i].call == call && (kill(-h->children[i].pid, signal_number) || signal_number == SIGKILL))
+            kill(h->children[i].pid, signal_number); /* where it has no group of its own yet, or has left it */
 }
 
 static void call_ended(struct host *h, struct child *child, int status, const struct rusage *usage)
@@ -225,13 +239,20 @@ static void check_abi(const struct worker *w)
     }
 }
 
+/* The loader's message starts with the name of the file, which is a descriptor's and tells nobody anything. */
+static const char *without_path(const char *text, const char *path)
+{
+    size_t n = strlen(path);
+    return strncmp(text, path, n) == 0 && strncmp(text + n, ": ", 2) == 0 ? text + n + 2 : text;
+}
+
 static void load(struct worker *w)
 {
     char path[32];
     snprintf(path, sizeof path, "/proc/self/fd/%d", HOST_PLUGIN_FD);
     void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (!library)
-        fail("load", dlerror());
+        fail("load", without_path(dlerror(), path));
     w->plugin = dlsym(library, "ssx_plugin");
     void *run = dlsym(library, "run");
     if (!w->plugin || !run)
@@ -251,6 +272,22 @@ static int block_child_signal(void)
     return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
+static void die_with_agent(bool on)
+{
+    struct pollfd agent = {.fd = HOST_SOCKET_FD};
+    prctl(PR_SET_PDEATHSIG, on ? SIGKILL : 0);
+    if (on && poll(&agent, 1, 0) > 0) /* it had gone before */
+        _exit(1);
+}
+
+static void make_temp(struct host *h, char *text, size_t size)
+{
+    if (h->temp[0] && mkdir(h->temp, 0700))
+        h->temp = "";
+    if (h->temp[0])
+        snprintf(text + strlen(text), size - strlen(text), " tmpdir");
+}
+
 int main(int argc, char **argv)
 {
     static struct host h; /* large, and there is one */
@@ -261,11 +298,14 @@ int main(int argc, char **argv)
     h.temp = argv[3];
     h.self = getpid();
     fcntl(HOST_SOCKET_FD, F_SETFD, FD_CLOEXEC);
-    sandbox_apply(argv[1], h.temp, ready.text, sizeof ready.text);
+    die_with_agent(true); /* a constructor may never return */
+    sandbox_apply(argv[1], ready.text, sizeof ready.text);
     setenv("SSHEXEC_TYPE", h.worker.type, 1);
     orphans_adopt();
     h.signals = block_child_signal();
     load(&h.worker);
+    die_with_agent(false); /* from here on there is something to clean up: see leave() */
+    make_temp(&h, ready.text, sizeof ready.text);
     report(&ready);
     fork_spare(&h);
     serve(&h);

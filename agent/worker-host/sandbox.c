@@ -38,7 +38,7 @@ static bool limit(__rlimit_resource_t what, rlim_t value)
     return setrlimit(what, &want) == 0;
 }
 
-void sandbox_apply(const char *profile, const char *temp, char *out, size_t size)
+void sandbox_apply(const char *profile, char *out, size_t size)
 {
     if (strcmp(profile, "default") != 0) {
         snprintf(out, size, "%s", profile);
@@ -47,5 +47,5 @@ void sandbox_apply(const char *profile, const char *temp, char *out, size_t size
     filter_environment();
     bool limits = limit(RLIMIT_CORE, 0) && limit(RLIMIT_NOFILE, 1024);
     bool privileges = prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0;
-    snprintf(out, size, "default%s%s%s", limits ? " rlimits" : "", privileges ? " no_new_privs" : "", temp[0] ? " tmpdir" : "");
+    snprintf(out, size, "default%s%s", limits ? " rlimits" : "", privileges ? " no_new_privs" : "");
 }

@@ -273,7 +273,7 @@ def test_input_streams_through_exactly(client, scratch):
 def test_worker_that_never_reads_its_input(client, scratch):
     (scratch / "in").write_bytes(bytes(10_000_000))
     with open(scratch / "in", "rb") as source:
-        child = client.popen(["run", "--plugin-path", ZOO, "deaf", "ms=1500"], stdin=source)
+        child = client.popen(["run", "--plugin-path", ZOO, "deaf", "ms=%d" % (1500 * SLOW)], stdin=source)
         time.sleep(0.8 * SLOW)
         peaks = [processes.peak_memory_kib(p.pid) for p in processes.running(AGENT)]
         assert peaks and (SANITIZED or max(peaks) < 4 << 10), peaks
@@ -343,7 +343,7 @@ def test_agent_spares_the_children_that_it_inherits(env, scratch):
     raw.read_until(ends)
     assert processes.find("sleep 2.75")
     raw.half_close()
-    raw.child.communicate(timeout=20)
+    assert raw.child.wait(20) == 0
     for p in processes.find("sleep 2.75"):
         os.kill(p.pid, signal.SIGKILL)
 
