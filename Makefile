@@ -90,9 +90,13 @@ $(AGENT): $(call obj,$(AGENT_SRC)) $(BUILD)/obj/agent/embed.o $(SAN_OBJ) $(LIB_A
 	$(if $(SAN),,$(Q)strip $@)
 
 # What the sender must know of the agent that it was built with: it asks hosts for exactly this one.
-$(BUILD)/gen/agent_digest.h: $(AGENT)
+$(AGENT).gz: $(AGENT)
+	$(Q)gzip -9nc $< > $@
+
+$(BUILD)/gen/agent_digest.h: $(AGENT) $(AGENT).gz
 	@mkdir -p $(@D)
-	$(Q)printf '#define AGENT_DIGEST "%s"\n#define AGENT_SIZE %s\n' "$$(sha256sum < $< | cut -d' ' -f1)" "$$(wc -c < $<)" > $@
+	$(Q)printf '#define AGENT_DIGEST "%s"\n#define AGENT_SIZE %s\n#define AGENT_PACKED_SIZE %s\n' \
+	  "$$(sha256sum < $< | cut -d' ' -f1)" "$$(wc -c < $<)" "$$(wc -c < $<.gz)" > $@
 $(BUILD)/obj/tools/sshexec/agents.o: $(BUILD)/gen/agent_digest.h
 
 $(TOOL): $(call obj,$(TOOL_SRC)) $(SAN_OBJ) $(LIB_A)

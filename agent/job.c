@@ -52,7 +52,7 @@ void job_free(struct job *j)
     buf_free(&j->control_in);
     buf_free(&j->control_out);
     buf_free(&j->input_queue);
-    store_abort(&j->upload);
+    upload_abort(&j->upload);
     image_release(j->image);
     free(j);
 }

@@ -6,7 +6,7 @@
 #include "vouch.h"
 
 #include "base/buf.h"
-#include "bundle/store.h"
+#include "bundle/upload.h"
 #include "base/text.h"
 #include "wire/message.h"
 
@@ -27,7 +27,7 @@ struct job {
     char type[TYPE_NAME_MAX + 2];
     struct message_call call;          /* its spans are not valid after CALL was handled, but for type */
     struct buf state;
-    struct store_write upload;
+    struct upload upload;
     bool needs_object;                 /* NEED was sent, or the object is on its way */
 
     /* where it runs */

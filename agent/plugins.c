@@ -75,20 +75,20 @@ static void refuse(struct refusal *why, const char *reason)
     snprintf(why->reason, sizeof why->reason, "%s", reason);
 }
 
-/* Copies a file into a sealed memfd. Returns the descriptor, with its size, or -1. */
-static int seal(int file, const char *path, size_t *size, struct ssx_error *err)
+/* Copies a file into a sealed memfd. Returns the descriptor, or -1. */
+static int seal(int file, const char *path, struct ssx_error *err)
 {
+    size_t size = 0;
     unsigned char block[32 << 10];
     int fd = memfd_create("plugin", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (fd < 0)
         return error_system(err, "can't load %s", path);
-    *size = 0;
     for (ssize_t n; (n = read(file, block, sizeof block)) != 0;) {
         if (n < 0 && errno == EINTR)
             continue;
-        *size += n > 0 ? (size_t)n : 0;
-        if (n < 0 || *size > PLUGIN_SIZE_MAX || fd_write_all(fd, block, (size_t)n)) {
-            if (*size > PLUGIN_SIZE_MAX)
+        size += n > 0 ? (size_t)n : 0;
+        if (n < 0 || size > PLUGIN_SIZE_MAX || fd_write_all(fd, block, (size_t)n)) {
+            if (size > PLUGIN_SIZE_MAX)
                 errno = EFBIG;
             error_system(err, "can't load %s", path);
             fd_close(&fd);
@@ -100,9 +100,11 @@ static int seal(int file, const char *path, size_t *size, struct ssx_error *err)
 }
 
 /* Judges a sealed image. */
-static int inspect(struct plugins *p, struct image *image, size_t size, const char *path, struct refusal *why)
+static int inspect(struct plugins *p, struct image *image, const char *path, struct refusal *why)
 {
     struct plugin plugin;
+    off_t end = lseek(image->fd, 0, SEEK_END);
+    size_t size = end > 0 ? (size_t)end : 0;
     enum plugin_problem problem = PLUGIN_OK;
     struct plugin_needs needs = {.elf_machine = elf_own_machine(), .libc_version = p->libc, .libraries = true};
     void *at = size ? mmap(NULL, size, PROT_READ, MAP_PRIVATE, image->fd, 0) : MAP_FAILED;
@@ -126,28 +128,40 @@ static int inspect(struct plugins *p, struct image *image, size_t size, const ch
     return rc;
 }
 
-/* Reads a plugin file that was opened. Returns its image, added to those of p, or NULL. */
-static struct image *read_image(struct plugins *p, const char *type, int file, const char *path, struct refusal *why)
+/* The image of a sealed descriptor (taken over), judged and added to those of p; or NULL. */
+static struct image *add_image(struct plugins *p, const char *type, int fd, const char *path, struct refusal *why)
 {
-    size_t size;
     struct image *image = calloc(1, sizeof *image);
-    if (!image || fstat(file, &image->seen)) {
-        free(image);
-        error_system(&why->error, "can't load %s", path);
+    if (!image) {
+        error_set(&why->error, SSX_ERROR_SYSTEM, "can't load %s: out of memory", path);
         refuse(why, "load");
+        fd_close(&fd);
         return NULL;
     }
     snprintf(image->type, sizeof image->type, "%s", type);
-    image->fd = seal(file, path, &size, &why->error);
-    if (image->fd < 0)
-        refuse(why, "load");
-    if (image->fd < 0 || inspect(p, image, size, path, why)) {
+    image->fd = fd;
+    if (inspect(p, image, path, why)) {
         image_free(image);
         return NULL;
     }
     drop_old_images(p);
     image->next = p->images;
     return p->images = image;
+}
+
+/* Reads a plugin file that was opened. */
+static struct image *read_image(struct plugins *p, const char *type, int file, const char *path, struct refusal *why)
+{
+    struct stat seen;
+    int fd = fstat(file, &seen) ? error_system(&why->error, "can't load %s", path) : seal(file, path, &why->error);
+    if (fd < 0) {
+        refuse(why, "load");
+        return NULL;
+    }
+    struct image *image = add_image(p, type, fd, path, why);
+    if (image)
+        image->seen = seen;
+    return image;
 }
 
 static bool same_file(const struct stat *a, const struct stat *b)
@@ -198,6 +212,16 @@ static struct image *from_store(struct plugins *p, const char *type, const struc
         store_discard(&p->store, digest);
     }
     return NULL;
+}
+
+struct image *plugins_take(struct plugins *p, const struct message_call *call, int fd, struct refusal *why)
+{
+    char type[TYPE_NAME_MAX + 1], name[TYPE_NAME_MAX + 32];
+    snprintf(name, sizeof name, "the sender's %s.so", span_copy(type, sizeof type, call->type));
+    struct image *image = add_image(p, type, fd, name, why);
+    if (image)
+        image->from_store = true;
+    return image;
 }
 
 /* A damaged object can be unreadable as ELF before its digest is compared: then it is the digest that is wrong. */

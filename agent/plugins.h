@@ -38,7 +38,10 @@ struct refusal { char reason[16]; struct ssx_error error; };
 /* The image for a call. Returns it (owned by p), or NULL: with *missing set, the object that the call offers would do and has to be sent; else *why is filled in for END. */
 struct image *plugins_find(struct plugins *p, const struct message_call *call, bool *missing, struct refusal *why);
 
-/* An image that plugins_find gave stays while somebody holds it; of those that nobody holds the oldest go. NULL is fine. */
+/* The image of an object that a call offered and its sender sent: fd (taken over) is sealed, its digest is the call's. Returns it, or NULL with *why filled in. */
+struct image *plugins_take(struct plugins *p, const struct message_call *call, int fd, struct refusal *why);
+
+/* An image that plugins_find or plugins_take gave stays while somebody holds it; of those that nobody holds the oldest go. NULL is fine. */
 struct image *image_hold(struct image *image);
 void image_release(struct image *image);
 

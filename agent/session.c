@@ -323,36 +323,38 @@ static int take_state(struct session *s, struct job *j, const struct message *m,
     return 0;
 }
 
-static int store_chunk(struct session *s, struct job *j, const struct message *m, struct ssx_error *err)
+/* Returns 1 once the object is whole (*fd is it), 0 for more, -1 with err. */
+static int add_chunk(struct job *j, const struct message *m, int *fd, struct ssx_error *err)
 {
-    struct store_write *w = &j->upload;
-    return (!w->open && store_begin(w, &s->plugins->store, &j->call.digest, j->call.object_size, err)) ||
-                   store_add(w, m->chunk.bytes.at, m->chunk.bytes.n, err) || (!m->chunk.more && store_end(w, &s->plugins->store, err))
-               ? -1
-               : 0;
+    struct upload *u = &j->upload;
+    if ((!u->open && upload_begin(u, &j->call.digest, j->call.object_size, err)) || upload_add(u, m->chunk.bytes.at, m->chunk.bytes.n, err))
+        return -1;
+    return m->chunk.more ? 0 : upload_end(u, fd, err) ? -1 : 1;
 }
 
+/* The object runs from memory; the store is for the next session, and a node that can't keep it runs it all the same. */
 static int take_chunk(struct session *s, struct job *j, const struct message *m, struct ssx_error *err)
 {
     struct ssx_error fault = {0};
     struct refusal why = {.reason = ""};
+    int fd;
     if (!j->call.has_object || !digest_equal(&m->chunk.digest, &j->call.digest))
         return violation(err, "CHUNK of an object that the call didn't announce", m);
     if (!j->needs_object)
         return 0; /* unasked, and not needed */
-    if (store_chunk(s, j, m, &fault)) {
+    int rc = add_chunk(j, m, &fd, &fault);
+    if (rc < 0)
         job_refuse(j, fault.code == SSX_ERROR_PROTOCOL ? "object" : "store", fault.text);
+    if (rc <= 0)
+        return 0;
+    j->needs_object = false;
+    j->image = image_hold(plugins_take(s->plugins, &j->call, fd, &why));
+    if (!j->image) {
+        job_refuse(j, why.reason, why.error.text);
         return 0;
     }
-    if (m->chunk.more)
-        return 0;
-    j->image = image_hold(plugins_find(s->plugins, &j->call, &j->needs_object, &why));
-    if (j->needs_object)
-        job_refuse(j, "store", "the plugin was stored, and is gone again");
-    else if (!j->image)
-        job_refuse(j, why.reason, why.error.text);
-    else
-        try_job(s, j);
+    try_job(s, j);
+    store_put(&s->plugins->store, &j->call.digest, j->image->fd, NULL);
     return 0;
 }
 

@@ -1,6 +1,7 @@
 #include "bundle/store.h"
 
 #include "base/error.h"
+#include "base/file.h"
 #include "base/install.h"
 #include "base/io.h"
 
@@ -8,7 +9,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -45,64 +45,35 @@ void store_discard(const struct store *s, const struct digest *digest)
         unlink(store_path(s, digest, path, sizeof path));
 }
 
-void store_abort(struct store_write *w)
+/* The rest of fd into the temporary file, and that under its name. */
+static int fill(int from, int to, const char *temp, const char *path)
 {
-    if (!w->open)
-        return;
-    close(w->fd);
-    unlink(w->temp);
-    w->open = false;
+    unsigned char block[32 << 10];
+    off_t at = 0;
+    for (ssize_t n; (n = pread(from, block, sizeof block, at)) != 0; at += n)
+        if (n < 0 || fd_write_all(to, block, (size_t)n))
+            return -1;
+    return fchmod(to, 0500) || fsync(to) || rename(temp, path) ? -1 : 0;
 }
 
-int store_begin(struct store_write *w, const struct store *s, const struct digest *digest, uint64_t size, struct ssx_error *err)
+int store_put(const struct store *s, const struct digest *digest, int fd, struct ssx_error *err)
 {
-    char objects[PATH_MAX];
+    char objects[PATH_MAX], temp[PATH_MAX + 16], path[PATH_MAX + 128];
     if (!s->dir[0])
-        return error_set(err, SSX_ERROR_SYSTEM, "there is nowhere to store plugins: neither XDG_CACHE_HOME nor HOME is set");
+        return error_set(err, SSX_ERROR_SYSTEM, "there is nowhere to store plugins");
     if ((size_t)snprintf(objects, sizeof objects, "%s/objects", s->dir) >= sizeof objects - 32)
         return error_set(err, SSX_ERROR_SYSTEM, "the store's name is too long");
     if (dir_make(objects, err) || path_is_trusted(objects, err))
         return error_prefix(err, "can't store the plugin");
-    snprintf(w->temp, sizeof w->temp, "%.*s/.in-XXXXXX", PATH_MAX - 16, objects);
-    w->fd = mkostemp(w->temp, O_CLOEXEC);
-    if (w->fd < 0)
+    snprintf(temp, sizeof temp, "%s/.in-XXXXXX", objects);
+    int to = mkostemp(temp, O_CLOEXEC);
+    if (to < 0)
         return error_system(err, "can't store the plugin in %s", objects);
-    w->open = true;
-    w->digest = *digest;
-    w->left = size;
-    crypto_hash_sha256_init(&w->hash);
-    return 0;
-}
-
-int store_add(struct store_write *w, const void *bytes, size_t n, struct ssx_error *err)
-{
-    if (n > w->left) {
-        error_set(err, SSX_ERROR_PROTOCOL, "the plugin is larger than announced");
-    } else if (fd_write_all(w->fd, bytes, n)) {
-        error_system(err, "can't store the plugin in %.*s", (int)(strrchr(w->temp, '/') - w->temp), w->temp);
-    } else {
-        crypto_hash_sha256_update(&w->hash, bytes, n);
-        w->left -= n;
-        return 0;
+    int rc = fill(fd, to, temp, store_path(s, digest, path, sizeof path));
+    if (rc) {
+        error_system(err, "can't store the plugin in %s", objects);
+        unlink(temp);
     }
-    store_abort(w);
-    return -1;
-}
-
-int store_end(struct store_write *w, const struct store *s, struct ssx_error *err)
-{
-    char path[PATH_MAX + 128];
-    struct digest is;
-    crypto_hash_sha256_final(&w->hash, is.bytes);
-    if (w->left || !digest_equal(&is, &w->digest))
-        error_set(err, SSX_ERROR_PROTOCOL, "the plugin that arrived is not the one announced");
-    else if (fchmod(w->fd, 0500) || fsync(w->fd) || rename(w->temp, store_path(s, &w->digest, path, sizeof path)))
-        error_system(err, "can't store the plugin in %s", s->dir);
-    else {
-        close(w->fd);
-        w->open = false;
-        return 0;
-    }
-    store_abort(w);
-    return -1;
+    fd_close(&to);
+    return rc;
 }

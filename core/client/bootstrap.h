@@ -7,16 +7,27 @@
 #include <sshexec/error.h>
 #include <stdbool.h>
 
-/* An agent that this sender could send: the image is borrowed and outlives the client. */
+/* An agent that this sender could send: the images are borrowed and outlive the client. */
 struct agent_image {
     const void *bytes;
     size_t size;
-    char digest[DIGEST_HEX + 1];
+    const void *packed;              /* the same through gzip, for hosts that can unpack it */
+    size_t packed_size;
+    char digest[DIGEST_HEX + 1];     /* of the plain image */
     const char *machine;             /* as uname -m: "x86_64" */
 };
 
-/* Adds the shell line that runs the agent of that digest from the host's cache, or asks for it and stores it (NUL-ended). */
-int bootstrap_command(struct buf *out, const struct agent_image *agent);
+enum bootstrap_mode {
+    BOOTSTRAP_CACHE,                 /* the host's cache, or store it there */
+    BOOTSTRAP_NEVER,                 /* the host's cache or an agent in its PATH; bring nothing */
+    BOOTSTRAP_EPHEMERAL,             /* bring it, and leave no file behind */
+};
+
+/* Adds the shell line (NUL-ended) that starts an agent in this way, or says why it can't. */
+int bootstrap_command(struct buf *out, const struct agent_image *agent, enum bootstrap_mode mode);
+
+/* Adds the shell line that removes all that bootstraps and agents have left on a host, and prints what it removed. */
+int bootstrap_clean_command(struct buf *out);
 
 #define NONCE_HEX 32
 #define NOISE_MAX (64u << 10)        /* what a login shell may print before the marker */
@@ -35,6 +46,7 @@ struct greeting {
     size_t noise;                    /* bytes before the answer */
     size_t length;                   /* bytes of the answer, behind the noise */
     char kernel[32], machine[32];    /* GREETING_NEED */
+    bool gzip;                       /* GREETING_NEED: the host unpacks it */
 };
 
 /* Looks for the answer in what has come so far. With GREETING_BROKEN, err says what stood in the way (noise over NOISE_MAX, a changed marker, sshexec-fail and its reason). */

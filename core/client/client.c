@@ -36,7 +36,7 @@ struct client {
     enum { GREETING, HELLO, READY, GONE } stage;
     char nonce[NONCE_HEX + 1];
     bool sent_agent;
-    size_t agent_sent;                 /* of the agent's image, while it is being uploaded */
+    struct span image;                 /* of the agent, what is still to be uploaded */
     bool uploading;
     struct buf in, out, queued, noise; /* queued: frames made before the marker came */
     size_t frame;                      /* bytes at the start of `in` that the last message borrows */
@@ -268,6 +268,7 @@ static int start_upload(struct client *c, const struct greeting *g, struct ssx_e
     if (strcmp(g->machine, c->agent->machine))
         return error_set(err, SSX_ERROR_UNREACHABLE, "no agent for %s here, only for %s", g->machine, c->agent->machine);
     c->sent_agent = c->uploading = true;
+    c->image = g->gzip ? (struct span){c->agent->packed, c->agent->packed_size} : (struct span){c->agent->bytes, c->agent->size};
     for (struct call *call = c->calls; call; call = call->next)
         call->object_wanted = call->object != NULL;
     return 0;
@@ -516,10 +517,10 @@ static void put_chunk(struct client *c, struct call *call)
 
 static void put_agent(struct client *c)
 {
-    size_t left = c->agent->size - c->agent_sent, n = left < OUTGOING_LOW ? left : OUTGOING_LOW;
-    buf_add(&c->out, (const char *)c->agent->bytes + c->agent_sent, n);
-    c->agent_sent += n;
-    if (n < left)
+    size_t n = c->image.n < OUTGOING_LOW ? c->image.n : OUTGOING_LOW;
+    buf_add(&c->out, c->image.at, n);
+    c->image = (struct span){(const char *)c->image.at + n, c->image.n - n};
+    if (c->image.n)
         return;
     c->uploading = false;
     greeting_add(&c->out, c->nonce);

@@ -24,11 +24,11 @@ int link_open_local(struct link *out, const char *const *argv, struct ssx_error 
     return spawn_open(&out->transport, "local", argv, err) ? -1 : start(out, NULL, err);
 }
 
-int link_open_host(struct link *out, const struct transport_target *target, const struct agent_image *agent, struct ssx_error *err)
+int link_open_host(struct link *out, const struct transport_target *target, const struct agent_image *agent, enum bootstrap_mode mode, struct ssx_error *err)
 {
     struct buf command = {0};
     memset(out, 0, sizeof *out);
-    int rc = bootstrap_command(&command, agent) ? error_set(err, SSX_ERROR_SYSTEM, "out of memory")
+    int rc = bootstrap_command(&command, agent, mode) ? error_set(err, SSX_ERROR_SYSTEM, "out of memory")
                                                 : transport_open(&out->transport, target, (const char *)buf_data(&command), err);
     buf_free(&command);
     return rc ? -1 : start(out, agent, err);

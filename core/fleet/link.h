@@ -17,7 +17,7 @@ struct link {
 int link_open_local(struct link *out, const char *const *argv, struct ssx_error *err);
 
 /* An agent on a host: found there, or sent. agent is borrowed while the link lives. */
-int link_open_host(struct link *out, const struct transport_target *target, const struct agent_image *agent, struct ssx_error *err);
+int link_open_host(struct link *out, const struct transport_target *target, const struct agent_image *agent, enum bootstrap_mode mode, struct ssx_error *err);
 
 /* What to poll for; returns how many entries (at most TRANSPORT_FDS). read: whether the owner wants more from the agent now. */
 size_t link_poll(struct link *l, bool read, struct pollfd *out);

@@ -2,6 +2,7 @@
 #include "base/install.h"
 #include "base/tree.h"
 #include "bundle/store.h"
+#include "bundle/upload.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -60,22 +61,27 @@ static size_t files_in_store(void)
     return n;
 }
 
-/* Puts n bytes in under this name, in pieces. Returns 0 or -1. */
+/* Uploads n bytes in pieces, and stores them. Returns 0 or -1. */
 static int put(const struct digest *digest, uint64_t announced, const unsigned char *bytes, size_t n, struct ssx_error *err)
 {
-    struct store_write w = {0};
-    if (store_begin(&w, &store, digest, announced, err))
-        return -1;
+    struct upload u = {0};
+    int fd, rc;
+    assert_int_equal(upload_begin(&u, digest, announced, err), 0);
     for (size_t at = 0, piece; at < n; at += piece) {
         piece = n - at < 33333 ? n - at : 33333;
-        if (store_add(&w, bytes + at, piece, err)) {
-            assert_false(w.open);
+        if (upload_add(&u, bytes + at, piece, err)) {
+            assert_false(u.open);
             return -1;
         }
     }
-    int rc = store_end(&w, &store, err);
-    assert_false(w.open);
-    store_abort(&w); /* idle: no effect */
+    if (upload_end(&u, &fd, err) == 0) {
+        rc = store_put(&store, digest, fd, err);
+        close(fd);
+    } else {
+        rc = -1;
+    }
+    assert_false(u.open);
+    upload_abort(&u); /* idle: no effect */
     return rc;
 }
 
@@ -137,17 +143,19 @@ static void a_wrong_size_or_digest_leaves_nothing(void **state)
     assert_refused(&object_digest, UINT64_MAX, object, sizeof object, SSX_ERROR_PROTOCOL, "is not the one announced");
 }
 
-static void a_write_that_is_broken_off_leaves_nothing(void **state)
+static void an_upload_is_sealed(void **state)
 {
     (void)state;
-    struct store_write w = {0};
-    assert_int_equal(store_begin(&w, &store, &object_digest, sizeof object, NULL), 0);
-    assert_int_equal(store_add(&w, object, 10, NULL), 0);
-    assert_int_equal(files_in_store(), 1);
-    assert_int_equal(store_object(&store, &object_digest), -1); /* not to be had before it is whole */
-    store_abort(&w);
-    assert_int_equal(files_in_store(), 0);
-    assert_false(w.open);
+    struct upload u = {0};
+    int fd;
+    unsigned char back[10];
+    assert_int_equal(upload_begin(&u, &object_digest, sizeof object, NULL), 0);
+    assert_int_equal(upload_add(&u, object, sizeof object, NULL), 0);
+    assert_int_equal(upload_end(&u, &fd, NULL), 0);
+    assert_int_equal(write(fd, "x", 1), -1);
+    assert_int_equal(read(fd, back, sizeof back), sizeof back);
+    assert_memory_equal(back, object, sizeof back);
+    close(fd);
 }
 
 static void directories_are_private(void **state)
@@ -183,7 +191,7 @@ static void no_store_has_nothing_and_takes_nothing(void **state)
     store = (struct store){""};
     assert_int_equal(store_object(&store, &object_digest), -1);
     store_discard(&store, &object_digest);
-    assert_refused(&object_digest, sizeof object, object, sizeof object, SSX_ERROR_SYSTEM, "neither XDG_CACHE_HOME nor HOME is set");
+    assert_refused(&object_digest, sizeof object, object, sizeof object, SSX_ERROR_SYSTEM, "nowhere to store plugins");
 }
 
 /* In a process of its own, which may spoil itself. */
@@ -263,7 +271,7 @@ int main(void)
         TEST(an_object_is_kept_under_its_digest),
         TEST(an_empty_object_is_one_too),
         TEST(a_wrong_size_or_digest_leaves_nothing),
-        TEST(a_write_that_is_broken_off_leaves_nothing),
+        TEST(an_upload_is_sealed),
         TEST(directories_are_private),
         TEST(a_directory_that_others_may_change_is_not_used),
         TEST(a_store_that_is_no_directory_says_so),

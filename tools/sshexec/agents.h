@@ -3,7 +3,7 @@
 #define SSHEXEC_AGENTS_H
 #include "client/bootstrap.h"
 
-/* Maps the agent's file. Returns 0 or -1. Lives as long as the process. */
+/* Maps the agent's file, plain and packed. Returns 0 or -1. Lives as long as the process. */
 int agents_open(struct agent_image *out, struct ssx_error *err);
 
 #endif

@@ -51,7 +51,7 @@ static int open_host(struct reach *r, const struct settings *s, const char *host
         target.ask = ask_terminal;
         target.ask_ctx = &terminal;
     }
-    return agents_open(&r->agent, err) ? -1 : link_open_host(&r->link, &target, &r->agent, err);
+    return agents_open(&r->agent, err) ? -1 : link_open_host(&r->link, &target, &r->agent, s->bootstrap, err);
 }
 
 int reach_open(struct reach *r, const struct settings *s, const char *host, int interrupt_fd, struct ssx_error *err)

@@ -143,7 +143,7 @@ void settings_print(void)
 
 /* --- options --- */
 
-enum { HELP = 256, TRANSPORT, JSON, PLUGIN_PATH, STATE };
+enum { HELP = 256, TRANSPORT, JSON, PLUGIN_PATH, STATE, NO_BOOTSTRAP, EPHEMERAL };
 
 static const struct { struct option option; unsigned group; const char *value, *about; } table[] = {
     {{"ssh-config", required_argument, NULL, 'F'}, OPTIONS_SSH, "FILE", "ssh's configuration file, as ssh -F"},
@@ -152,6 +152,8 @@ static const struct { struct option option; unsigned group; const char *value, *
     {{"identity", required_argument, NULL, 'i'}, OPTIONS_SSH, "FILE", "private key, as ssh -i"},
     {{"option", required_argument, NULL, 'o'}, OPTIONS_SSH, "KEY=VALUE", "any ssh option, as ssh -o"},
     {{"transport", required_argument, NULL, TRANSPORT}, OPTIONS_SSH, "auto|libssh|ssh", "how to reach the host"},
+    {{"no-bootstrap", no_argument, NULL, NO_BOOTSTRAP}, OPTIONS_SSH, NULL, "bring no agent to the host: use the one it has, or fail"},
+    {{"ephemeral", no_argument, NULL, EPHEMERAL}, OPTIONS_SSH, NULL, "bring the agent, and leave no file on the host"},
     {{"connect-timeout", required_argument, NULL, 't'}, OPTIONS_SSH, "TIME", "the longest connecting may take (10, 1.5s, 500ms, 2m)"},
     {{"timeout", required_argument, NULL, 'u'}, OPTIONS_CALL, "TIME", "the longest the call may take"},
     {{"no-input", no_argument, NULL, 'n'}, OPTIONS_CALL, NULL, "give the worker no input"},
@@ -204,6 +206,8 @@ static int take_option(struct settings *s, int option, const char *value, struct
     case TRANSPORT: return take_transport(&s->transport, "--transport", value, err);
     case PLUGIN_PATH: s->plugin_path = value; return 0;
     case STATE: s->state_file = value; return 0;
+    case NO_BOOTSTRAP: s->bootstrap = BOOTSTRAP_NEVER; return 0;
+    case EPHEMERAL: s->bootstrap = BOOTSTRAP_EPHEMERAL; return 0;
     case JSON: s->json = true; return 0;
     case 'n': s->no_input = true; return 0;
     case 'q': s->quiet = true; return 0;

@@ -1,6 +1,7 @@
 /* What the user asked for beside the words of the command: options, environment and configuration file in one struct, each with where it came from. */
 #ifndef SSHEXEC_SETTINGS_H
 #define SSHEXEC_SETTINGS_H
+#include "client/bootstrap.h"
 #include "transport/target.h"
 
 #include <sshexec/error.h>
@@ -18,6 +19,7 @@ struct settings {
     enum transport_mode transport;
     long timeout_ms, connect_timeout_ms;
     const char *plugin_path, *state_file;
+    enum bootstrap_mode bootstrap;
     bool json, no_input, quiet, check, help;
     int verbose;
 };
