@@ -45,35 +45,56 @@ void store_discard(const struct store *s, const struct digest *digest)
         unlink(store_path(s, digest, path, sizeof path));
 }
 
-/* The rest of fd into the temporary file, and that under its name. */
-static int fill(int from, int to, const char *temp, const char *path)
+static int copy(int from, int to)
 {
     unsigned char block[32 << 10];
     off_t at = 0;
     for (ssize_t n; (n = pread(from, block, sizeof block, at)) != 0; at += n)
         if (n < 0 || fd_write_all(to, block, (size_t)n))
             return -1;
-    return fchmod(to, 0500) || fsync(to) || rename(temp, path) ? -1 : 0;
+    return fchmod(to, 0500) || fsync(to) ? -1 : 0;
+}
+
+/* A file without a name until it is whole: whatever kills us, nothing is left. An object that has come in meanwhile is the same one. */
+static int put_nameless(int from, const char *objects, const char *path)
+{
+    char self[64];
+    int to = open(objects, O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600);
+    if (to < 0)
+        return -1;
+    snprintf(self, sizeof self, "/proc/self/fd/%d", to);
+    int rc = copy(from, to) || (linkat(AT_FDCWD, self, AT_FDCWD, path, AT_SYMLINK_FOLLOW) && errno != EEXIST) ? -1 : 0;
+    fd_close(&to);
+    return rc;
+}
+
+/* The same where a file system has no such files (NFS). */
+static int put_renamed(int from, const char *objects, const char *path)
+{
+    char temp[PATH_MAX + 16];
+    snprintf(temp, sizeof temp, "%s/.in-XXXXXX", objects);
+    int to = mkostemp(temp, O_CLOEXEC);
+    if (to < 0)
+        return -1;
+    int rc = copy(from, to) || rename(temp, path) ? -1 : 0;
+    if (rc)
+        unlink(temp);
+    fd_close(&to);
+    return rc;
 }
 
 int store_put(const struct store *s, const struct digest *digest, int fd, struct ssx_error *err)
 {
-    char objects[PATH_MAX], temp[PATH_MAX + 16], path[PATH_MAX + 128];
+    char objects[PATH_MAX], path[PATH_MAX + 128];
     if (!s->dir[0])
         return error_set(err, SSX_ERROR_SYSTEM, "there is nowhere to store plugins");
     if ((size_t)snprintf(objects, sizeof objects, "%s/objects", s->dir) >= sizeof objects - 32)
         return error_set(err, SSX_ERROR_SYSTEM, "the store's name is too long");
     if (dir_make(objects, err) || path_is_trusted(objects, err))
         return error_prefix(err, "can't store the plugin");
-    snprintf(temp, sizeof temp, "%s/.in-XXXXXX", objects);
-    int to = mkostemp(temp, O_CLOEXEC);
-    if (to < 0)
-        return error_system(err, "can't store the plugin in %s", objects);
-    int rc = fill(fd, to, temp, store_path(s, digest, path, sizeof path));
-    if (rc) {
-        error_system(err, "can't store the plugin in %s", objects);
-        unlink(temp);
-    }
-    fd_close(&to);
-    return rc;
+    store_path(s, digest, path, sizeof path);
+    int rc = put_nameless(fd, objects, path);
+    if (rc && (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL))
+        rc = put_renamed(fd, objects, path);
+    return rc ? error_system(err, "can't store the plugin in %s", objects) : 0;
 }

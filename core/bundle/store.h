@@ -1,4 +1,4 @@
-/* The content-addressed objects of a node: DIR/objects/SHA256. An object is written to a temporary file, synced and renamed, and never changed after that.
+/* The content-addressed objects of a node: DIR/objects/SHA256. An object is written to a file without a name, synced, gets its name, and is never changed after that.
  * Whoever uses one hashes it again. */
 #ifndef BUNDLE_STORE_H
 #define BUNDLE_STORE_H
@@ -21,7 +21,7 @@ int store_object(const struct store *s, const struct digest *digest);
 /* Removes an object that is not what its name says. */
 void store_discard(const struct store *s, const struct digest *digest);
 
-/* Stores what can be read from fd, from its start, under this digest, which the caller has checked: a temporary file, fsync, rename; the directories are made. Returns 0, or
+/* Stores what can be read from fd, from its start, under this digest, which the caller has checked; the directories are made. Returns 0, or
  * -1 with err and nothing left behind. */
 int store_put(const struct store *s, const struct digest *digest, int fd, struct ssx_error *err);
 

@@ -17,7 +17,7 @@ import processes
 
 HOSTS = ["127.0.0.%d" % n for n in range(1, 9)]
 KEY_TYPES = ["ed25519", "ecdsa", "rsa"]
-ACCOUNT = "ssxtest"
+ACCOUNT = "ssxtest%d" % (os.getpid() % 100000)  # of its own for each run: what it leaves in shared directories is told apart
 PRIVSEP = Path("/run/sshd") # sshd, started as root, insists on it
 
 
@@ -125,6 +125,9 @@ class Sshd:
         """Ends the listener and the sessions it has open."""
         if not self.process:
             return
+        if self.dedicated:
+            for place in self.shared_places():
+                shutil.rmtree(place, ignore_errors=True)
         sessions = processes.tree(self.process.pid)
         for pid in [self.process.pid] + [p.pid for p in sessions]:
             try:
@@ -139,8 +142,14 @@ class Sshd:
         processes.unexpect(self.process.pid)
         self.process = None
 
+    def shared_places(self):
+        """Where in shared directories an agent is kept if the home doesn't take it."""
+        return [Path(place) / ("sshexec-" + self.user) for place in ("/dev/shm", "/tmp")]
+
     def wipe_home(self):
-        """The account's home as on the first day: empty, its own, mode 0700."""
+        """The account's home as on the first day: empty, its own, mode 0700; and nothing of its elsewhere."""
+        for place in self.shared_places():
+            shutil.rmtree(place, ignore_errors=True)
         for child in self.home.iterdir():
             shutil.rmtree(child) if child.is_dir() and not child.is_symlink() else child.unlink()
         self.home.chmod(0o700)

@@ -333,13 +333,21 @@ def test_no_usable_key(client, sshd, via_ssh):
 
 
 def test_agent_that_cannot_be_stored(client, clean_sshd, via_ssh):
+    """A home that is read-only, and places in shared directories that somebody else has taken: those are never used."""
     if not clean_sshd.dedicated:
         pytest.skip("needs an account that is not root's")
+    taken = clean_sshd.shared_places()
+    for place in taken:
+        place.mkdir(mode=0o777)
+        place.chmod(0o777)
     clean_sshd.home.chmod(0o500)
     try:
         assert complains(client.run(via_ssh.words("hello")), 255, "agent")
+        assert [list(place.iterdir()) for place in taken] == [[], []]
     finally:
         clean_sshd.home.chmod(0o700)
+        for place in taken:
+            shutil.rmtree(place)
 
 
 # --- ssh's options, keys ---
