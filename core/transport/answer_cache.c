@@ -4,9 +4,7 @@
 #include "base/file.h"
 #include "base/install.h"
 #include "base/io.h"
-#include "base/text.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <glob.h>
@@ -16,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -23,97 +22,146 @@
 #define SLOT_DIGITS 3             /* 4,096 answers at most: a new one takes the place of an old one */
 #define INCLUDE_DEPTH_MAX 16      /* as ssh's own limit (READCONF_MAX_DEPTH) */
 #define SOURCES_MAX 256
+#define STAMP_SIZE 160
+#define BLANKS " \t\r\f"
 #define FRESH_S 2                 /* what changed so shortly before ssh was asked, or since, may have been read in two states */
 
-static const char magic[] = "sshexec ssh -G 1\n";
+static const char magic[] = "sshexec ssh -G 2\n";
 
-/* What an answer was made from: lines "STAMP PATH\n". */
+/* What an answer was made from: lines "KIND STAMP PATH\n". */
 struct sources { struct buf lines; size_t count; bool uncertain; time_t asked; };
+
+/* What is compared: of a configuration file its text, whatever its file system's clock says; of all else the times. */
+enum kind { TEXT = 't', TIMES = 's' };
 
 /* --- stamps --- */
 
-/* Returns when the file last changed, 0 for none. */
-static time_t stamp(char *out, size_t size, const char *path)
+/* The text of a plain file. -1 for anything else: a pipe would block, and was emptied by ssh. */
+static int read_plain(struct buf *out, const char *path)
+{
+    struct stat st;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    int rc = fd < 0 || fstat(fd, &st) || !S_ISREG(st.st_mode) ? -1 : fd_read_all(out, fd, FILE_MAX, path, NULL);
+    fd_close(&fd);
+    return rc;
+}
+
+static void stamp_times(char *out, size_t size, const struct stat *st)
+{
+    snprintf(out, size, "%llu-%llu-%lld-%lld.%09ld-%lld.%09ld", (unsigned long long)st->st_dev, (unsigned long long)st->st_ino, (long long)st->st_size,
+             (long long)st->st_mtim.tv_sec, st->st_mtim.tv_nsec, (long long)st->st_ctim.tv_sec, st->st_ctim.tv_nsec);
+}
+
+/* ssh refuses a file by its owner and mode, so they count as the text does. */
+static void stamp_text(char *out, size_t size, const struct stat *st, const struct buf *text)
+{
+    char hex[DIGEST_HEX + 1];
+    struct digest digest;
+    digest_of(&digest, buf_length(text) ? (const void *)buf_data(text) : "", buf_length(text));
+    digest_hex(hex, &digest);
+    snprintf(out, size, "%u-%o-%s", (unsigned)st->st_uid, (unsigned)st->st_mode, hex);
+}
+
+/* Returns when the file last changed (0: there is none), or -1 where it can't be told what is in it. text: what was read of it. */
+static time_t stamp(char *out, size_t size, enum kind kind, const char *path, struct buf *text)
 {
     struct stat st;
     if (stat(path, &st)) {
         snprintf(out, size, "absent");
         return 0;
     }
-    snprintf(out, size, "%llu-%llu-%lld-%lld.%09ld-%lld.%09ld", (unsigned long long)st.st_dev, (unsigned long long)st.st_ino, (long long)st.st_size,
-             (long long)st.st_mtim.tv_sec, st.st_mtim.tv_nsec, (long long)st.st_ctim.tv_sec, st.st_ctim.tv_nsec);
+    if (kind == TIMES)
+        stamp_times(out, size, &st);
+    else if (read_plain(text, path))
+        return -1;
+    else
+        stamp_text(out, size, &st, text);
     return st.st_ctim.tv_sec;
 }
 
-static void add_source(struct sources *s, const char *path)
+static void add_source(struct sources *s, enum kind kind, const char *path, struct buf *text)
 {
-    char now[160];
-    if (++s->count > SOURCES_MAX || strchr(path, '\n')) {
+    char now[STAMP_SIZE];
+    time_t changed = strchr(path, '\n') || ++s->count > SOURCES_MAX ? -1 : stamp(now, sizeof now, kind, path, text);
+    if (changed < 0 || changed >= s->asked - FRESH_S)
         s->uncertain = true;
-        return;
-    }
-    if (stamp(now, sizeof now, path) >= s->asked - FRESH_S)
-        s->uncertain = true;
-    buf_printf(&s->lines, "%s %s\n", now, path);
+    else
+        buf_printf(&s->lines, "%c %s %s\n", kind, now, path);
 }
 
-/* ssh's program, as execvp finds it. */
-static void add_program(struct sources *s)
+/* ssh's program, as execvp finds it. Returns whether there is one. */
+static bool find_program(char *out, size_t size)
 {
-    char path[PATH_MAX];
     const char *part = getenv("PATH");
     for (size_t n; part; part = part[n] ? part + n + 1 : NULL) {
         n = strcspn(part, ":");
-        snprintf(path, sizeof path, "%.*s/ssh", (int)n, part);
-        if (path[0] == '/' && access(path, X_OK) == 0) {
-            add_source(s, path);
-            return;
-        }
+        if ((size_t)snprintf(out, size, "%.*s/ssh", (int)n, part) < size && access(out, X_OK) == 0)
+            return true;
     }
-    s->uncertain = true;
+    return false;
+}
+
+/* Only a distribution's own ssh is known to read /etc/ssh: one in /usr/local may have another directory, a script may do anything. */
+static void add_program(struct sources *s)
+{
+    char found[PATH_MAX], real[PATH_MAX], magic_number[4] = "";
+    int fd = find_program(found, sizeof found) && realpath(found, real) && strcmp(real, "/usr/bin/ssh") == 0 ? open(real, O_RDONLY | O_CLOEXEC) : -1;
+    if (fd < 0 || read(fd, magic_number, 4) != 4 || memcmp(magic_number, "\177ELF", 4))
+        s->uncertain = true;
+    else
+        add_source(s, TIMES, real, NULL);
+    fd_close(&fd);
 }
 
 /* --- reading configuration files, for what else they read --- */
 
-struct origin { const char *home, *base; int depth; }; /* base: where relative Include patterns start */
+struct origin { const char *base; int depth; }; /* base: where relative Include patterns start */
 
 static void read_config(struct sources *s, const char *path, struct origin origin);
 
-/* The next word of a line, quotes taken off in place; NULL at the end. */
+/* The next word of a line that has neither quotes nor backslashes; NULL at the end. */
 static char *next_word(char **line)
 {
-    char *p = *line + strspn(*line, " \t\r\f");
-    if (!*p || *p == '#')
+    char *word = *line + strspn(*line, BLANKS);
+    if (!*word || *word == '#')
         return NULL;
-    bool quoted = *p == '"';
-    char *word = p + quoted, *end = quoted ? strchr(word, '"') : word + strcspn(word, " \t\r\f");
-    if (!end)
-        end = word + strlen(word);
+    char *end = word + strcspn(word, BLANKS);
     *line = *end ? end + 1 : end;
     *end = 0;
     return word;
 }
 
+/* The pattern with its directory in full. ssh leaves "~/" to glob, which means $HOME, not the home of the passwd file. */
+static bool complete(char *out, size_t size, const char *pattern, const char *base)
+{
+    const char *home = getenv("HOME");
+    if (pattern[0] == '/')
+        return (size_t)snprintf(out, size, "%s", pattern) < size;
+    if (pattern[0] != '~')
+        return (size_t)snprintf(out, size, "%s/%s", base, pattern) < size;
+    return pattern[1] == '/' && home && home[0] == '/' && (size_t)snprintf(out, size, "%s/%s", home, pattern + 2) < size;
+}
+
 static void read_pattern(struct sources *s, const char *pattern, struct origin origin)
 {
     char path[PATH_MAX], directory[PATH_MAX];
-    glob_t found;
-    if (strncmp(pattern, "~/", 2) == 0)
-        snprintf(path, sizeof path, "%s/%s", origin.home, pattern + 2);
-    else
-        snprintf(path, sizeof path, "%s%s%s", pattern[0] == '/' ? "" : origin.base, pattern[0] == '/' ? "" : "/", pattern);
-    snprintf(directory, sizeof directory, "%s", path);
-    *strrchr(directory, '/') = 0;
-    if (pattern[0] == '~' && pattern[1] != '/')
+    glob_t found = {0};
+    bool known = complete(path, sizeof path, pattern, origin.base);
+    if (known) {
+        snprintf(directory, sizeof directory, "%s", path);
+        strrchr(directory, '/')[strrchr(directory, '/') == directory] = 0; /* "/" stays */
+        known = !strpbrk(directory, "*?[") && !strpbrk(path, "%$");
+    }
+    if (!known) {
         s->uncertain = true;
-    if (strpbrk(directory, "*?[\\") || strpbrk(path, "%$"))
-        s->uncertain = true;
-    if (s->uncertain)
         return;
-    add_source(s, directory);
-    if (glob(path, 0, NULL, &found) == 0)
-        for (size_t i = 0; i < found.gl_pathc && !s->uncertain; i++)
-            read_config(s, found.gl_pathv[i], origin);
+    }
+    add_source(s, TIMES, directory, NULL);
+    int rc = s->uncertain ? GLOB_NOMATCH : glob(path, 0, NULL, &found);
+    if (rc && rc != GLOB_NOMATCH)
+        s->uncertain = true;
+    for (size_t i = 0; rc == 0 && i < found.gl_pathc && !s->uncertain; i++)
+        read_config(s, found.gl_pathv[i], origin);
     globfree(&found);
 }
 
@@ -138,22 +186,29 @@ static void read_match(struct sources *s, char *line)
     }
 }
 
+/* Whether text begins with this keyword and what ends one. */
+static bool is_keyword(const char *text, const char *keyword)
+{
+    size_t n = strlen(keyword);
+    return strncasecmp(text, keyword, n) == 0 && (!text[n] || strchr(BLANKS "\"=", text[n]));
+}
+
+/* ssh takes keywords in quotes, behind a '=' and before one, and words in quotes of both kinds and with backslashes. Of the lines that
+ * matter here, only the plain form is read; any other is as good as unknown. */
 static void read_line(struct sources *s, char *line, struct origin origin)
 {
-    char *keyword = next_word(&line);
-    if (!keyword)
+    char *keyword = line + strspn(line, BLANKS), *bare = line + strspn(line, BLANKS "\"=");
+    bool include = is_keyword(bare, "include"), match = is_keyword(bare, "match");
+    if (*keyword == '#')
         return;
-    char *equals = strchr(keyword, '=');
-    if (equals || line[strspn(line, " \t")] == '=') { /* "Include=..." and "Include = ...": rare enough to ask anew */
-        if (strncasecmp(keyword, "include", 7) == 0 || strncasecmp(keyword, "match", 5) == 0 || strncasecmp(keyword, "canonical", 9) == 0)
-            s->uncertain = true;
-    } else if (strcasecmp(keyword, "include") == 0) {
-        for (char *word; (word = next_word(&line));)
-            read_pattern(s, word, origin);
-    } else if (strcasecmp(keyword, "match") == 0) {
-        read_match(s, line);
-    } else if (strncasecmp(keyword, "canonical", 9) == 0) {
+    if (strncasecmp(bare, "canonical", 9) == 0 || ((include || match) && (bare != keyword || strpbrk(bare, "\"'\\=\v"))))
         s->uncertain = true;
+    else if (include || match) {
+        next_word(&line);
+        for (char *word; include && (word = next_word(&line));)
+            read_pattern(s, word, origin);
+        if (match)
+            read_match(s, line);
     }
 }
 
@@ -162,54 +217,74 @@ static void read_config(struct sources *s, const char *path, struct origin origi
     struct buf text = {0};
     if (++origin.depth > INCLUDE_DEPTH_MAX)
         s->uncertain = true;
-    add_source(s, path); /* before it is read: a change in between shows */
-    if (!s->uncertain && access(path, F_OK) == 0) {
-        if (file_read(&text, path, FILE_MAX, NULL) || buf_add(&text, "", 1) || memmem(buf_data(&text), buf_length(&text), "${", 2))
-            s->uncertain = true;
-        for (char *line = s->uncertain ? NULL : (char *)buf_data(&text), *next; line && !s->uncertain; line = next) {
-            next = strchr(line, '\n');
-            if (next)
-                *next++ = 0;
-            read_line(s, line, origin);
-        }
+    else
+        add_source(s, TEXT, path, &text);
+    size_t n = buf_length(&text);
+    if (n && (memchr(buf_data(&text), 0, n) || memmem(buf_data(&text), n, "${", 2) || buf_add(&text, "", 1)))
+        s->uncertain = true;
+    for (char *line = s->uncertain || !n ? NULL : (char *)buf_data(&text), *next; line && !s->uncertain; line = next) {
+        next = strchr(line, '\n');
+        if (next)
+            *next++ = 0;
+        read_line(s, line, origin);
     }
     buf_free(&text);
 }
 
 static void read_all(struct sources *s, const char *config_file)
 {
-    char own[PATH_MAX], dir[PATH_MAX];
-    const struct passwd *user = getpwuid(getuid());
-    if (!user) {
+    char own[PATH_MAX], dir[PATH_MAX - 16], text[4096];
+    struct passwd pw, *user = NULL;
+    if (getpwuid_r(getuid(), &pw, text, sizeof text, &user) || !user || (size_t)snprintf(dir, sizeof dir, "%s/.ssh", pw.pw_dir) >= sizeof dir) {
         s->uncertain = true;
         return;
     }
-    snprintf(dir, sizeof dir, "%s/.ssh", user->pw_dir);
-    snprintf(own, sizeof own, "%.*s/config", PATH_MAX - 16, dir);
-    struct origin personal = {user->pw_dir, dir, 0}, system = {user->pw_dir, "/etc/ssh", 0};
+    snprintf(own, sizeof own, "%s/config", dir);
+    struct origin personal = {dir, 0}, system = {"/etc/ssh", 0};
     add_program(s);
+    add_source(s, TIMES, "/etc/passwd", NULL); /* the default user, and every ~ */
     if (!config_file) {
         read_config(s, own, personal);
         read_config(s, "/etc/ssh/ssh_config", system);
-    } else if (strcasecmp(config_file, "none") != 0) {
+    } else if (strcasecmp(config_file, "none") != 0 && strcmp(config_file, "/dev/null") != 0) {
         read_config(s, config_file, personal);
     }
 }
 
+/* The values of -o and -i: canonical names are looked up, and variables can change. */
+static bool is_uncertain_question(const struct words *question)
+{
+    for (size_t i = 0; i + 1 < question->n; i++)
+        if ((strcmp(question->at[i], "-o") == 0 && strcasestr(question->at[i + 1], "canonical")) || strstr(question->at[i + 1], "${"))
+            return true;
+    return false;
+}
+
 /* --- the files of the cache --- */
 
-/* Who asks what from where: the words, the user, the machine's name (%l), and the directory where -F is relative to it. */
-static void identify(struct buf *out, const struct words *question)
+/* Who asks what from where: the words, the user, the machine's name (%l), which ssh, the directory where -F is relative to it, and what
+ * "Include ~/" means. Returns 0, or -1 where that can't be told. */
+static int identify(struct buf *out, const struct words *question)
 {
-    char host[256] = "", directory[PATH_MAX] = "";
+    char host[256] = "", directory[PATH_MAX], program[PATH_MAX];
+    const char *home = getenv("HOME");
     gethostname(host, sizeof host - 1);
-    if (!getcwd(directory, sizeof directory))
-        directory[0] = 0;
-    buf_printf(out, "%u %s %s\n", (unsigned)getuid(), host, directory);
-    for (size_t i = 0; i < question->n; i++) {
-        buf_add_text(out, question->at[i]);
-        buf_add(out, "", 1);
-    }
+    if (!getcwd(directory, sizeof directory) || directory[0] != '/' || !find_program(program, sizeof program))
+        return -1;
+    const char *const parts[] = {host, program, directory, home ? home : ""};
+    buf_printf(out, "%u\n", (unsigned)getuid());
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        buf_add(out, parts[i], strlen(parts[i]) + 1);
+    for (size_t i = 0; i < question->n; i++)
+        buf_add(out, question->at[i], strlen(question->at[i]) + 1);
+    return out->failed ? -1 : 0;
+}
+
+/* A directory that only this user writes to. */
+static bool is_private(const char *dir)
+{
+    struct stat st;
+    return lstat(dir, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == geteuid() && !(st.st_mode & 022);
 }
 
 static int slot_path(char *out, size_t size, const struct buf *identity, bool make)
@@ -219,7 +294,7 @@ static int slot_path(char *out, size_t size, const struct buf *identity, bool ma
     if (!install_xdg_dir(dir, sizeof dir - 16, "XDG_CACHE_HOME", ".cache"))
         return -1;
     strcat(dir, "/ssh-G");
-    if (make && dir_make(dir, NULL))
+    if ((make && dir_make(dir, NULL)) || !is_private(dir))
         return -1;
     digest_of(&digest, buf_data(identity), buf_length(identity));
     digest_hex(hex, &digest);
@@ -252,17 +327,26 @@ static int split(struct parts *out, const struct buf *file)
     return used == n ? 0 : -1;
 }
 
+static bool line_is_as_it_was(const char *line, size_t n)
+{
+    char path[PATH_MAX], now[STAMP_SIZE];
+    struct buf text = {0};
+    const char *blank = n > 2 ? memchr(line + 2, ' ', n - 2) : NULL;
+    size_t length = blank ? (size_t)(blank - line) - 2 : 0, rest = blank ? n - length - 3 : 0;
+    if (!blank || rest >= sizeof path)
+        return false;
+    memcpy(path, blank + 1, rest);
+    path[rest] = 0;
+    bool same = stamp(now, sizeof now, (enum kind)line[0], path, &text) >= 0 && strlen(now) == length && memcmp(now, line + 2, length) == 0;
+    buf_free(&text);
+    return same;
+}
+
 static bool is_as_it_was(const unsigned char *lines, size_t n)
 {
     for (const char *line = (const char *)lines, *end = line + n; line < end;) {
-        const char *newline = memchr(line, '\n', (size_t)(end - line)), *blank = memchr(line, ' ', (size_t)(end - line));
-        char path[PATH_MAX], now[160];
-        if (!newline || !blank || blank > newline || (size_t)(newline - blank) > sizeof path)
-            return false;
-        memcpy(path, blank + 1, (size_t)(newline - blank - 1));
-        path[newline - blank - 1] = 0;
-        stamp(now, sizeof now, path);
-        if (strlen(now) != (size_t)(blank - line) || memcmp(now, line, (size_t)(blank - line)))
+        const char *newline = memchr(line, '\n', (size_t)(end - line));
+        if (!newline || !line_is_as_it_was(line, (size_t)(newline - line)))
             return false;
         line = newline + 1;
     }
@@ -273,8 +357,8 @@ static bool is_as_it_was(const unsigned char *lines, size_t n)
 static int read_slot(struct buf *out, const char *path)
 {
     struct stat st;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    int rc = fd < 0 || fstat(fd, &st) || st.st_uid != geteuid() || (st.st_mode & 077) ? -1 : fd_read_all(out, fd, FILE_MAX, path, NULL);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    int rc = fd < 0 || fstat(fd, &st) || !S_ISREG(st.st_mode) || st.st_uid != geteuid() || (st.st_mode & 077) ? -1 : fd_read_all(out, fd, FILE_MAX, path, NULL);
     fd_close(&fd);
     return rc;
 }
@@ -284,9 +368,8 @@ int answer_cache_get(const struct words *question, struct buf *answer, struct bu
     struct buf identity = {0}, file = {0};
     struct parts p;
     char path[PATH_MAX];
-    identify(&identity, question);
-    int rc = slot_path(path, sizeof path, &identity, false) || read_slot(&file, path) || split(&p, &file) || p.n[0] != buf_length(&identity) ||
-                     memcmp(p.at[0], buf_data(&identity), p.n[0]) || !is_as_it_was(p.at[1], p.n[1])
+    int rc = identify(&identity, question) || slot_path(path, sizeof path, &identity, false) || read_slot(&file, path) || split(&p, &file) ||
+                     p.n[0] != buf_length(&identity) || memcmp(p.at[0], buf_data(&identity), p.n[0]) || !is_as_it_was(p.at[1], p.n[1])
                  ? -1
                  : 0;
     if (rc == 0)
@@ -296,44 +379,45 @@ int answer_cache_get(const struct words *question, struct buf *answer, struct bu
     return rc;
 }
 
-/* Not synced: what a crash leaves behind fails its digest, and is asked for anew. */
+/* In place, for a temporary file could be left behind: who reads a part of it, or what a crash left, finds that its digest is wrong, and
+ * asks ssh. Of several who write at once, one does. */
 static void write_slot(const char *path, const struct buf *content)
 {
-    char temp[PATH_MAX + 16];
-    snprintf(temp, sizeof temp, "%s.XXXXXX", path);
-    int fd = mkostemp(temp, O_CLOEXEC);
-    if (fd < 0)
-        return;
-    if (fd_write_all(fd, buf_data(content), buf_length(content)) || rename(temp, path))
-        unlink(temp);
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
+    if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0 && fchmod(fd, 0600) == 0 && ftruncate(fd, 0) == 0 &&
+        fd_write_all(fd, buf_data(content), buf_length(content)))
+        unlink(path);
     fd_close(&fd);
+}
+
+static void pack(struct buf *out, const struct buf *const parts[4])
+{
+    struct buf rest = {0};
+    struct digest digest;
+    for (int i = 0; i < 4; i++)
+        buf_add(&rest, &(uint32_t){(uint32_t)buf_length(parts[i])}, sizeof(uint32_t));
+    for (int i = 0; i < 4; i++)
+        buf_add(&rest, buf_data(parts[i]), buf_length(parts[i]));
+    digest_of(&digest, buf_data(&rest), buf_length(&rest));
+    buf_add(out, magic, sizeof magic - 1);
+    buf_add(out, digest.bytes, DIGEST_SIZE);
+    buf_add(out, buf_data(&rest), buf_length(&rest));
+    out->failed |= rest.failed;
+    buf_free(&rest);
 }
 
 void answer_cache_put(const struct words *question, const char *config_file, time_t asked, const struct buf *answer, const struct buf *baseline)
 {
-    struct buf identity = {0}, content = {0}, rest = {0};
-    struct sources sources = {.asked = asked};
-    struct digest digest;
+    struct buf identity = {0}, content = {0};
+    struct sources sources = {.asked = asked, .uncertain = is_uncertain_question(question)};
     char path[PATH_MAX];
-    for (size_t i = 0; i < question->n; i++)
-        sources.uncertain = sources.uncertain || strcasestr(question->at[i], "canonical"); /* names are looked up then */
     read_all(&sources, config_file);
-    identify(&identity, question);
-    if (!sources.uncertain && slot_path(path, sizeof path, &identity, true) == 0) {
-        const struct buf *parts[] = {&identity, &sources.lines, answer, baseline};
-        for (int i = 0; i < 4; i++)
-            buf_add(&rest, &(uint32_t){(uint32_t)buf_length(parts[i])}, sizeof(uint32_t));
-        for (int i = 0; i < 4; i++)
-            buf_add(&rest, buf_data(parts[i]), buf_length(parts[i]));
-        digest_of(&digest, buf_data(&rest), buf_length(&rest));
-        buf_add(&content, magic, sizeof magic - 1);
-        buf_add(&content, digest.bytes, DIGEST_SIZE);
-        buf_add(&content, buf_data(&rest), buf_length(&rest));
-        if (!content.failed && !rest.failed && !sources.lines.failed && buf_length(&content) <= FILE_MAX)
+    if (!sources.uncertain && !sources.lines.failed && identify(&identity, question) == 0 && slot_path(path, sizeof path, &identity, true) == 0) {
+        pack(&content, (const struct buf *const[4]){&identity, &sources.lines, answer, baseline});
+        if (!content.failed && buf_length(&content) <= FILE_MAX)
             write_slot(path, &content);
     }
     buf_free(&identity);
     buf_free(&sources.lines);
     buf_free(&content);
-    buf_free(&rest);
 }

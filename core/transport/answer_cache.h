@@ -1,8 +1,10 @@
 /* Answers of `ssh -G` kept on disk, for asking costs more than a key exchange does (6 to 13 ms).
  *
- * An answer is kept with what it was made from: each configuration file that ssh read or looked for, each directory that an Include pattern
- * names, and ssh's own program, with size, inode and times. It counts only while all of these are as they were. Configurations whose answer depends on anything else
- * (Match exec and localnetwork, environment variables, canonical names) are never kept. */
+ * An answer is kept with what it was made from: the text of each configuration file that ssh read or looked for, and size, inode and times
+ * of each directory that an Include pattern names and of ssh's own program. It counts only while all of these are as they were, for the same
+ * words, user, host name, $HOME and working directory. Configurations whose answer depends on anything else (Match exec and localnetwork,
+ * environment variables, canonical names), or that are written in a way not understood here, are never kept; nor are those of an ssh that is
+ * not the distribution's. */
 #ifndef TRANSPORT_ANSWER_CACHE_H
 #define TRANSPORT_ANSWER_CACHE_H
 #include "base/buf.h"

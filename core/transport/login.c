@@ -7,6 +7,10 @@
 
 #include <stdio.h>
 #include <string.h>
+#ifdef __aarch64__
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -16,6 +20,28 @@
 static bool set_list(ssh_session s, enum ssh_options_e option, const struct ssh_algorithms *wanted)
 {
     return !wanted->counts || !ssh_options_set(s, option, wanted->list);
+}
+
+/* Whether this processor has instructions for AES. */
+static bool has_aes(void)
+{
+#if defined __x86_64__ || defined __i386__
+    return __builtin_cpu_supports("aes");
+#elif defined __aarch64__
+    return getauxval(AT_HWCAP) & HWCAP_AES;
+#else
+    return false;
+#endif
+}
+
+/* libssh would begin with chacha20, which takes almost twice as long as AES-GCM where the processor has AES: 0.92 and 0.5 s for 200 MB. The
+ * same ciphers in another order; one that the user chose stays as it is. */
+static bool set_ciphers(ssh_session s, const struct ssh_algorithms *wanted)
+{
+    static const struct ssh_algorithms fast = {
+        "aes128-gcm@openssh.com,aes256-gcm@openssh.com,chacha20-poly1305@openssh.com,aes256-ctr,aes192-ctr,aes128-ctr", true};
+    const struct ssh_algorithms *list = !wanted->counts && has_aes() ? &fast : wanted;
+    return set_list(s, SSH_OPTIONS_CIPHERS_C_S, list) && set_list(s, SSH_OPTIONS_CIPHERS_S_C, list);
 }
 
 static bool set_host_keys(ssh_session s, const struct ssh_config *config, const struct host_keys *keys)
@@ -51,7 +77,7 @@ static const char *set_options(ssh_session s, const struct ssh_config *config, c
         return "User";
     if (!set_list(s, SSH_OPTIONS_KEY_EXCHANGE, &config->kex))
         return "KexAlgorithms";
-    if (!set_list(s, SSH_OPTIONS_CIPHERS_C_S, &config->ciphers) || !set_list(s, SSH_OPTIONS_CIPHERS_S_C, &config->ciphers))
+    if (!set_ciphers(s, &config->ciphers))
         return "Ciphers";
     if (!set_list(s, SSH_OPTIONS_HMAC_C_S, &config->macs) || !set_list(s, SSH_OPTIONS_HMAC_S_C, &config->macs))
         return "MACs";

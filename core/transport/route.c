@@ -183,6 +183,32 @@ static int open_libssh(struct transport **out, const struct survey *s, const str
     }
 }
 
+/* The system ssh, told out of what would take its stdin or the command away. Only where the configuration says so: OpenSSH before 8.7
+ * has no words for it. */
+static int open_told_ssh(struct transport **out, const struct ssh_config *c, const struct transport_target *target, const char *command,
+                         struct ssx_error *err)
+{
+    struct transport_target told = *target;
+    size_t n = 0, given = 0;
+    while (target->options && target->options[given])
+        given++;
+    const char **options = calloc(given + 4, sizeof *options);
+    if (!options)
+        return error_set(err, SSX_ERROR_SYSTEM, "can't run ssh: out of memory");
+    if (c->stdin_null)
+        options[n++] = "StdinNull=no";
+    if (c->forks)
+        options[n++] = "ForkAfterAuthentication=no";
+    if (strcmp(c->session_type, "default"))
+        options[n++] = "SessionType=default";
+    if (given)
+        memcpy(options + n, target->options, given * sizeof *options);
+    told.options = options;
+    int rc = open_ssh(out, &told, command, err);
+    free(options);
+    return rc;
+}
+
 int transport_open(struct transport **out, const struct transport_target *target, const char *command, struct ssx_error *err)
 {
     struct survey survey;
@@ -194,7 +220,7 @@ int transport_open(struct transport **out, const struct transport_target *target
         rc = choose(&route, &survey, target, err);
     if (!rc) {
         target_log(target, 1, "%s: by %s: %s", target->host, route.libssh ? "libssh" : "the system ssh", route.why);
-        rc = route.libssh ? open_libssh(out, &survey, target, command, err) : open_ssh(out, target, command, err);
+        rc = route.libssh ? open_libssh(out, &survey, target, command, err) : open_told_ssh(out, &survey.config, target, command, err);
     }
     survey_dispose(&survey);
     return rc;

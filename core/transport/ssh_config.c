@@ -39,7 +39,7 @@ static const struct directive { const char *name; enum meeting meeting; } direct
     {"ControlPath", HONOURED}, {"GSSAPIAuthentication", HONOURED},
     /* keys are all that is ever offered without a person at hand */
     {"PasswordAuthentication", HARMLESS}, {"KbdInteractiveAuthentication", HARMLESS},
-    {"ChallengeResponseAuthentication", HARMLESS},
+    {"ChallengeResponseAuthentication", HARMLESS}, {"KbdInteractiveDevices", HARMLESS},
     /* terminals, forwardings, commands and messages, none of which we use (and the system ssh gets told so) */
     {"LogLevel", HARMLESS}, {"LogVerbose", HARMLESS}, {"SyslogFacility", HARMLESS}, {"VisualHostKey", HARMLESS},
     {"FingerprintHash", HARMLESS}, {"EscapeChar", HARMLESS}, {"EnableEscapeCommandline", HARMLESS}, {"RequestTTY", HARMLESS},
@@ -50,6 +50,8 @@ static const struct directive { const char *name; enum meeting meeting; } direct
     {"Tunnel", HARMLESS}, {"TunnelDevice", HARMLESS}, {"PermitLocalCommand", HARMLESS}, {"LocalCommand", HARMLESS},
     {"RemoteCommand", HARMLESS}, {"SessionType", HARMLESS}, {"StdinNull", HARMLESS}, {"ForkAfterAuthentication", HARMLESS},
     {"ObscureKeystrokeTiming", HARMLESS},
+    /* for ssh's own reading of its files, which is over */
+    {"IgnoreUnknown", HARMLESS}, {"Tag", HARMLESS},
     /* what ssh writes down after connecting */
     {"AddKeysToAgent", HARMLESS}, {"UpdateHostKeys", HARMLESS}, {"ControlMaster", HARMLESS}, {"ControlPersist", HARMLESS},
     /* mean something only beside a directive that is SYSTEM itself */
@@ -64,7 +66,7 @@ static const struct directive { const char *name; enum meeting meeting; } direct
     {"GSSAPIKeyExchange", SYSTEM}, {"PubkeyAuthentication", SYSTEM}, {"PKCS11Provider", SYSTEM}, {"KnownHostsCommand", SYSTEM},
     {"RevokedHostKeys", SYSTEM}, {"VerifyHostKeyDNS", SYSTEM}, {"CheckHostIP", SYSTEM},
     {"NoHostAuthenticationForLocalhost", SYSTEM}, {"BindInterface", SYSTEM}, {"IPQoS", SYSTEM}, {"SetEnv", SYSTEM},
-    {"RequiredRSASize", SYSTEM}, {"ChannelTimeout", SYSTEM}, {"Tag", SYSTEM},
+    {"RequiredRSASize", SYSTEM}, {"ChannelTimeout", SYSTEM},
 };
 
 static const struct directive *find_directive(const char *name)
@@ -109,10 +111,20 @@ static bool judge_value(const struct ssh_config *c, const char *name, const char
     return !list_has(value, "publickey");
 }
 
+/* "none" switches these off; to any other directive it is a name like any other (HostKeyAlias none). */
+static bool is_off(const char *name, const char *value)
+{
+    static const char *const names[] = {"ProxyJump", "ProxyCommand", "CertificateFile", "RevokedHostKeys", "KnownHostsCommand", "PKCS11Provider"};
+    for (size_t i = 0; !strcmp(value, "none") && i < sizeof names / sizeof *names; i++)
+        if (!strcasecmp(name, names[i]))
+            return true;
+    return false;
+}
+
 static void judge(struct ssh_config *c, const char *name, const char *value)
 {
     const struct directive *d = find_directive(name);
-    if (c->reason[0] || !strcmp(value, "none"))
+    if (c->reason[0] || is_off(name, value))
         return;
     if (!d)
         snprintf(c->reason, sizeof c->reason, "%.60s is set, which libssh is not known to honour", name);
@@ -166,7 +178,7 @@ static void take_text(struct ssh_config *c, const char *name, const char *value,
     const struct { const char *name; const char **field; } texts[] = {
         {"user", &c->user}, {"hostname", &c->hostname}, {"bindaddress", &c->bind_address},
         {"addressfamily", &c->address_family}, {"identityagent", &c->identity_agent}, {"controlpath", &c->control_path},
-        {"proxyjump", &c->proxy_jump}, {"host", &c->original},
+        {"proxyjump", &c->proxy_jump}, {"host", &c->original}, {"sessiontype", &c->session_type},
     };
     const struct { const char *name; struct ssh_algorithms *field; } lists[] = {
         {"ciphers", &c->ciphers}, {"macs", &c->macs}, {"kexalgorithms", &c->kex}, {"hostkeyalgorithms", &c->host_keys},
@@ -185,6 +197,7 @@ static void take_number(struct ssh_config *c, const char *name, const char *valu
     const struct { const char *name; bool *field; } flags[] = {
         {"hashknownhosts", &c->hash_known_hosts}, {"identitiesonly", &c->identities_only}, {"compression", &c->compression},
         {"batchmode", &c->batch_mode}, {"tcpkeepalive", &c->tcp_keepalive}, {"gssapiauthentication", &c->gssapi},
+        {"stdinnull", &c->stdin_null}, {"forkafterauthentication", &c->forks},
     };
     const struct { const char *name; int *field; } numbers[] = {
         {"port", &c->port}, {"connecttimeout", &c->connect_timeout_s}, {"connectionattempts", &c->connection_attempts},
@@ -352,7 +365,7 @@ static void set_defaults(struct ssh_config *c)
 {
     *c = (struct ssh_config){
         .original = "", .user = "", .hostname = "", .bind_address = "", .address_family = "any", .identity_agent = "",
-        .control_path = "", .proxy_jump = "", .port = 22, .connection_attempts = 1, .password_prompts = 3, .tcp_keepalive = true,
+        .control_path = "", .proxy_jump = "", .session_type = "default", .port = 22, .connection_attempts = 1, .password_prompts = 3, .tcp_keepalive = true,
         .host_keys_checked = HOST_KEY_ASK,
     };
     c->ciphers.list = c->macs.list = c->kex.list = c->host_keys.list = c->public_keys.list = "";
@@ -488,9 +501,12 @@ static int make_argv(struct words *argv, const struct words *options, const stru
     words_add(argv, "-T");
     for (size_t i = 0; i < options->n; i++)
         words_add(argv, options->at[i]);
+    /* with a command, as when it is run: ForkAfterAuthentication wants one, Match sessiontype and command look at it */
+    words_add(argv, "-oRemoteCommand=none");
     words_add(argv, "-G");
     words_add(argv, "--");
     words_add(argv, host->at[0]);
+    words_add(argv, "exec /bin/sh");
     return argv->failed ? error_set(err, SSX_ERROR_SYSTEM, "can't ask ssh for its configuration: out of memory") : 0;
 }
 

@@ -24,6 +24,7 @@ struct ssh_config {
     const char *identity_agent;   /* "": SSH_AUTH_SOCK; "none"; "SSH_AUTH_SOCK"; "$VARIABLE"; a path */
     const char *control_path;     /* "" or the path, expanded by ssh */
     const char *proxy_jump;       /* for %j */
+    const char *session_type;     /* "default", "none", "subsystem" */
     struct ssh_algorithms ciphers, macs, kex, host_keys, public_keys;
     struct words identities;      /* paths, expanded */
     struct words user_known_hosts, global_known_hosts;
@@ -32,6 +33,7 @@ struct ssh_config {
     enum host_key_policy host_keys_checked;
     bool identities_count;        /* named by the user, not the defaults */
     bool hash_known_hosts, identities_only, compression, batch_mode, tcp_keepalive, gssapi;
+    bool stdin_null, forks;       /* StdinNull, ForkAfterAuthentication: the system ssh has to be told otherwise */
     char reason[256];             /* why only the system ssh will do; "" where libssh may */
 };
 

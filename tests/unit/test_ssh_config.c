@@ -169,8 +169,11 @@ static void values_for_libssh(void **state)
     struct ssh_config c = parse(
         "user bob\nhostname 10.0.0.1\nport 2222\nstricthostkeychecking accept-new\nconnecttimeout 7\nconnectionattempts 3\n"
         "identitiesonly yes\nciphers aes128-ctr\nrekeylimit 1073741824 3600\naddressfamily inet6\nbindaddress ::1\n"
-        "identityagent /run/a.sock\ncompression yes\nbatchmode yes\nserveraliveinterval 300\ntcpkeepalive no\n");
+        "identityagent /run/a.sock\ncompression yes\nbatchmode yes\nserveraliveinterval 300\ntcpkeepalive no\n"
+        "stdinnull yes\nforkafterauthentication yes\nsessiontype none\n");
     assert_string_equal(c.reason, "");
+    assert_true(c.stdin_null && c.forks);
+    assert_string_equal(c.session_type, "none");
     assert_string_equal(c.user, "bob");
     assert_string_equal(c.hostname, "10.0.0.1");
     assert_int_equal(c.port, 2222);
@@ -221,6 +224,10 @@ static void reasons_for_the_system_ssh(void **state)
     expect_reason("pkcs11provider /lib/p.so\n", "PKCS11Provider is set (/lib/p.so)");
     expect_reason("ipqos throughput throughput\n", "IPQoS is set (throughput throughput)");
     expect_reason("bindinterface eth1\n", "BindInterface is set (eth1)");
+    expect_reason("hostkeyalias none\n", "HostKeyAlias is set (none)"); /* a name like any other */
+    expect_reason("sendenv none\n", "SendEnv is set (none)");
+    expect_reason("bindinterface none\n", "BindInterface is set (none)");
+    expect_reason("somethingnew none\n", "somethingnew is set, which libssh is not known to honour");
     expect_reason("somethingnew yes\n", "somethingnew is set, which libssh is not known to honour");
 }
 
@@ -229,6 +236,8 @@ static void no_reasons(void **state)
     (void)state;
     expect_reason("proxyjump none\n", "");
     expect_reason("proxycommand none\n", "");
+    expect_reason("certificatefile none\npkcs11provider none\nrevokedhostkeys none\nknownhostscommand none\n", "");
+    expect_reason("ignoreunknown UseKeychain\ntag x\nkbdinteractivedevices pam\n", "");
     expect_reason("preferredauthentications gssapi-with-mic,publickey\n", "");
     expect_reason("forwardagent yes\nforwardx11 yes\nlocalforward 80 [x]:80\nloglevel DEBUG\nrequesttty true\nremotecommand ls\n",
                   "");
