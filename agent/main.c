@@ -7,7 +7,6 @@
 #include <sshexec/worker.h>
 
 #include <getopt.h>
-#include <limits.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -21,20 +20,9 @@ static void help(void)
          "  --plugin-path DIRS  look for plugins here first\n"
          "  --store DIR         keep plugins that senders bring here, instead of\n"
          "                      $XDG_CACHE_HOME/sshexec (~/.cache/sshexec)\n"
-         "  --ephemeral         remove this program's file at once, and keep plugins in memory only\n"
+         "  --ephemeral         keep plugins in memory only\n"
          "  --version           print the versions and exit\n"
          "  --help              print this and exit");
-}
-
-/* Before anything else, so that from here on not even SIGKILL leaves a file behind. */
-static void remove_own_file(void)
-{
-    char path[PATH_MAX];
-    ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
-    if (n <= 0)
-        return;
-    path[n] = 0;
-    unlink(path);
 }
 
 int main(int argc, char **argv)
@@ -51,7 +39,7 @@ int main(int argc, char **argv)
         switch (c) {
         case PLUGIN_PATH: plugin_path = optarg; break;
         case STORE: store = optarg; break;
-        case EPHEMERAL: remove_own_file(); store = ""; break;
+        case EPHEMERAL: store = ""; break;
         case VERSION: printf("sshexec-agent %s (protocol %d, ABI %d.%d)\n", SSX_VERSION, PROTOCOL_VERSION, SSX_ABI_MAJOR, SSX_ABI_MINOR); return 0;
         case HELP: help(); return 0;
         default: return 125;

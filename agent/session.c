@@ -516,6 +516,20 @@ static void take_frames(struct session *s)
     }
 }
 
+/* A greeting that was changed on its way still holds its nonce: the sender is told by it; somebody at a terminal, in words. */
+static void refuse_greeting(struct session *s)
+{
+    static const char words[] = "sshexec 1 ";
+    char nonce[33] = "";
+    if (buf_length(&s->in) >= sizeof words + 31 && memcmp(buf_data(&s->in), words, sizeof words - 1) == 0)
+        memcpy(nonce, buf_data(&s->in) + sizeof words - 1, 32);
+    if (strspn(nonce, "0123456789abcdef") == 32)
+        buf_printf(&s->out, "sshexec-fail 1 %s something between here and the sender changes bytes: a terminal or a CRLF translator\n", nonce);
+    else
+        fprintf(stderr, "sshexec-agent: this is not a greeting of sshexec's; the agent is started by sshexec, not by hand\n");
+    break_off(s, "");
+}
+
 static void read_sender(struct session *s)
 {
     unsigned char *at = buf_reserve(&s->in, DATA_MAX);
@@ -529,10 +543,8 @@ static void read_sender(struct session *s)
     s->in.end += (size_t)n;
     if (!s->greeted) {
         int rc = take_greeting(s);
-        if (rc < 0) {
-            fprintf(stderr, "sshexec-agent: this is not a greeting of sshexec's; the agent is started by sshexec, not by hand\n");
-            break_off(s, "");
-        }
+        if (rc < 0)
+            refuse_greeting(s);
         if (rc <= 0)
             return;
         say_hello(s);

@@ -8,60 +8,99 @@
 
 /* One line for any login shell: single quotes around a POSIX script that holds no quote, backslash, newline or exclamation mark.
  *
- * $1 ... are the places to keep things in, best first. Those in shared directories count only while they are ours, so that nobody can put a program
- * there for us to run. The hot path is tests and an exec, without a fork. */
+ * $1 ... are the places to keep things in, best first. Those in shared directories count only while they are ours and no symbolic link, so that nobody can put
+ * a program there for us to run. The hot path is tests and an exec, without a fork. Behind a terminal nothing is started: it changes bytes, and where it stands
+ * behind pipes (script, docker exec -t) it hides the end of the session too, so that an agent would outlive its sender. */
 #define START "exec /bin/sh -c '"
+#define REFUSE_TERMINAL \
+    "fail() { echo \"sshexec-fail 1 $n\" $*; exit 1; }; if test -t 0; then stty raw -echo; read -r g v n; " \
+    "fail \"a terminal stands in between, and changes bytes (a forced command, docker exec -t, srun --pty): do without it\"; fi; "
 #define PLACES \
-    "u=${LOGNAME:-$USER}; s=/dev/shm/sshexec-$u; " \
-    "set -- \"${XDG_CACHE_HOME:-${HOME:-$s}/.cache}/sshexec\" \"${XDG_RUNTIME_DIR:-/dev/shm}/sshexec-$u\" \"$s\" \"/tmp/sshexec-$u\"; "
-#define SHORT_LIVED_PLACES "set -- \"${XDG_RUNTIME_DIR:-/dev/shm}\" /dev/shm /tmp \"${HOME:-/var/tmp}\"; "
+    "u=${LOGNAME:-${USER:-$(id -u)}}; set -- \"${XDG_CACHE_HOME:+$XDG_CACHE_HOME/sshexec}\" \"${HOME:+$HOME/.cache/sshexec}\" " \
+    "\"${XDG_RUNTIME_DIR:+$XDG_RUNTIME_DIR/sshexec}\" \"/dev/shm/sshexec-$u\" \"/tmp/sshexec-$u\"; "
+#define SHORT_LIVED_PLACES "set -- \"$XDG_RUNTIME_DIR\" /dev/shm /tmp \"$HOME\" /var/tmp; "
 #define FIND \
-    "for d; do a=$d/agents/%s; test -O \"$d\" && test -O \"$a\" && test -x \"$a\" && exec \"$a\" --store \"$d\"; done; "
-#define LISTEN "read -r g v n; fail() { echo \"sshexec-fail 1 $n\" $*; exit 1; }; "
+    "b=%s; for d; do a=$d/agents/$b; test -x \"$a\" && test -O \"$a\" && test -O \"$d\" && { test -L \"$d\" || exec \"$a\" --store \"$d\"; }; done; "
+#define LISTEN \
+    "read -r g v n; set -f; " \
+    "test ${#n} = 32 || { n=${n%%?}; fail something between here and the sender changes bytes: a terminal or a CRLF translator; }; "
 
 /* Finds a place that takes a file of the agent's size and lets it run, before asking for the agent: what was sent can't be asked for twice. A file that
- * holds one shell command stands in for the agent. $t is where it will be, $k what to make first. */
+ * holds one shell command stands in for the agent. $t is where it will be, $k what to make first, $f the topmost directory that wasn't there before. What doesn't
+ * serve is removed again. $x collects why. umask is changed in subshells only: the agent, and its workers, must not inherit it. */
 #define PROBE \
-    "set -f; umask 077; t=; w=; y=; drop() { rm -f \"$t\"; }; trap drop EXIT; trap \"exit 1\" HUP INT TERM; " \
-    "probe() { mkdir -p \"$k\" && test -O \"$k\" -o \"$k\" = \"$d\" && head -c %zu /dev/zero >\"$t\" && echo exit >\"$t\" && chmod 700 \"$t\" && \"$t\"; }; " \
-    "for d; do k=$d%s; t=$k/.sshexec-$n; w=$(probe 2>&1) && y=1 && break; rm -f \"$t\"; x=\"$x; $w\"; done; " \
-    "test \"$y\" || fail no directory takes the agent and lets it run: full, read-only or noexec \"$x\"; "
+    "t=; f=; x=; y=; drop() { rm -f \"$t\"; p=$k; until test -z \"$f\"; do rmdir \"$p\"; test -e \"$p\" -o \"$p\" = \"$f\" && break; p=${p%%/*}; done; } 2>/dev/null; " \
+    "trap drop EXIT; trap \"exit 1\" HUP INT TERM PIPE; " \
+    "try() { umask 077; %s && head -c %zu /dev/urandom >\"$t\" && echo exit >\"$t\" && chmod 700 \"$t\" && { \"$t\" || { echo \": programs may not run: noexec\"; return 1; }; }; }; " \
+    "for d; do case $d in /*) ;; *) continue ;; esac; k=$d%s; t=$k/.sshexec-$n; f=; p=$k; until test -e \"$p/\"; do f=$p; p=${p%%/*}; done; " \
+    "w=$(try 2>&1) && y=1 && break; drop; x=\"$x${x:+, }$d (${w##*: })\"; done; " \
+    "test \"$y\" || { t=; f=; fail \"no directory takes its %zu bytes and lets it run: ${x:-neither HOME nor another one is known}\"; }; "
+#define MAKE \
+    "own() { test -L \"$1\" && echo \": a symbolic link\" && return 1; test -O \"$1\" || { echo \": owned by another user\"; return 1; }; }; "
+#define MAKE_AND_OWN "mkdir -p \"$d\" && own \"$d\" && mkdir -p \"$k\" && own \"$k\""
+#define EXISTS "test -d \"$d\""
+
+/* Some heads read more than they print, and would eat the greeting behind the agent: then dd, slowly. */
+#define TOOLS \
+    "z=plain; command -v gzip >/dev/null 2>&1 && z=gzip; h=; test \"$(echo abc | { head -c 2 >/dev/null 2>&1; cat; })\" = c && h=1; " \
+    "bytes() { if test $h; then head -c $1; else dd bs=1 count=$1 2>/dev/null; fi; }; m=\"$(uname -s) $(uname -m)\"; exec 3>&1; "
+
+/* All of it is one subshell that asks, takes and cleans up after itself: nothing is left whichever process is killed. */
 #define RECEIVE \
-    "z=plain; command -v gzip >/dev/null 2>&1 && z=gzip; echo \"sshexec-need 1 $n $(uname -s) $(uname -m) $z\"; " \
-    "take() { if test $z = gzip; then head -c %zu | gzip -dc; else head -c %zu; fi; }; " \
-    "e=$( { take >\"$t\"; } 2>&1) || fail \"$e\"; " \
-    "test \"$(sha256sum <\"$t\" | cut -c1-64)\" = %s || fail what arrived in \"$d\" is not what was sent \"$e\"; " \
-    "e=$(\"$t\" --version 2>&1 >/dev/null) || fail it does not run in \"$d: $e\"; "
-#define KEEP "e=$(mv -f \"$t\" \"$d/agents/%s\" 2>&1) || fail \"$e\"; exec \"$d/agents/%s\" --store \"$d\"'"
+    "unpack() { if test $z = gzip; then bytes %zu | gzip -dc; else bytes %zu; fi; }; " \
+    "take() { trap drop EXIT; umask 077; echo \"sshexec-need 1 $n $m $z\" >&3; unpack >\"$t\" && e=$(sha256sum <\"$t\") || return; " \
+    "test \"${e%%%% *}\" = $b || { echo what arrived in \"$d\" is not what was sent; return 1; }; " \
+    "\"$t\" --version >/dev/null || { echo so it does not run in \"$d\"; return 1; }; keep; }; " \
+    "e=$(take 2>&1) || fail \"$e\"; "
+
+/* A file that is older than a day was left by a machine that went down half-way. */
+#define KEEP \
+    "keep() { mv -f \"$t\" \"$k/$b\" || return; find \"$k\" -name \".sshexec-*\" -mtime +0 -exec rm -f {} + 2>/dev/null; return 0; }; "
+#define RUN "exec \"$k/$b\" --store \"$d\" 3>&-'"
+
+/* The file loses its name while it is still empty, and is written and run by way of its descriptor. */
+#define KEEP_NOTHING "exec 9<\"$t\"; rm -f \"$t\"; t=/proc/self/fd/9; keep() { :; }; "
+#define RUN_NAMELESS "trap - EXIT; exec \"$t\" --ephemeral 3>&- 9<&9'"
+
+static int add_receive(struct buf *out, const struct agent_image *a) { return buf_printf(out, RECEIVE, a->packed_size, a->size); }
 
 static int add_keeping(struct buf *out, const struct agent_image *a)
 {
-    return buf_printf(out, START PLACES FIND LISTEN PROBE RECEIVE KEEP, a->digest, a->size, "/agents", a->packed_size, a->size, a->digest, a->digest,
-                      a->digest);
+    return buf_printf(out, START REFUSE_TERMINAL PLACES FIND LISTEN TOOLS MAKE, a->digest) || buf_printf(out, PROBE, MAKE_AND_OWN, a->size, "/agents", a->size) ||
+           buf_add_text(out, KEEP) || add_receive(out, a) || buf_add_text(out, RUN);
 }
 
 static int add_finding(struct buf *out, const struct agent_image *a)
 {
-    return buf_printf(out, START PLACES FIND "command -v sshexec-agent >/dev/null 2>&1 && exec sshexec-agent; " LISTEN
-                      "fail there is none, and none may be brought: --no-bootstrap'", a->digest);
+    return buf_printf(out, START REFUSE_TERMINAL PLACES FIND "command -v sshexec-agent >/dev/null 2>&1 && exec sshexec-agent; " LISTEN
+                      "fail there is none in its cache or PATH, and --no-bootstrap forbids to bring one'", a->digest);
 }
 
 static int add_ephemeral(struct buf *out, const struct agent_image *a)
 {
-    return buf_printf(out, START SHORT_LIVED_PLACES LISTEN PROBE RECEIVE "exec \"$t\" --ephemeral'", a->size, "", a->packed_size, a->size, a->digest);
+    return buf_printf(out, START REFUSE_TERMINAL SHORT_LIVED_PLACES "b=%s; " LISTEN TOOLS, a->digest) || buf_printf(out, PROBE, EXISTS, a->size, "", a->size) ||
+           buf_add_text(out, KEEP_NOTHING) || add_receive(out, a) || buf_add_text(out, RUN_NAMELESS);
 }
 
 int bootstrap_command(struct buf *out, const struct agent_image *agent, enum bootstrap_mode mode)
 {
     int rc = mode == BOOTSTRAP_CACHE ? add_keeping(out, agent) : mode == BOOTSTRAP_NEVER ? add_finding(out, agent) : add_ephemeral(out, agent);
-    return rc ? rc : buf_add(out, "", 1);
+    return rc || buf_add(out, "", 1) ? -1 : 0;
 }
 
-int bootstrap_clean_command(struct buf *out)
+/* Only what is ours, below names that are ours alone. The directories of workers whose host was killed with its agent count; those of running workers stand in
+ * the command line of their host. */
+#define CLEAN \
+    "gone() { test -O \"$1\" || return; e=$(rm -rf \"$1\" 2>&1) && echo \"sshexec-clean 1 %s gone $1\" || echo \"sshexec-clean 1 %s kept $1: ${e##*: }\"; }; " \
+    "for d; do test -L \"$d\" && continue; test -O \"$d\" || continue; for k in agents objects; do gone \"$d/$k\"; done; rmdir \"$d\" 2>/dev/null; done; " \
+    "for t in \"${XDG_RUNTIME_DIR:-/tmp}\"/.sshexec-* /dev/shm/.sshexec-* /tmp/.sshexec-* \"${HOME:-/tmp}\"/.sshexec-* /var/tmp/.sshexec-*; do " \
+    "test -f \"$t\" && gone \"$t\"; done; c=$(cat /proc/[0-9]*/cmdline 2>/dev/null | tr -c a-zA-Z0-9/._- \" \"); " \
+    "for t in \"${TMPDIR:-/tmp}\"/sshexec-????????????????; do test -L \"$t\" || test \"$t\" = \"/tmp/sshexec-$u\" && continue; " \
+    "test -d \"$t\" && case $c in *\"${t##*/}\"*) ;; *) gone \"$t\" ;; esac; done; echo \"sshexec-clean 1 %s done\"'"
+
+int bootstrap_clean_command(struct buf *out, const char *nonce)
 {
-    int rc = buf_printf(out, START PLACES "for d; do test -O \"$d\" || continue; for k in agents objects; do test -O \"$d/$k\" && rm -rf \"$d/$k\" && "
-                        "echo \"$d/$k\"; done; rmdir \"$d\" 2>/dev/null; done'");
-    return rc ? rc : buf_add(out, "", 1);
+    return buf_printf(out, START PLACES CLEAN, nonce, nonce, nonce) || buf_add(out, "", 1) ? -1 : 0;
 }
 
 int greeting_add(struct buf *out, const char *nonce) { return buf_printf(out, "sshexec 1 %s\n", nonce); }
@@ -74,6 +113,10 @@ static enum greeting_answer read_need(struct greeting *out, const char *line, si
     char text[128];
     snprintf(text, sizeof text, "%.*s", (int)n, line);
     char encoding[8];
+    if (n && line[n - 1] == '\r') {
+        error_set(err, SSX_ERROR_PROTOCOL, "something between here and the host changes bytes (a terminal, a CRLF translator): \\n arrived as \"\r\n\"");
+        return GREETING_BROKEN;
+    }
     bool whole = sscanf(text, "%31s %31s %7s", out->kernel, out->machine, encoding) == 3;
     out->gzip = whole && strcmp(encoding, "gzip") == 0;
     if (!whole || (!out->gzip && strcmp(encoding, "plain"))) {
@@ -124,7 +167,10 @@ enum greeting_answer greeting_find(struct greeting *out, const char *nonce, cons
         return got < sizeof tail ? GREETING_MORE : GREETING_MARKER;
     }
     if ((rest = find_line(at, n, "sshexec-fail", nonce, &start, &end)) && end) {
-        error_set(err, SSX_ERROR_UNREACHABLE, "the host can't store the agent: %.*s", (int)(end - rest), rest);
+        size_t length = (size_t)(end - rest);
+        while (length && (rest[length - 1] == '\r' || rest[length - 1] == ' '))
+            length--;
+        error_set(err, SSX_ERROR_UNREACHABLE, "can't start an agent there: %.*s", (int)length, rest);
         return GREETING_BROKEN;
     }
     if ((rest = find_line(at, n, "sshexec-need", nonce, &start, &end)) && end) {

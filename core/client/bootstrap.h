@@ -26,8 +26,9 @@ enum bootstrap_mode {
 /* Adds the shell line (NUL-ended) that starts an agent in this way, or says why it can't. */
 int bootstrap_command(struct buf *out, const struct agent_image *agent, enum bootstrap_mode mode);
 
-/* Adds the shell line that removes all that bootstraps and agents have left on a host, and prints what it removed. */
-int bootstrap_clean_command(struct buf *out);
+/* Adds the shell line (NUL-ended) that removes all that bootstraps and agents of this user have left on a host. It prints a line for each thing, with this nonce:
+ * "sshexec-clean 1 NONCE gone PATH", "... kept PATH: REASON", and "... done" as the last. */
+int bootstrap_clean_command(struct buf *out, const char *nonce);
 
 #define NONCE_HEX 32
 #define NOISE_MAX (64u << 10)        /* what a login shell may print before the marker */

@@ -48,10 +48,12 @@ def free_uid():
 
 
 class Sshd:
-    def __init__(self, root, extra="", environment=None):
+    def __init__(self, root, extra="", environment=None, shell="/bin/sh", prepare=""):
         """Makes all files under `root` (a new directory that every user may enter). `extra`: more lines for sshd_config, which win
-        over those here. `environment`: variables for every session."""
+        over those here. `environment`: variables for every session. With an account of its own only: `shell`, its login shell; `prepare`, a
+        shell script that runs in the mount namespace before sshd does ($HOME and $USER are the account's)."""
         self.root, self.extra, self.environment = Path(root), extra, dict(environment or {})
+        self.shell, self.prepare = shell, prepare
         self.home, self.process, self.port = self.root / "home", None, None
         self.log_path, self.config_path, self.keys_path = (self.root / name for name in ("log", "sshd_config", "authorized_keys"))
         self.dedicated = can_have_account()
@@ -65,7 +67,7 @@ class Sshd:
         if self.dedicated:
             self.user, self.uid, self.cwd = ACCOUNT, free_uid(), self.home
             os.chown(self.home, self.uid, self.uid)
-            line = "%s:x:%d:%d:sshexec test:%s:/bin/sh\n" % (self.user, self.uid, self.uid, self.home)
+            line = "%s:x:%d:%d:sshexec test:%s:%s\n" % (self.user, self.uid, self.uid, self.home, self.shell)
             (self.root / "passwd").write_text(Path("/etc/passwd").read_text() + line)
         else:
             entry = pwd.getpwuid(os.geteuid())
@@ -110,7 +112,7 @@ class Sshd:
             raise RuntimeError("no sshd here (tools/setup test installs it)")
         argv = [program, "-D", "-f", self.config_path, "-E", self.log_path]
         if self.dedicated: # unshare and sh become sshd: the pid stays
-            script = 'mount --bind "$0" /etc/passwd && exec "$@"'
+            script = 'mount --bind "$0" /etc/passwd || exit; HOME=%s; USER=%s; %s\nexec "$@"' % (self.home, self.user, self.prepare)
             argv = ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, self.root / "passwd", *argv]
         self.process = processes.start(argv, stdin=subprocess.DEVNULL, start_new_session=True)
 

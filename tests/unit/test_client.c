@@ -383,7 +383,9 @@ static void nothing_comes_before_hello_and_hello_comes_once(void **state)
 /* --- storing an agent --- */
 
 static unsigned char agent_bytes[700000];
-static struct agent_image image = {.bytes = agent_bytes, .size = sizeof agent_bytes, .digest = "aa", .machine = "x86_64"};
+static unsigned char agent_packed[300000];
+static struct agent_image image = {.bytes = agent_bytes, .size = sizeof agent_bytes, .packed = agent_packed, .packed_size = sizeof agent_packed,
+                                   .digest = "aa", .machine = "x86_64"};
 
 static void say_need(struct stage *s, const char *system)
 {
@@ -393,29 +395,26 @@ static void say_need(struct stage *s, const char *system)
     buf_free(&b);
 }
 
-static void a_missing_agent_is_uploaded_and_greeted_again(void **state)
+static void upload(const char *system, const unsigned char *bytes, size_t size)
 {
-    (void)state;
     struct stage s;
     struct message m;
     char greeting[64];
-    for (size_t i = 0; i < sizeof agent_bytes; i++)
-        agent_bytes[i] = (unsigned char)(i * 31 >> 3);
     start(&s, &image);
     uint32_t id = call_object(&s);
     assert_silent(&s); /* calls wait */
     say_text(&s, "Last login: yesterday\n");
-    say_need(&s, "Linux x86_64");
+    say_need(&s, system);
     assert_nothing_comes(&s);
     assert_true(client_sent_agent(s.client));
     size_t n;
     client_outgoing(s.client, &n);
     assert_true(n <= 256u << 10); /* cut as it goes, not copied whole */
     hear(&s);
-    assert_int_equal(buf_length(&s.heard), sizeof agent_bytes + 43);
-    assert_memory_equal(buf_data(&s.heard), agent_bytes, sizeof agent_bytes);
+    assert_int_equal(buf_length(&s.heard), size + 43);
+    assert_memory_equal(buf_data(&s.heard), bytes, size);
     snprintf(greeting, sizeof greeting, "sshexec 1 %s\n", s.nonce);
-    assert_memory_equal(buf_data(&s.heard) + sizeof agent_bytes, greeting, 43);
+    assert_memory_equal(buf_data(&s.heard) + size, greeting, 43);
     buf_consume(&s.heard, buf_length(&s.heard));
     say_marker(&s);
     assert_nothing_comes(&s);
@@ -438,10 +437,23 @@ static void a_missing_agent_is_uploaded_and_greeted_again(void **state)
     end(&s);
 }
 
+static void a_missing_agent_is_uploaded_and_greeted_again(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof agent_bytes; i++)
+        agent_bytes[i] = (unsigned char)(i * 31 >> 3);
+    for (size_t i = 0; i < sizeof agent_packed; i++)
+        agent_packed[i] = (unsigned char)(i * 17 >> 2);
+    upload("Linux x86_64 plain", agent_bytes, sizeof agent_bytes);
+    upload("Linux x86_64 gzip", agent_packed, sizeof agent_packed);
+}
+
 static void an_agent_is_offered_once_and_only_where_it_runs(void **state)
 {
     (void)state;
-    static const struct { const char *system, *part; } cases[] = {{"Linux aarch64", "no agent for aarch64"}, {"FreeBSD amd64", "the host runs FreeBSD"}, {"Linux", "can't be read"}, {"", "can't be read"}};
+    static const struct { const char *system, *part; } cases[] = {
+        {"Linux aarch64 gzip", "no agent for aarch64 here, only for x86_64"}, {"FreeBSD amd64 plain", "the host runs FreeBSD"}, {"Linux", "can't be read"},
+        {"", "can't be read"}, {"Linux x86_64", "can't be read"}, {"Linux x86_64 zstd", "can't be read"}, {"Linux x86_64 gzip\r", "a CRLF translator"}};
     struct stage s;
     for (size_t i = 0; i < COUNT(cases); i++) {
         struct message m;
@@ -454,14 +466,14 @@ static void an_agent_is_offered_once_and_only_where_it_runs(void **state)
         end(&s);
     }
     start(&s, NULL);
-    say_need(&s, "Linux x86_64");
+    say_need(&s, "Linux x86_64 gzip");
     assert_broken(&s, "where none was offered");
     end(&s);
     start(&s, &image);
-    say_need(&s, "Linux x86_64");
+    say_need(&s, "Linux x86_64 gzip");
     assert_nothing_comes(&s);
     hear(&s);
-    say_need(&s, "Linux x86_64");
+    say_need(&s, "Linux x86_64 gzip");
     assert_broken(&s, "where none was offered");
     end(&s);
 }
@@ -471,7 +483,7 @@ static void an_agent_can_not_answer_before_it_was_sent(void **state)
     (void)state;
     struct stage s;
     start(&s, &image);
-    say_need(&s, "Linux x86_64");
+    say_need(&s, "Linux x86_64 gzip");
     assert_nothing_comes(&s);
     say_marker(&s);
     assert_broken(&s, "before the host had taken all of it");
@@ -492,7 +504,7 @@ static void a_host_that_can_not_store_says_why(void **state)
     say_text(&s, " writable\x1b[2J\nmore");
     assert_int_equal(client_next(s.client, &m, &err), -1);
     assert_int_equal(err.code, SSX_ERROR_UNREACHABLE);
-    assert_non_null(strstr(err.text, "the host can't store the agent: /home/ada is not writable\\x1b[2J"));
+    assert_non_null(strstr(err.text, "can't start an agent there: /home/ada is not writable\\x1b[2J"));
     assert_null(strstr(err.text, "more"));
     end(&s);
 }

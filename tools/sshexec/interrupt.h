@@ -5,6 +5,9 @@
 /* Installs the handlers. Returns a descriptor that becomes readable with the first of them, or -1 with errno. */
 int interrupt_watch(void);
 
+/* Puts the default handlers back, for work that must not outlive a signal. */
+void interrupt_unwatch(void);
+
 /* The last signal that came, 0 for none; how many came. */
 int interrupt_signal(void);
 int interrupt_count(void);

@@ -15,6 +15,7 @@ static const struct { const char *name; int (*run)(int argc, char **argv); const
     {"list", command_list, "list the types there are here, or on a host"},
     {"describe", command_describe, "what a type takes and gives"},
     {"doctor", command_doctor, "how a host is reached, and what would run there"},
+    {"clean", command_clean, "remove what sshexec has stored on a host"},
     {"config", command_config, "the configuration in force, and where it comes from"},
 };
 #define COMMANDS (sizeof commands / sizeof *commands)

@@ -8,7 +8,6 @@
 #include "base/install.h"
 #include "base/io.h"
 #include "base/text.h"
-#include "transport/ask.h"
 #include "wire/outcome.h"
 
 #include <limits.h>
@@ -38,19 +37,24 @@ static int open_local(struct reach *r, const struct settings *s, struct ssx_erro
     return link_open_local(&r->link, argv, err);
 }
 
+void reach_target(struct transport_target *out, struct ask_terminal *terminal, const struct settings *s, const char *host, int interrupt_fd)
+{
+    settings_target(s, out);
+    out->host = host;
+    out->interrupt_fd = terminal->interrupt_fd = interrupt_fd;
+    out->log = tool_log;
+    out->log_ctx = (void *)s;
+    if (ask_possible()) {
+        out->ask = ask_terminal;
+        out->ask_ctx = terminal;
+    }
+}
+
 static int open_host(struct reach *r, const struct settings *s, const char *host, int interrupt_fd, struct ssx_error *err)
 {
     struct transport_target target;
-    struct ask_terminal terminal = {interrupt_fd};
-    settings_target(s, &target);
-    target.host = host;
-    target.interrupt_fd = interrupt_fd;
-    target.log = tool_log;
-    target.log_ctx = (void *)s;
-    if (ask_possible()) {
-        target.ask = ask_terminal;
-        target.ask_ctx = &terminal;
-    }
+    struct ask_terminal terminal;
+    reach_target(&target, &terminal, s, host, interrupt_fd);
     return agents_open(&r->agent, err) ? -1 : link_open_host(&r->link, &target, &r->agent, s->bootstrap, err);
 }
 

@@ -4,6 +4,8 @@
 #include "fleet/link.h"
 #include "settings.h"
 
+#include "transport/ask.h"
+
 struct reach {
     struct link link;
     struct agent_image agent;
@@ -24,6 +26,9 @@ void reach_explain(struct reach *r, struct ssx_error *err);
  * code; what went wrong was said on stderr, but for EXIT_UNKNOWN_TYPE, for the sender may have what the node lacks. */
 int reach_describe(struct reach *r, const struct settings *s, const char *type, int interrupt_fd,
                    void (*visit)(void *user, const struct message *m), void *user);
+
+/* The host as the transport takes it, with questions asked on the terminal. What out points to lives as long as terminal and s do. */
+void reach_target(struct transport_target *out, struct ask_terminal *terminal, const struct settings *s, const char *host, int interrupt_fd);
 
 void reach_close(struct reach *r);
 

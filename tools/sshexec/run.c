@@ -1,14 +1,14 @@
 /* sshexec run: one call of one type on one host. */
 #include "interrupt.h"
-#include "reach.h"
+#include "node_type.h"
 #include "report.h"
 #include "show_type.h"
 #include "tool.h"
-#include "types.h"
 #include "words.h"
 
 #include "base/error.h"
 #include "base/io.h"
+#include "base/text.h"
 #include "wire/outcome.h"
 
 #include <errno.h>
@@ -25,7 +25,10 @@ struct run {
     struct type type;
     struct reach reach;
     struct report report;
+    const char *name;                /* of the type, as it was given */
     const char *host;                /* NULL: this machine */
+    int interrupt_fd;
+    bool is_open;                    /* the reach */
     uint32_t call;
     bool input, output_broken;
     int64_t give_up_ms;              /* after a cancel; 0: not cancelled */
@@ -106,20 +109,20 @@ static void take_interrupts(struct run *r)
     cancel(r, "interrupted");
 }
 
-static void wait_for_something(struct run *r, int interrupt_fd)
+static void wait_for_something(struct run *r)
 {
     struct pollfd fds[TRANSPORT_FDS + 2];
     bool input = r->input && client_input_room(r->reach.link.client, r->call) > 0;
     size_t n = link_poll(&r->reach.link, true, fds);
     int64_t left = r->give_up_ms - clock_ms();
-    fds[n] = (struct pollfd){.fd = r->interrupts ? -1 : interrupt_fd, .events = POLLIN};
+    fds[n] = (struct pollfd){.fd = r->interrupts ? -1 : r->interrupt_fd, .events = POLLIN};
     fds[n + 1] = (struct pollfd){.fd = input ? STDIN_FILENO : -1, .events = POLLIN};
     poll(fds, n + 2, r->give_up_ms ? (left > 0 ? (int)left : 0) : -1);
     if (input && fds[n + 1].revents)
         read_input(r);
 }
 
-static void converse(struct run *r, int interrupt_fd)
+static void converse(struct run *r)
 {
     struct ssx_error err = {0};
     for (;;) {
@@ -135,44 +138,77 @@ static void converse(struct run *r, int interrupt_fd)
             link_fail(&r->reach.link, err.text);
         }
         if (rc == 0 && !r->reach.link.ended)
-            wait_for_something(r, interrupt_fd);
+            wait_for_something(r);
     }
 }
 
 static int open_call(struct run *r, const struct buf *state, struct ssx_error *err)
 {
     const struct descriptor *d = &r->type.plugin.descriptor;
-    struct client_request request = {.type = d->type, .state = buf_data(state), .state_size = buf_length(state), .digest = &r->type.digest,
+    struct client_request request = {.type = d->type, .state = buf_data(state), .state_size = buf_length(state), .digest = r->type.image ? &r->type.digest : NULL,
                                      .object = r->type.image, .object_size = r->type.size, .exact = r->type.exact,
                                      .timeout_ms = (uint64_t)r->settings.timeout_ms, .input = r->input};
     return client_call(r->reach.link.client, &r->call, &request, err);
 }
 
-static int call(struct run *r, const struct buf *state)
+/* Returns 0 or the exit code. */
+static int open_reach(struct run *r)
 {
     struct ssx_error err = {0};
-    int interrupt_fd = interrupt_watch();
-    report_init(&r->report, r->type.exact ? r->type.plugin.path : r->type.plugin.descriptor.type, r->host ? r->host : "local", &r->type.plugin.descriptor);
+    r->is_open = reach_open(&r->reach, &r->settings, r->host, r->interrupt_fd, &err) == 0;
+    if (r->is_open)
+        return 0;
+    struct message m = {.kind = MESSAGE_END, .id = 1, .end = {.outcome = SSX_OUTCOME_UNREACHABLE, .message = span_text(err.text)}};
+    if (r->settings.json && error_exit_code(err.code) == EXIT_UNREACHABLE)
+        report_message(&r->report, &m);
+    return interrupt_signal() ? EXIT_SIGNAL + interrupt_signal() : tool_complain(&err);
+}
+
+static void start_report(struct run *r)
+{
+    report_init(&r->report, r->name, r->host ? r->host : "local", &r->type.plugin.descriptor);
     r->report.json = r->settings.json;
     r->report.quiet = r->settings.quiet;
     r->report.verbose = r->settings.verbose;
-    if (reach_open(&r->reach, &r->settings, r->host, interrupt_fd, &err)) {
-        struct message m = {.kind = MESSAGE_END, .id = 1, .end = {.outcome = SSX_OUTCOME_UNREACHABLE, .message = span_text(err.text)}};
-        if (r->settings.json && error_exit_code(err.code) == EXIT_UNREACHABLE)
-            report_message(&r->report, &m);
-        return interrupt_signal() ? EXIT_SIGNAL + interrupt_signal() : tool_complain(&err);
-    }
+}
+
+static int call(struct run *r, const struct buf *state)
+{
+    struct ssx_error err = {0};
+    start_report(r);
+    r->interrupt_fd = interrupt_watch();
+    int code = r->is_open ? 0 : open_reach(r);
+    if (code)
+        return code;
     if (open_call(r, state, &err))
         r->code = tool_complain(&err);
     else
-        converse(r, interrupt_fd);
-    reach_close(&r->reach);
+        converse(r);
     report_free(&r->report);
     if (r->output_broken && !interrupt_signal()) { /* as any filter that loses its reader */
+        reach_close(&r->reach);
         signal(SIGPIPE, SIG_DFL);
         raise(SIGPIPE);
     }
     return r->code;
+}
+
+/* The type, from here or else from the node. Returns 0 or the exit code. */
+static int open_type(struct run *r, char **words, int count)
+{
+    struct ssx_error err = {0};
+    if (type_open(&r->type, r->name, r->settings.plugin_path, &err) == 0)
+        return 0;
+    r->host = words_host(words, count);
+    if (err.code != SSX_ERROR_UNKNOWN_TYPE || !text_is_type_name(r->name) || !r->host)
+        return tool_complain(&err);
+    start_report(r);
+    r->interrupt_fd = interrupt_watch();
+    int code = open_reach(r);
+    if (code == 0)
+        code = node_type_open(&r->type, &r->reach, &r->settings, r->host, r->name, r->interrupt_fd, &err);
+    interrupt_unwatch(); /* the state may be read from a terminal next */
+    return code;
 }
 
 static int run_type(struct run *r, char **words, int count, char **rest)
@@ -210,15 +246,16 @@ int command_run(int argc, char **argv)
         error_set(&err, SSX_ERROR_USAGE, "run what? sshexec run TYPE [HOST] [field=value ...] (sshexec list shows the types)");
         return tool_complain(&err);
     }
-    if (type_open(&r.type, words[0], r.settings.plugin_path, &err))
-        return tool_complain(&err);
-    if (r.settings.help) {
+    r.name = words[0];
+    code = open_type(&r, words + 1, count - 1);
+    if (code == 0 && r.settings.help) {
         show_type(&r.type.plugin.descriptor);
         settings_print_options(groups);
-        code = 0;
-    } else {
+    } else if (code == 0) {
         code = run_type(&r, words + 1, count - 1, rest);
     }
+    if (r.is_open)
+        reach_close(&r.reach);
     type_close(&r.type);
     return code;
 }

@@ -9,6 +9,7 @@ int command_run(int argc, char **argv);
 int command_list(int argc, char **argv);
 int command_describe(int argc, char **argv);
 int command_doctor(int argc, char **argv);
+int command_clean(int argc, char **argv);
 int command_config(int argc, char **argv);
 
 /* "sshexec: TEXT" on stderr, one line. Returns the exit code of the error. */

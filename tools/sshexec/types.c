@@ -82,5 +82,6 @@ int type_fits_here(const struct type *t, struct ssx_error *err)
 void type_close(struct type *t)
 {
     plugin_dispose(&t->plugin);
-    munmap((void *)t->image, t->size);
+    if (t->image)
+        munmap((void *)t->image, t->size);
 }

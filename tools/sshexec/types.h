@@ -10,7 +10,7 @@
 struct type {
     struct plugin plugin;
     struct digest digest;
-    const void *image;               /* the file's bytes, mapped */
+    const void *image;               /* the file's bytes, mapped; NULL: only the node has them (node_type.h) */
     size_t size;
     bool exact;                      /* named by its path */
 };

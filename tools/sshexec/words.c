@@ -53,8 +53,10 @@ static int add_field(struct state_builder *b, const char *word, size_t n, bool *
     if (value[0] == '@' && value[1] == '@') {
         value++, length--;
     } else if (value[0] == '@') {
-        if (read_source(&file, value + 1, read_stdin, err))
+        if (read_source(&file, value + 1, read_stdin, err)) {
+            buf_free(&file);
             return error_prefix(err, "%s", name);
+        }
         value = (const char *)buf_data(&file);
         length = buf_length(&file);
     }
@@ -107,6 +109,14 @@ static int add_words(struct state_builder *b, const char **host, bool *read_stdi
         if (state_builder_rest(b, *rest, err))
             return -1;
     return 0;
+}
+
+const char *words_host(char **words, int count)
+{
+    for (int i = 0; i < count; i++)
+        if (*words[i] && !field_name(words[i]))
+            return words[i];
+    return NULL;
 }
 
 int words_parse(struct buf *out, const char **host, bool *read_stdin, const struct descriptor *d, char **words, int count, char **rest,

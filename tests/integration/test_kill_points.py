@@ -1,0 +1,90 @@
+"""SIGKILL at points spread over a call, a bootstrap and a fifo run: no process, fifo or temporary file stays, and who asked got an outcome.
+
+Each point kills the sender, or what runs at the other end (the shell that brings the agent, the agent, a worker host, the worker: whichever has come up by then).
+"""
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+import processes
+
+POINTS = 50
+OUTCOMES = {0, 123, 137, 255}  # ok; the command was hit; its worker or the host of that; the link
+
+
+def far_end(sender):
+    """What the test may kill at the other end: whatever runs below the account's sshd sessions, or below the sender where that is this machine."""
+    names = ("sshexec", "agents/", "/bin/sh -c", "sleep 0.0", "head -c", "gzip", "sha256sum")
+    return [p for p in processes.descendants() if p.pid != sender.pid and any(name in p.command for name in names) and "sshd" not in p.command
+            and "ssh " not in p.command]
+
+
+def leftovers(places):
+    """Files that are neither a whole agent nor a whole object under its digest."""
+    found = []
+    for place in places:
+        for path in Path(place).rglob("*"):
+            digest = len(path.name) == 64 and path.parent.name in ("agents", "objects")
+            if not digest and not path.is_dir() and path.name not in (".bash_history",):
+                found.append(str(path))
+    return found
+
+
+def temporary_names():
+    """The names that sshexec makes in shared directories: calls' and fifos' directories, agents on their way."""
+    return {str(path) for place in ("/tmp", "/dev/shm") for path in Path(place).glob("*sshexec-*")
+            if "sshexec-test" not in path.name and "ssxtest" not in path.name}
+
+
+def how_long(client, words):
+    start = time.monotonic()
+    done = client.run(words)
+    assert done.code == 0, done
+    return time.monotonic() - start
+
+
+def kill_at(client, words, delay, whom, turn):
+    """Runs it and kills somebody after so long. Returns the exit code of the sender, or None where it was the one."""
+    sender = client.popen(words)
+    time.sleep(delay)
+    if whom == "sender":
+        sender.kill()
+    else:
+        victims = far_end(sender)
+        if victims:
+            try:
+                os.kill(victims[turn % len(victims)].pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+    sender.communicate(timeout=20)
+    return None if whom == "sender" else sender.returncode
+
+
+def spread(client, words, places, before=lambda: None):
+    before()
+    took = how_long(client, words)
+    had, points = temporary_names(), POINTS
+    for i in range(points):
+        before()
+        code = kill_at(client, words, took * 1.1 * i / points, "sender" if i % 2 else "far end", i // 2)
+        assert code is None or code in OUTCOMES, (i, code)
+        assert processes.wait_until(lambda: not processes.descendants(), 5), (i, [str(p) for p in processes.descendants()])
+        assert processes.wait_until(lambda: not leftovers(places) and temporary_names() <= had, 3), (i, leftovers(places), temporary_names() - had)
+
+
+@pytest.mark.long
+def test_kill_points_over_a_call(client, sshd, via):
+    spread(client, via.words("exec", "--", "sleep", "0.05"), [sshd.home] + [place for place in sshd.shared_places() if place.exists()])
+
+
+@pytest.mark.long
+def test_kill_points_over_a_bootstrap(client, clean_sshd, via_ssh):
+    spread(client, via_ssh.words("hello", "name=Ada"), [clean_sshd.home], before=clean_sshd.wipe_home)
+
+
+@pytest.mark.long
+def test_kill_points_over_a_fifo_run(client, sshd):
+    spread(client, ["run", "--transport", "fifo", "exec", "node1", "--", "sleep", "0.05"], [sshd.home])
