@@ -4,7 +4,6 @@ import shlex
 import shutil
 import signal
 import tempfile
-import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,8 @@ import pytest
 import processes
 from client import BUILD, SANITIZED, SLOW
 from relay import Relay
+
+pytestmark = pytest.mark.long  # minutes: each test has an sshd, and often an account, of its own
 
 AGENT = BUILD / "bin" / "sshexec-agent"
 ZOO = BUILD / "zoo"
@@ -164,8 +165,6 @@ def test_terminal_asked_for_by_option(client, clean_sshd, via_ssh, option):
 @pytest.mark.parametrize("force", ["sh -c \"$SSH_ORIGINAL_COMMAND\" | sed -u 's/$/\\r/'", "sed -u 's/$/\\r/' | sh -c \"$SSH_ORIGINAL_COMMAND\""])
 @pytest.mark.parametrize("stored", [False, True])
 def test_translator_of_line_ends(client, host, via_ssh, force, stored, scratch):
-    if stored and force.startswith("sed"):
-        pytest.xfail("the agent says nothing to the sender about a greeting that it can't read")
     switch = scratch / "on"
     script = scratch / "force"
     script.write_text("#!/bin/sh\nif test -e %s; then %s; else exec sh -c \"$SSH_ORIGINAL_COMMAND\"; fi\n" % (switch, force))
@@ -345,14 +344,13 @@ def test_older_agent_stays_beside_the_new_one(client, host, via_ssh):
 # --- what it costs ---
 
 @pytest.mark.skipif(SANITIZED, reason="a sanitizer's agent is larger")
-def test_bytes_and_round_trips(client, host, via_ssh):
+def test_bytes_of_a_first_and_a_second_call(client, host, via_ssh):
     server = host()
     def cost(run):
-        with Relay("127.0.0.1", server.port, delay=0.1) as relay:
+        with Relay("127.0.0.1", server.port) as relay:
             client.connect_to(server, port=relay.port)
-            began = time.monotonic()
             run()
-            return relay.passed["up"], relay.passed["down"], time.monotonic() - began
+            return relay.passed["up"], relay.passed["down"]
     # All of ssh's own bytes count here (key exchange, login, packet headers); `ssh node1 true` shows what those are.
     kex = ["-oKexAlgorithms=curve25519-sha256"] if via_ssh.transport == "libssh" else [] # the larger one is not libssh's
     login = cost(lambda: client.ssh("node1", "true", options=kex))
@@ -361,7 +359,6 @@ def test_bytes_and_round_trips(client, host, via_ssh):
     assert first[0] + first[1] - login[0] - login[1] < 500 * KIB + (BUILD / "plugins/hello.so").stat().st_size
     assert (BUILD / "bin/sshexec-agent.gz").stat().st_size < 500 * KIB
     assert second[0] - login[0] < 4 * KIB and second[1] - login[1] < 4 * KIB, (login, second)
-    assert first[2] - second[2] < 0.2 * 1.9, "more than one round trip (0.2 s) more: %s, %s" % (first, second)
 
 
 # --- clean ---

@@ -346,8 +346,8 @@ def test_canonical_names(client, sshd):
 
 
 def test_address_family(client, sshd):
-    client.write_config(sshd, extra="Host local\n  HostName localhost\n  AddressFamily inet")
-    client.known_hosts.write_text(sshd.known_hosts(hosts=["localhost"]))
+    client.write_config(sshd, extra="Host local\n  HostName 127.0.0.1\n  AddressFamily inet")
+    client.known_hosts.write_text(sshd.known_hosts(hosts=["127.0.0.1"]))
     compare(client, sshd, "libssh", host="local")
     client.write_config(sshd, extra="Host node1\n  AddressFamily inet6")
     assert client.run(["run", "hello", "node1"]).code == client.ssh("node1", "true").returncode == 255
