@@ -31,7 +31,7 @@ else
 HARDEN  += -D_FORTIFY_SOURCE=2
 AGENT_LINK := -static-pie
 endif
-CFLAGS_ALL = -std=c17 $(OPT) $(WARN) $(HARDEN) $(SANFLAGS) -fPIC -fvisibility=hidden -MMD -MP $(DEFS) $(CFLAGS)
+CFLAGS_ALL = -std=c17 $(OPT) -ffunction-sections -fdata-sections $(WARN) $(HARDEN) $(SANFLAGS) -fPIC -fvisibility=hidden -MMD -MP $(DEFS) $(CFLAGS)
 
 CORE_SRC   := $(wildcard core/*/*.c)
 AGENT_SRC  := $(wildcard agent/*.c)

@@ -32,11 +32,14 @@ static void answer(void *user, const struct message_describe *what)
     message_encode(d->out, &(struct message){.kind = MESSAGE_DESCRIBE, .id = d->id, .describe = *what}, FROM_AGENT);
 }
 
-static void end(const struct describe *d)
+static void end(const struct describe *d, const struct policy *policy)
 {
     char text[128];
+    struct ssx_error err = {0};
     struct message m = {.kind = MESSAGE_END, .id = d->id};
-    if (d->type[0] && !d->found) {
+    if (d->type[0] && policy_check_type(policy, d->type, &err)) {
+        m.end = (struct message_end){.outcome = SSX_OUTCOME_REFUSED, .reason = span_text("policy"), .message = span_text(err.text)};
+    } else if (d->type[0] && !d->found) {
         snprintf(text, sizeof text, "no plugin of the type %s on this host", d->type);
         m.end = (struct message_end){.outcome = SSX_OUTCOME_REFUSED, .reason = span_text("unknown-type"), .message = span_text(text)};
     }
@@ -59,7 +62,7 @@ void describe_step(struct describe **queue, struct plugins *plugins, struct buf 
         plugins_list(plugins, d->type, &d->list);
     d->listed = true;
     if (!buf_length(&d->list)) {
-        end(d);
+        end(d, plugins->policy);
         drop_first(queue);
         return;
     }

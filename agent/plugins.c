@@ -249,6 +249,10 @@ struct image *plugins_find(struct plugins *p, const struct message_call *call, b
         refuse(why, "unknown-type");
         return NULL;
     }
+    if (policy_check_type(p->policy, type, &why->error)) {
+        refuse(why, "policy");
+        return NULL;
+    }
     bool found = registry_find(&p->registry, type, &path, &why->error) == 0;
     if (found && (image = from_file(p, type, path, why)) && call->exact && !digest_equal(&image->digest, &call->digest))
         image = NULL;
@@ -264,6 +268,10 @@ struct image *plugins_find(struct plugins *p, const struct message_call *call, b
         return NULL;
     }
     memset(why, 0, sizeof *why);
+    if (policy_check_upload(p->policy, type, &why->error)) { /* the store holds nothing but what senders brought */
+        refuse(why, "policy");
+        return NULL;
+    }
     image = from_store(p, type, &call->digest, why);
     if (!image && why->error.code && object_is_damaged(p, &call->digest))
         memset(why, 0, sizeof *why);
@@ -273,27 +281,20 @@ struct image *plugins_find(struct plugins *p, const struct message_call *call, b
 
 /* --- describe --- */
 
-static int list_one(void *user, const char *type, const char *path)
-{
-    struct buf *out = user;
-    return buf_add(out, type, strlen(type) + 1) || buf_add(out, path, strlen(path) + 1);
-}
-
-struct only { const char *type; struct buf *out; };
+struct listing { const struct policy *policy; const char *type; struct buf *out; };
 
 static int list_if_meant(void *user, const char *type, const char *path)
 {
-    const struct only *only = user;
-    return strcmp(type, only->type) ? 0 : list_one(only->out, type, path);
+    const struct listing *l = user;
+    if ((*l->type && strcmp(type, l->type)) || policy_check_type(l->policy, type, NULL))
+        return 0;
+    return buf_add(l->out, type, strlen(type) + 1) || buf_add(l->out, path, strlen(path) + 1);
 }
 
 void plugins_list(struct plugins *p, const char *type, struct buf *out)
 {
-    struct only only = {type, out};
-    if (type[0])
-        registry_each(&p->registry, list_if_meant, &only);
-    else
-        registry_each(&p->registry, list_one, out);
+    struct listing listing = {p->policy, type, out};
+    registry_each(&p->registry, list_if_meant, &listing);
 }
 
 void plugins_describe(struct plugins *p, const char *type, const char *path, void (*visit)(void *user, const struct message_describe *), void *user)

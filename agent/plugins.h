@@ -5,6 +5,7 @@
 #include "base/text.h"
 #include "bundle/store.h"
 #include "wire/message.h"
+#include "worker/policy.h"
 #include "worker/registry.h"
 
 #include <stdbool.h>
@@ -27,6 +28,7 @@ struct plugins {
     struct store store;
     char libc[16];                     /* the newest glibc symbols of this node, "2.36" */
     struct image *images;
+    const struct policy *policy;       /* borrowed; NULL: everything is permitted. Set after plugins_open */
 };
 
 /* plugin_path, store_dir: from the command line, NULL for the defaults. Returns 0 or -1. */
@@ -45,7 +47,7 @@ struct image *plugins_take(struct plugins *p, const struct message_call *call, i
 struct image *image_hold(struct image *image);
 void image_release(struct image *image);
 
-/* Adds "TYPE\0PATH\0" to out for each plugin of this type (at most one), or of any where type is "". */
+/* Adds "TYPE\0PATH\0" to out for each plugin of this type (at most one), or of any where type is "", that the policy lets a sender call. */
 void plugins_list(struct plugins *p, const char *type, struct buf *out);
 
 /* Calls back once, with what a DESCRIBE says of the plugin. */

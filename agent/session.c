@@ -1,9 +1,7 @@
 #include "session.h"
 
 #include "describe.h"
-#include "host.h"
-#include "job.h"
-#include "orphans.h"
+#include "runner.h"
 
 #include "base/error.h"
 #include "base/io.h"
@@ -11,55 +9,40 @@
 #include "wire/value.h"
 
 #include <errno.h>
-#include <limits.h>
-#include <malloc.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/signalfd.h>
 #include <sys/utsname.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#define CALLS_MAX 64          /* ids open at once: HELLO announces it */
-#define HOSTS_MAX 16          /* worker hosts kept; beyond that the one longest idle goes */
 #define OUT_STOP (2u << 20)   /* a sender that doesn't read isn't read either */
 #define STATES_MAX (64u << 20) /* bytes of states on their way to workers */
-#define LEAVE_MS 1000         /* the most that a worker's grace and the last frames may take once the sender is gone */
 #define REPORT_MS 500         /* after the last SIGKILL, for the host to say so */
-#define FDS_MAX (4 + HOSTS_MAX * 2 + CALLS_MAX * JOB_FDS)
 
 struct session {
-    struct plugins *plugins;
-    int in_fd, out_fd, signals;
+    struct runner runner;
+    int in_fd, out_fd;
     struct buf in, out, dropped;       /* dropped: what calls say after our BYE, which is the last frame */
     bool greeted, hello, leaving, broken;
     int64_t leave_ms;                  /* leaving: when patience ends */
     uint32_t last_id;
     size_t sender_window;
-    struct job *jobs;
     struct describe *describes;
-    struct host *hosts;
 };
 
 static void put(struct session *s, const struct message *m) { message_encode(&s->out, m, FROM_AGENT); }
 
-/* --- jobs and hosts --- */
-
-static struct job *find_job(const struct session *s, uint32_t id)
+static size_t calls_max(const struct session *s)
 {
-    struct job *j = s->jobs;
-    while (j && j->id != id)
-        j = j->next;
-    return j;
+    const struct policy *p = s->runner.plugins->policy;
+    return p && p->max_calls && p->max_calls < CALLS_MAX ? (size_t)p->max_calls : CALLS_MAX;
 }
 
 static size_t count_open(const struct session *s)
 {
     size_t n = describe_count(s->describes);
-    for (const struct job *j = s->jobs; j; j = j->next)
+    for (const struct job *j = s->runner.jobs; j; j = j->next)
         n++;
     return n;
 }
@@ -68,204 +51,9 @@ static size_t count_open(const struct session *s)
 static uint64_t held_states(const struct session *s)
 {
     uint64_t n = 0;
-    for (const struct job *j = s->jobs; j; j = j->next)
+    for (const struct job *j = s->runner.jobs; j; j = j->next)
         n += j->stage == JOB_GATHERING ? j->call.state_size : buf_length(&j->state);
     return n;
-}
-
-/* Frees what is done. */
-static void sweep_jobs(struct session *s)
-{
-    for (struct job **link = &s->jobs; *link;) {
-        struct job *j = *link;
-        if (j->stage != JOB_DONE) {
-            link = &j->next;
-            continue;
-        }
-        if (j->host && j->host->calls && --j->host->calls == 0)
-            j->host->used_ms = clock_ms();
-        *link = j->next;
-        job_free(j);
-    }
-}
-
-static bool is_waited_for(const struct session *s, const struct host *h)
-{
-    for (const struct job *j = s->jobs; j; j = j->next)
-        if (j->stage == JOB_WAITING && j->image == h->image)
-            return true;
-    return h->calls > 0;
-}
-
-static void drop_host(struct session *s, struct host *h)
-{
-    struct host **link = &s->hosts;
-    while (*link != h)
-        link = &(*link)->next;
-    *link = h->next;
-    host_end(h);
-}
-
-/* Room for one more: the host that has been idle for longest goes. Returns whether there is room. */
-static bool make_room(struct session *s)
-{
-    size_t n = 0;
-    struct host *oldest = NULL;
-    for (struct host *h = s->hosts; h; h = h->next) {
-        n++;
-        if (h->state == HOST_UP && !is_waited_for(s, h) && (!oldest || h->used_ms < oldest->used_ms))
-            oldest = h;
-    }
-    if (n < HOSTS_MAX)
-        return true;
-    if (oldest)
-        drop_host(s, oldest);
-    return oldest != NULL;
-}
-
-static struct host *host_of(struct session *s, struct image *image, struct ssx_error *err)
-{
-    for (struct host *h = s->hosts; h; h = h->next)
-        if (h->image == image && h->state != HOST_DOWN)
-            return h;
-    if (!make_room(s)) {
-        error_set(err, SSX_ERROR_REFUSED, "%d different plugins are running in this session, which is the most", HOSTS_MAX);
-        return NULL;
-    }
-    struct host *h = host_start(image, err);
-    if (!h)
-        return NULL;
-    h->next = s->hosts;
-    return s->hosts = h;
-}
-
-/* A job that waits gets its host, and its process as soon as that is up. */
-static void find_host(struct session *s, struct job *j)
-{
-    struct ssx_error err = {0};
-    struct host *h = host_of(s, j->image, &err);
-    if (!h)
-        job_refuse(j, "busy", err.text);
-    else if (h->state == HOST_UP)
-        job_start(j, h);
-}
-
-/* A job's plugin and state are complete. */
-static void run_job(struct session *s, struct job *j)
-{
-    j->stage = JOB_WAITING;
-    if (j->call.timeout_ms)
-        j->deadline_ms = clock_ms() + (int64_t)j->call.timeout_ms;
-    find_host(s, j);
-}
-
-static void try_job(struct session *s, struct job *j)
-{
-    struct ssx_error err = {0};
-    if (j->stage != JOB_GATHERING || j->needs_object || buf_length(&j->state) < j->call.state_size)
-        return;
-    if (value_scan(buf_data(&j->state), buf_length(&j->state), &err)) {
-        error_prefix(&err, "the state of %s", j->type);
-        job_refuse(j, "state", err.text);
-    } else {
-        run_job(s, j);
-    }
-}
-
-/* Each job that waits for this host hears the same. */
-static void refuse_waiting(struct session *s, const struct host *h, const struct host_report *r)
-{
-    for (struct job *j = s->jobs; j; j = j->next)
-        if (j->stage == JOB_WAITING && j->image == h->image)
-            job_refuse(j, r->reason, r->text);
-}
-
-static bool is_host(void *user, pid_t pid)
-{
-    for (const struct host *h = ((const struct session *)user)->hosts; h; h = h->next)
-        if (h->pid == pid && !h->dead)
-            return true;
-    return false;
-}
-
-/* As if the processes of its calls had ended so; while it was loading, the calls that waited for it ended before anything of run was reached. */
-static void end_calls_of(struct session *s, struct host *h, const struct host_report *last)
-{
-    for (struct job *j = s->jobs; j; j = j->next) {
-        if (h->state == HOST_LOADING && j->stage == JOB_WAITING && j->image == h->image) {
-            j->started_us = clock_us();
-            j->host = h;
-            j->stage = JOB_RUNNING;
-        }
-        if (j->host == h && j->stage == JOB_RUNNING)
-            job_left(j, last);
-        if (j->host == h)
-            j->host = NULL;
-    }
-}
-
-/* The host has gone, by itself or because a plugin made it; or it is of no use any more. */
-static void lose_host(struct session *s, struct host *h)
-{
-    struct host_report last = {.op = HOST_ENDED};
-    struct image *image = image_hold(h->image);
-    bool loading = h->state == HOST_LOADING;
-    struct host **link = &s->hosts;
-    while (*link != h)
-        link = &(*link)->next;
-    *link = h->next;
-    host_kill(h);
-    orphans_kill(is_host, s); /* before its directory is removed: what it forked may still write there */
-    last.status = h->status;
-    snprintf(last.text, sizeof last.text, loading ? "the plugin ended its host while it was loaded" : "the plugin ended its host");
-    end_calls_of(s, h, &last);
-    host_end(h);
-    for (struct job *j = s->jobs; j; j = j->next)
-        if (j->stage == JOB_WAITING && j->image == image) /* came too late for this host */
-            find_host(s, j);
-    image_release(image);
-}
-
-static void take_report(struct session *s, struct host *h, const struct host_report *r)
-{
-    if (r->op == HOST_READY && h->state == HOST_LOADING) {
-        h->state = HOST_UP;
-        snprintf(h->sandbox, sizeof h->sandbox, "%.*s", (int)sizeof h->sandbox - 1, r->text);
-        for (struct job *j = s->jobs; j; j = j->next)
-            if (j->stage == JOB_WAITING && j->image == h->image)
-                job_start(j, h);
-    } else if (r->op == HOST_FAILED && h->state == HOST_LOADING) {
-        refuse_waiting(s, h, r);
-        h->state = HOST_DOWN;
-    } else if (r->op == HOST_ENDED) {
-        struct job *j = find_job(s, r->call);
-        if (j && j->host == h && j->stage == JOB_RUNNING)
-            job_left(j, r);
-    }
-}
-
-static void read_host(struct session *s, struct host *h)
-{
-    struct host_report r;
-    int rc;
-    while ((rc = host_report(h, &r)) > 0)
-        take_report(s, h, &r);
-    if (rc < 0)
-        lose_host(s, h);
-}
-
-/* A plugin that never gets through loading is stopped once nobody waits for it; so is a host that doesn't end what it was told to kill. */
-static void drop_bad_hosts(struct session *s)
-{
-    int64_t now = clock_ms();
-    for (struct job *j = s->jobs; j; j = j->next)
-        if (j->host && job_is_stuck(j, now))
-            lose_host(s, j->host);
-    for (struct host *h = s->hosts, *next; h; h = next) {
-        next = h->next;
-        if (h->state == HOST_LOADING && !is_waited_for(s, h))
-            drop_host(s, h);
-    }
 }
 
 /* --- what the sender asks --- */
@@ -289,25 +77,15 @@ static void need(struct session *s, const struct job *j)
 
 static int take_call(struct session *s, const struct message *m)
 {
-    struct refusal why = {.reason = ""};
     if (held_states(s) + m->call.state_size > STATES_MAX) {
         refuse_id(s, m->id, "busy", "the states of the open calls take too much memory; wait until some of them run");
         return 0;
     }
-    struct job *j = job_new(m, s->sender_window, &s->out);
-    if (!j) {
+    struct job *j = runner_call(&s->runner, m, s->sender_window, &s->out);
+    if (!j)
         refuse_id(s, m->id, "busy", "out of memory for the call");
-        return 0;
-    }
-    j->next = s->jobs;
-    s->jobs = j;
-    j->image = image_hold(plugins_find(s->plugins, &m->call, &j->needs_object, &why));
-    if (j->needs_object)
+    else if (j->needs_object)
         need(s, j);
-    else if (!j->image)
-        job_refuse(j, why.reason, why.error.text);
-    else
-        try_job(s, j);
     return 0;
 }
 
@@ -319,7 +97,7 @@ static int take_state(struct session *s, struct job *j, const struct message *m,
         return error_set(err, SSX_ERROR_SYSTEM, "out of memory for a state");
     if (!m->data.more && buf_length(&j->state) < j->call.state_size)
         return violation(err, "STATE of less than was announced", m);
-    try_job(s, j);
+    runner_try(&s->runner, j);
     return 0;
 }
 
@@ -348,13 +126,13 @@ static int take_chunk(struct session *s, struct job *j, const struct message *m,
     if (rc <= 0)
         return 0;
     j->needs_object = false;
-    j->image = image_hold(plugins_take(s->plugins, &j->call, fd, &why));
+    j->image = image_hold(plugins_take(s->runner.plugins, &j->call, fd, &why));
     if (!j->image) {
         job_refuse(j, why.reason, why.error.text);
         return 0;
     }
-    try_job(s, j);
-    store_put(&s->plugins->store, &j->call.digest, j->image->fd, NULL);
+    runner_try(&s->runner, j);
+    store_put(&s->runner.plugins->store, &j->call.digest, j->image->fd, NULL);
     return 0;
 }
 
@@ -372,19 +150,12 @@ static void take_signal(const struct job *j, const struct message *m)
 
 static void start_leaving(struct session *s)
 {
-    int64_t now = clock_ms();
     if (s->leaving)
         return;
     s->leaving = true;
-    s->leave_ms = now + LEAVE_MS;
+    s->leave_ms = clock_ms() + LEAVE_MS;
     describe_clear(&s->describes);
-    for (struct job *j = s->jobs; j; j = j->next) {
-        if (j->call.grace_ms > LEAVE_MS)
-            j->call.grace_ms = LEAVE_MS;
-        if (j->ending && j->kill_ms > s->leave_ms)
-            j->kill_ms = s->leave_ms;
-        job_end(j, SSX_OUTCOME_CANCELLED, now);
-    }
+    runner_cancel(&s->runner, s->leave_ms);
 }
 
 static int take_hello(struct session *s, const struct message *m, struct ssx_error *err)
@@ -401,7 +172,7 @@ static int take_hello(struct session *s, const struct message *m, struct ssx_err
 
 static int take_for_job(struct session *s, const struct message *m, struct ssx_error *err)
 {
-    struct job *j = find_job(s, m->id);
+    struct job *j = runner_find(&s->runner, m->id);
     if (m->id > s->last_id)
         return violation(err, "a frame for an id that was never opened", m);
     if (!j || j->stage == JOB_DONE)
@@ -424,7 +195,7 @@ static int take_opening(struct session *s, const struct message *m, struct ssx_e
     s->last_id = m->id;
     if (m->kind == MESSAGE_OFFER || m->kind == MESSAGE_ATTACH)
         refuse_id(s, m->id, "unsupported", m->kind == MESSAGE_OFFER ? "not supported: OFFER" : "not supported: ATTACH");
-    else if (count_open(s) >= CALLS_MAX)
+    else if (count_open(s) >= calls_max(s))
         refuse_id(s, m->id, "busy", "too many calls are open in this session");
     else if (m->kind == MESSAGE_CALL)
         return take_call(s, m);
@@ -476,14 +247,20 @@ static void say_hello(struct session *s)
 {
     struct utsname uts;
     char libc[32] = "";
+    struct buf policy = {0};
     struct message m = {.kind = MESSAGE_HELLO};
     uname(&uts);
-    if (s->plugins->libc[0])
-        snprintf(libc, sizeof libc, "%s%s", s->plugins->libc[0] >= '0' && s->plugins->libc[0] <= '9' ? "glibc " : "", s->plugins->libc);
+    if (s->runner.plugins->policy)
+        policy_add_flags(s->runner.plugins->policy, &policy);
+    if (s->runner.plugins->libc[0])
+        snprintf(libc, sizeof libc, "%s%s", s->runner.plugins->libc[0] >= '0' && s->runner.plugins->libc[0] <= '9' ? "glibc " : "", s->runner.plugins->libc);
     m.hello = (struct message_hello){.min = PROTOCOL_VERSION, .max = PROTOCOL_VERSION, .build = span_text("sshexec-agent " SSX_VERSION),
                                      .os = span_text("linux"), .arch = span_text(uts.machine), .libc = span_text(libc),
-                                     .window = AGENT_WINDOW, .calls = CALLS_MAX, .state = VALUE_SIZE_MAX};
+                                     .window = AGENT_WINDOW, .calls = calls_max(s), .state = VALUE_SIZE_MAX};
+    if (buf_length(&policy))
+        m.hello.policy = (struct span){buf_data(&policy) + 1, buf_length(&policy) - 1}; /* without the space before the first flag */
     put(s, &m);
+    buf_free(&policy);
 }
 
 /* The sender broke the protocol, or nobody is there: say so if it can still be said, and leave. */
@@ -491,7 +268,7 @@ static void break_off(struct session *s, const char *why)
 {
     if (s->greeted && !s->broken)
         put(s, &(struct message){.kind = MESSAGE_BYE, .text = span_text(why)});
-    for (struct job *j = s->jobs; j; j = j->next)
+    for (struct job *j = s->runner.jobs; j; j = j->next)
         j->out = &s->dropped;
     s->broken = true;
     start_leaving(s);
@@ -516,8 +293,9 @@ static void take_frames(struct session *s)
     }
 }
 
-/* A greeting that was changed on its way still holds its nonce: the sender is told by it; somebody at a terminal, in words. */
-static void refuse_greeting(struct session *s)
+/* A greeting that was changed on its way still holds its nonce: the sender is told by it. Anybody else (a hand, or the shell command of a key
+ * that may start nothing but this agent) is told in words. */
+static void not_greeted(struct session *s)
 {
     static const char words[] = "sshexec 1 ";
     char nonce[33] = "";
@@ -526,7 +304,7 @@ static void refuse_greeting(struct session *s)
     if (strspn(nonce, "0123456789abcdef") == 32)
         buf_printf(&s->out, "sshexec-fail 1 %s something between here and the sender changes bytes: a terminal or a CRLF translator\n", nonce);
     else
-        fprintf(stderr, "sshexec-agent: this is not a greeting of sshexec's; the agent is started by sshexec, not by hand\n");
+        fprintf(stderr, "sshexec-agent: no greeting of sshexec's came; the agent is started by sshexec, not by hand, and gives no shell\n");
     break_off(s, "");
 }
 
@@ -537,6 +315,8 @@ static void read_sender(struct session *s)
     if (n < 0 && (errno == EINTR || errno == EAGAIN || errno == EWOULDBLOCK))
         return;
     if (n <= 0) {
+        if (!s->greeted && !s->leaving)
+            not_greeted(s);
         start_leaving(s);
         return;
     }
@@ -544,7 +324,7 @@ static void read_sender(struct session *s)
     if (!s->greeted) {
         int rc = take_greeting(s);
         if (rc < 0)
-            refuse_greeting(s);
+            not_greeted(s);
         if (rc <= 0)
             return;
         say_hello(s);
@@ -572,59 +352,9 @@ static void write_sender(struct session *s)
 
 /* --- the loop --- */
 
-/* Reaps; a host that died is noticed here, an orphan of one that did is killed. */
-static void reap(struct session *s)
+static int64_t patience(const struct session *s)
 {
-    int status;
-    for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG | WUNTRACED)) > 0;) {
-        if (WIFSTOPPED(status)) { /* a host has nothing to wait for: a plugin did that */
-            kill(pid, SIGCONT);
-            continue;
-        }
-        for (struct host *h = s->hosts; h; h = h->next)
-            if (h->pid == pid) {
-                h->dead = true;
-                h->status = status;
-            }
-    }
-    for (struct host *h = s->hosts, *next; h; h = next) {
-        next = h->next;
-        if (h->dead) {
-            struct host_report r;
-            while (host_report(h, &r) > 0)
-                take_report(s, h, &r);
-            lose_host(s, h);
-        }
-    }
-    orphans_kill(is_host, s);
-}
-
-static void take_signals(struct session *s)
-{
-    struct signalfd_siginfo info;
-    while (read(s->signals, &info, sizeof info) == (ssize_t)sizeof info) {
-        if (info.ssi_signo != SIGCHLD)
-            start_leaving(s);
-    }
-    reap(s);
-}
-
-struct polling { struct pollfd fds[FDS_MAX]; size_t n; };
-
-static size_t add(struct polling *p, int fd, short events)
-{
-    p->fds[p->n] = (struct pollfd){.fd = fd, .events = events};
-    return p->n++;
-}
-
-static int timeout(const struct session *s)
-{
-    int64_t now = clock_ms(), next = !s->leaving ? INT64_MAX : now < s->leave_ms ? s->leave_ms : s->leave_ms + REPORT_MS;
-    for (const struct job *j = s->jobs; j; j = j->next) {
-        int64_t then = job_next_ms(j);
-        next = then < next ? then : next;
-    }
-    return next == INT64_MAX ? -1 : next <= now ? 0 : next - now > INT_MAX ? INT_MAX : (int)(next - now);
+    return !s->leaving ? INT64_MAX : clock_ms() < s->leave_ms ? s->leave_ms : s->leave_ms + REPORT_MS;
 }
 
 /* One turn: what can be read and written, what has timed out. */
@@ -635,40 +365,20 @@ static void turn(struct session *s)
         take_frames(s); /* those that were held back */
     bool reading = may_read(s), describing = s->describes && buf_length(&s->out) < OUT_HIGH;
     p.n = 0;
-    add(&p, s->signals, POLLIN);
-    add(&p, s->leaving ? -1 : s->in_fd, reading ? POLLIN : POLLRDHUP);
-    add(&p, buf_length(&s->out) ? s->out_fd : -1, POLLOUT);
-    size_t hosts = p.n;
-    for (struct host *h = s->hosts; h && p.n < FDS_MAX - CALLS_MAX * JOB_FDS; h = h->next)
-        add(&p, h->socket, POLLIN);
-    size_t first = p.n;
-    for (struct job *j = s->jobs; j && p.n + JOB_FDS <= FDS_MAX; j = j->next)
-        p.n += job_poll(j, p.fds + p.n);
-    if (poll(p.fds, p.n, describing ? 0 : timeout(s)) < 0 && errno != EINTR)
-        abort();
+    size_t in = polling_add(&p, s->leaving ? -1 : s->in_fd, reading ? POLLIN : POLLRDHUP);
+    polling_add(&p, buf_length(&s->out) ? s->out_fd : -1, POLLOUT);
+    runner_poll(&s->runner, &p);
+    polling_wait(&p, &s->runner, describing ? 0 : patience(s));
     if (describing)
-        describe_step(&s->describes, s->plugins, &s->out);
-    for (struct job *j = s->jobs; j; j = j->next)
-        job_handle(j, p.fds + first, p.n - first);
-    for (struct host *h = s->hosts, *next; h; h = next) {
-        next = h->next;
-        for (size_t i = hosts; i < first; i++)
-            if (p.fds[i].fd == h->socket && p.fds[i].revents) {
-                read_host(s, h);
-                break;
-            }
-    }
-    if (p.fds[0].revents)
-        take_signals(s);
-    if (p.fds[1].revents && reading)
-        read_sender(s);
-    else if (p.fds[1].revents & (POLLHUP | POLLRDHUP | POLLERR)) /* it has left without reading what waits for it */
+        describe_step(&s->describes, s->runner.plugins, &s->out);
+    runner_handle(&s->runner, &p);
+    if (s->runner.stops)
         start_leaving(s);
-    int64_t now = clock_ms();
-    for (struct job *j = s->jobs; j; j = j->next)
-        job_tick(j, now);
-    sweep_jobs(s);
-    drop_bad_hosts(s);
+    if (p.fds[in].revents && reading)
+        read_sender(s);
+    else if (p.fds[in].revents & (POLLHUP | POLLRDHUP | POLLERR)) /* it has left without reading what waits for it */
+        start_leaving(s);
+    runner_tick(&s->runner);
     buf_free(&s->dropped);
     if (s->out_fd >= 0)
         write_sender(s);
@@ -682,57 +392,24 @@ static bool is_over(const struct session *s)
     int64_t now = clock_ms();
     if (!s->leaving)
         return false;
-    for (const struct job *j = s->jobs; j; j = j->next)
+    for (const struct job *j = s->runner.jobs; j; j = j->next)
         if (j->stage == JOB_RUNNING && now < s->leave_ms + REPORT_MS)
             return false;
     return !buf_length(&s->out) || now >= s->leave_ms;
 }
 
-static int watch_signals(void)
-{
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGCHLD);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGHUP);
-    sigprocmask(SIG_BLOCK, &set, NULL);
-    signal(SIGPIPE, SIG_IGN);
-    return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-}
-
-/* All hosts and what they forked, down to the last orphan. */
-static void end_everything(struct session *s)
-{
-    while (s->hosts)
-        drop_host(s, s->hosts);
-    for (int tries = 0; tries < 200; tries++) {
-        while (waitpid(-1, NULL, WNOHANG) > 0)
-            ;
-        if (!orphans_kill(is_host, s))
-            break;
-        poll(NULL, 0, 5);
-    }
-    for (struct job *j = s->jobs, *next; j; j = next) {
-        next = j->next;
-        job_free(j);
-    }
-}
-
 int session_serve(struct plugins *plugins, int in, int out)
 {
-    struct session s = {.plugins = plugins, .in_fd = in, .out_fd = out, .signals = watch_signals()};
-    mallopt(M_MMAP_THRESHOLD, 256 << 10); /* fixed: what a large state took goes back to the system */
-    orphans_adopt();
+    struct session s = {.in_fd = in, .out_fd = out};
+    runner_open(&s.runner, plugins);
     fd_set_nonblocking(in, true);
     fd_set_nonblocking(out, true);
     while (!is_over(&s))
         turn(&s);
-    end_everything(&s);
+    runner_close(&s.runner);
     fd_set_nonblocking(in, false);
     if (s.out_fd >= 0)
         fd_set_nonblocking(s.out_fd, false);
-    fd_close(&s.signals);
     buf_free(&s.in);
     buf_free(&s.out);
     return s.broken ? 1 : 0;

@@ -42,7 +42,7 @@ check:
 	@$(SUBMAKE) all unit zoo
 	@$(PYTHON) tests/run $(BUILD)
 check-long:
-	@tools/setup test
+	@tools/setup long
 	@$(SUBMAKE) all zoo
 	@$(PYTHON) tests/run --long $(BUILD)
 check-asan: ; @$(SUBMAKE) BUILD=$(BUILD)-asan SAN=address,undefined check

@@ -1,7 +1,9 @@
 #include "base/text.h"
 
+#include <errno.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* RFC 3629, section 4. */
@@ -121,4 +123,18 @@ bool text_is_type_name(const char *name)
         return false;
     size_t n = strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_-");
     return !name[n] && n <= TYPE_NAME_MAX;
+}
+
+long text_duration(const char *text)
+{
+    static const struct { const char *suffix; long ms; } units[] = {{"", 1000}, {"s", 1000}, {"ms", 1}, {"m", 60000}, {"h", 3600000}};
+    char *end = NULL;
+    errno = 0;
+    double number = *text && strchr(".0123456789", *text) ? strtod(text, &end) : -1; /* strtod takes blanks, signs, inf */
+    if (errno || end == text || !(number >= 0) || number > 1e9)
+        return -1;
+    for (size_t i = 0; i < sizeof units / sizeof *units; i++)
+        if (strcmp(end, units[i].suffix) == 0)
+            return number > 0 && number * (double)units[i].ms < 1 ? 1 : (long)(number * (double)units[i].ms);
+    return -1;
 }

@@ -31,4 +31,7 @@ int text_unhex(void *out, size_t n, const char *hex);
 bool text_is_type_name(const char *name);
 #define TYPE_NAME_MAX 64 /* without its NUL */
 
+/* "500ms", "10", "1.5s", "2m", "1h": a duration in milliseconds; -1 for anything else. */
+long text_duration(const char *text);
+
 #endif

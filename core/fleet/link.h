@@ -9,14 +9,15 @@ struct link {
     struct transport *transport;
     struct client *client;
     bool ended;                        /* nothing more will come; client_lost was called */
+    int timer, patience_ms;            /* a timerfd: how long the far side may be silent before its agent answers; -1 once it has */
     void (*on_stderr)(void *user, const void *bytes, size_t n); /* what the far side says beside the protocol */
     void *user;
 };
 
-/* The agent of this installation, as a child process with these arguments (ended by NULL). */
-int link_open_local(struct link *out, const char *const *argv, struct ssx_error *err);
+/* The agent of this installation, as a child process with these arguments (ended by NULL), in the way that transport_open_local takes from target. */
+int link_open_local(struct link *out, const struct transport_target *target, const char *const *argv, struct ssx_error *err);
 
-/* An agent on a host: found there, or sent. agent is borrowed while the link lives. */
+/* An agent on a host: found there, or sent. One that says nothing for connect_timeout_ms (0: a minute; two where the user may be asked something) is not there. agent is borrowed while the link lives. */
 int link_open_host(struct link *out, const struct transport_target *target, const struct agent_image *agent, enum bootstrap_mode mode, struct ssx_error *err);
 
 /* What to poll for; returns how many entries (at most TRANSPORT_FDS). read: whether the owner wants more from the agent now. */

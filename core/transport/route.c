@@ -2,9 +2,11 @@
 
 #include "base/error.h"
 #include "base/io.h"
+#include "transport/become.h"
 #include "transport/libssh.h"
 #include "transport/needs.h"
 #include "transport/spawn.h"
+#include "transport/template.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -62,6 +64,7 @@ static int choose(struct route *out, const struct survey *s, const struct transp
     snprintf(out->hostname, sizeof out->hostname, "%s", s->config.hostname);
     out->port = s->config.port;
     out->libssh = !needs_system_ssh(&s->config, &s->keys, &s->offers, &s->agent, reason, sizeof reason);
+    snprintf(out->by, sizeof out->by, "%s", out->libssh ? "libssh" : "the system ssh");
     if (out->libssh)
         snprintf(out->why, sizeof out->why, "the ssh configuration asks for nothing that libssh lacks");
     else
@@ -71,18 +74,30 @@ static int choose(struct route *out, const struct survey *s, const struct transp
     return 0;
 }
 
-static void choose_ssh(struct route *out)
+/* Where no look at the configuration is needed: the user named the way. */
+static bool is_named(const struct transport_target *target)
+{
+    return target->mode == TRANSPORT_SSH || target->mode == TRANSPORT_FIFO || target->mode == TRANSPORT_TEMPLATE;
+}
+
+static void choose_named(struct route *out, const struct transport_target *target)
 {
     *out = (struct route){.libssh = false, .port = 0};
-    snprintf(out->why, sizeof out->why, "it was asked for");
+    if (target->mode == TRANSPORT_TEMPLATE) {
+        snprintf(out->by, sizeof out->by, "%s", target->template_name);
+        snprintf(out->why, sizeof out->why, "the template %s", target->template_text);
+    } else {
+        snprintf(out->by, sizeof out->by, "%s", target->mode == TRANSPORT_FIFO ? "a fifo and the system ssh" : "the system ssh");
+        snprintf(out->why, sizeof out->why, "it was asked for");
+    }
 }
 
 int route_find(struct route *out, const struct transport_target *target, struct ssx_error *err)
 {
     struct survey survey;
     *out = (struct route){0};
-    if (target->mode == TRANSPORT_SSH) {
-        choose_ssh(out);
+    if (is_named(target)) {
+        choose_named(out, target);
         return 0;
     }
     int rc = survey_make(&survey, target, err);
@@ -125,12 +140,40 @@ static int ssh_argv(struct words *argv, const struct transport_target *target, c
     return rc;
 }
 
+/* --- child processes --- */
+
+static unsigned spawn_how(const struct transport_target *target)
+{
+    return (target->ask ? SPAWN_ASKING : 0) | (target->mode == TRANSPORT_FIFO ? SPAWN_FIFO : 0);
+}
+
+static int open_child(struct transport **out, const struct transport_target *target, const char *name, const struct words *argv, struct ssx_error *err)
+{
+    return spawn_open_how(out, target->mode == TRANSPORT_FIFO ? "fifo" : name, (const char *const *)(const void *)argv->at, spawn_how(target), err);
+}
+
 static int open_ssh(struct transport **out, const struct transport_target *target, const char *command, struct ssx_error *err)
 {
     struct words argv = {0};
     int rc = ssh_argv(&argv, target, command, err);
     if (!rc)
-        rc = (target->ask ? spawn_open_asking : spawn_open)(out, "ssh", (const char *const *)(const void *)argv.at, err);
+        rc = open_child(out, target, "ssh", &argv, err);
+    words_free(&argv);
+    return rc;
+}
+
+static int open_template(struct transport **out, const struct transport_target *target, const char *command, struct ssx_error *err)
+{
+    struct target_parts parts;
+    struct words argv = {0};
+    if (target_split(&parts, target, err))
+        return -1;
+    const struct template_values values = {parts.host, parts.port, parts.user, command};
+    int rc = template_expand(&argv, target->template_text, &values, err);
+    if (rc)
+        error_prefix(err, "transport %s", target->template_name);
+    else
+        rc = open_child(out, target, target->template_name, &argv, err);
     words_free(&argv);
     return rc;
 }
@@ -209,19 +252,66 @@ static int open_told_ssh(struct transport **out, const struct ssh_config *c, con
     return rc;
 }
 
-int transport_open(struct transport **out, const struct transport_target *target, const char *command, struct ssx_error *err)
+static int open_surveyed(struct transport **out, const struct transport_target *target, const char *command, struct ssx_error *err)
 {
     struct survey survey;
     struct route route;
-    if (target->mode == TRANSPORT_SSH)
-        return open_ssh(out, target, command, err);
     int rc = survey_make(&survey, target, err);
     if (!rc)
         rc = choose(&route, &survey, target, err);
     if (!rc) {
-        target_log(target, 1, "%s: by %s: %s", target->host, route.libssh ? "libssh" : "the system ssh", route.why);
+        target_log(target, 1, "%s: by %s: %s", target->host, route.by, route.why);
         rc = route.libssh ? open_libssh(out, &survey, target, command, err) : open_told_ssh(out, &survey.config, target, command, err);
     }
     survey_dispose(&survey);
     return rc;
+}
+
+static int open_named(struct transport **out, const struct transport_target *target, const char *command, struct ssx_error *err)
+{
+    struct route route;
+    choose_named(&route, target);
+    target_log(target, 1, "%s: by %s: %s", target->host ? target->host : "this machine", route.by, route.why);
+    return (target->mode == TRANSPORT_TEMPLATE ? open_template : open_ssh)(out, target, command, err);
+}
+
+static int open_as_login(struct transport **out, const struct transport_target *target, const char *command, struct ssx_error *err)
+{
+    return (is_named(target) ? open_named : open_surveyed)(out, target, command, err);
+}
+
+/* The far program isn't there before sudo is through. */
+static int settle(struct transport **out, const struct become *b, const struct transport_target *target, struct ssx_error *err)
+{
+    if (!become_settle(b, *out, target, err))
+        return 0;
+    transport_free(*out);
+    *out = NULL;
+    return -1;
+}
+
+int transport_open(struct transport **out, const struct transport_target *target, const char *command, struct ssx_error *err)
+{
+    struct become become;
+    struct buf line = {0};
+    if (!target->become)
+        return open_as_login(out, target, command, err);
+    become_init(&become, target);
+    int rc = become_line(&line, &become, command) ? error_set(err, SSX_ERROR_SYSTEM, "out of memory")
+                                                  : open_as_login(out, target, (const char *)buf_data(&line), err);
+    buf_free(&line);
+    return rc ? -1 : settle(out, &become, target, err);
+}
+
+int transport_open_local(struct transport **out, const struct transport_target *target, const char *const *argv, struct ssx_error *err)
+{
+    struct become become;
+    struct words words = {0};
+    if (!target->become)
+        return spawn_open_how(out, target->mode == TRANSPORT_FIFO ? "fifo" : "local", argv, spawn_how(target) & SPAWN_FIFO, err);
+    become_init(&become, target);
+    become_argv(&words, &become, argv);
+    int rc = words.failed ? error_set(err, SSX_ERROR_SYSTEM, "out of memory") : open_child(out, target, "local", &words, err);
+    words_free(&words);
+    return rc ? -1 : settle(out, &become, target, err);
 }

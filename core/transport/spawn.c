@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "base/io.h"
+#include "transport/fifo.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -10,11 +11,13 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/timerfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #define LEAVE_MS 200 /* from end of file to SIGTERM */
 #define TERM_MS 1000 /* from SIGTERM to SIGKILL */
+#define DEAF_MS 2000 /* from a closed stdin to giving up: what was said before may still be under way */
 
 extern char **environ;
 
@@ -23,9 +26,11 @@ struct spawn {
     struct transport_backend backend; /* a copy, for the name */
     pid_t pid;                        /* 0 once reaped */
     int in, out, err;                 /* -1 once closed or ended */
+    int deaf;                         /* a timer that runs since the child closed its stdin; -1 as long as it hasn't */
     int pidfd;                        /* readable when the child has ended; -1 on an old kernel */
     int status;                       /* -1 until known */
     bool asking;                      /* in our session and process group */
+    bool fifo;                        /* `in` is one; else a socket */
 };
 
 /* The child's three ends: in, out, err. */
@@ -64,6 +69,27 @@ static bool reap_within(struct spawn *s, int ms)
     return true;
 }
 
+static bool hears_us(const struct spawn *s)
+{
+    struct pollfd in = {s->in, 0, 0};
+    return s->in < 0 || poll(&in, 1, 0) <= 0 || !(in.revents & (POLLERR | POLLHUP));
+}
+
+/* When there is nothing to read: a child that can't be spoken to, and says nothing, would be waited for in vain. */
+static ssize_t nothing_to_read(struct spawn *s, struct ssx_error *err)
+{
+    static const struct itimerspec when = {.it_value = {DEAF_MS / 1000, DEAF_MS % 1000 * 1000000L}};
+    uint64_t expired;
+    if (s->deaf < 0 && !hears_us(s)) {
+        s->deaf = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+        if (s->deaf < 0 || timerfd_settime(s->deaf, 0, &when, NULL))
+            return error_system(err, "can't watch %s", s->backend.name);
+    }
+    if (s->deaf >= 0 && read(s->deaf, &expired, sizeof expired) > 0)
+        return error_set(err, SSX_ERROR_UNREACHABLE, "%s has closed its input, and says nothing more", s->backend.name);
+    return TRANSPORT_AGAIN;
+}
+
 static ssize_t spawn_read(struct transport *t, enum transport_stream stream, void *out, size_t n, struct ssx_error *err)
 {
     int *fd = stream == TRANSPORT_STDOUT ? &self(t)->out : &self(t)->err;
@@ -74,7 +100,7 @@ static ssize_t spawn_read(struct transport *t, enum transport_stream stream, voi
         got = read(*fd, out, n);
     } while (got < 0 && errno == EINTR);
     if (got < 0 && errno == EAGAIN)
-        return TRANSPORT_AGAIN;
+        return stream == TRANSPORT_STDOUT ? nothing_to_read(self(t), err) : TRANSPORT_AGAIN;
     if (got < 0)
         return error_set(err, SSX_ERROR_UNREACHABLE, "can't read from %s: read error %d", t->backend->name, errno);
     if (got == 0 && n > 0)
@@ -89,7 +115,7 @@ static ssize_t spawn_write(struct transport *t, const void *bytes, size_t n, str
     if (s->in < 0)
         return error_set(err, SSX_ERROR_UNREACHABLE, "can't write to %s: its input is closed", t->backend->name);
     do {
-        sent = send(s->in, bytes, n, MSG_NOSIGNAL);
+        sent = s->fifo ? fifo_write(s->in, bytes, n) : send(s->in, bytes, n, MSG_NOSIGNAL);
     } while (sent < 0 && errno == EINTR);
     if (sent < 0 && (errno == EAGAIN || errno == ENOBUFS))
         return TRANSPORT_AGAIN;
@@ -98,7 +124,11 @@ static ssize_t spawn_write(struct transport *t, const void *bytes, size_t n, str
     return sent;
 }
 
-static void spawn_close_write(struct transport *t) { fd_close(&self(t)->in); }
+static void spawn_close_write(struct transport *t)
+{
+    fd_close(&self(t)->in);
+    fd_close(&self(t)->deaf);
+}
 
 static size_t spawn_poll(struct transport *t, bool want_write, struct pollfd *out)
 {
@@ -108,8 +138,10 @@ static size_t spawn_poll(struct transport *t, bool want_write, struct pollfd *ou
         out[n++] = (struct pollfd){s->out, POLLIN, 0};
     if (s->err >= 0)
         out[n++] = (struct pollfd){s->err, POLLIN, 0};
-    if (s->in >= 0 && want_write)
-        out[n++] = (struct pollfd){s->in, POLLOUT, 0};
+    if (s->deaf >= 0)
+        out[n++] = (struct pollfd){s->deaf, POLLIN, 0};
+    else if (s->in >= 0 && (want_write || s->out >= 0)) /* if only to notice that it is closed */
+        out[n++] = (struct pollfd){s->in, want_write ? POLLOUT : 0, 0};
     if (s->out < 0 && s->pid && s->pidfd >= 0)
         out[n++] = (struct pollfd){s->pidfd, POLLIN, 0};
     return n;
@@ -129,12 +161,11 @@ static void spawn_free(struct transport *t)
     fd_close(&s->err);
     if (!reap_within(s, LEAVE_MS)) {
         kill(s->asking ? s->pid : -s->pid, SIGTERM);
-        if (!reap_within(s, TERM_MS)) {
-            kill(s->asking ? s->pid : -s->pid, SIGKILL);
+        if (!reap_within(s, TERM_MS) && !kill(s->asking ? s->pid : -s->pid, SIGKILL)) /* a sudo is not ours to kill, and not to be waited for */
             reap(s, 0);
-        }
     }
     fd_close(&s->pidfd);
+    fd_close(&s->deaf);
     free(s);
 }
 
@@ -142,14 +173,23 @@ static const struct transport_backend backend = {
     NULL, spawn_read, spawn_write, spawn_close_write, spawn_poll, spawn_exit_status, spawn_free,
 };
 
-/* stdin is a socket, for only a socket can be written to without SIGPIPE and without touching the process's signals. */
-static int make_pipes(struct spawn *s, struct ends *child)
+/* A socket, for only a socket can be written to without SIGPIPE and without touching the process's signals. */
+static int make_stdin(struct spawn *s, struct ends *child)
 {
-    int in[2], out[2], err[2];
+    int in[2];
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, in))
         return -1;
     s->in = in[0];
     child->fd[0] = in[1];
+    shutdown(s->in, SHUT_RD); /* one way only, or a child that writes to its stdin would fill a queue that nobody reads */
+    return fd_set_nonblocking(s->in, true);
+}
+
+static int make_pipes(struct spawn *s, struct ends *child)
+{
+    int out[2], err[2];
+    if (s->fifo ? fifo_open(&child->fd[0], &s->in) : make_stdin(s, child))
+        return -1;
     if (pipe2(out, O_CLOEXEC))
         return -1;
     s->out = out[0];
@@ -158,8 +198,7 @@ static int make_pipes(struct spawn *s, struct ends *child)
         return -1;
     s->err = err[0];
     child->fd[2] = err[1];
-    shutdown(s->in, SHUT_RD); /* one way only, or a child that writes to its stdin would fill a queue that nobody reads */
-    return fd_set_nonblocking(s->in, true) || fd_set_nonblocking(s->out, true) || fd_set_nonblocking(s->err, true) ? -1 : 0;
+    return fd_set_nonblocking(s->out, true) || fd_set_nonblocking(s->err, true) ? -1 : 0;
 }
 
 /* Where our own 0, 1 or 2 was closed, an end may have got that number; dup2 in the child would then overwrite it. */
@@ -208,7 +247,7 @@ static int start(struct spawn *s, const struct ends *child, const char *const *a
     return rc;
 }
 
-static int open_child(struct transport **out, const char *name, const char *const *argv, bool asking, struct ssx_error *err)
+int spawn_open_how(struct transport **out, const char *name, const char *const *argv, unsigned how, struct ssx_error *err)
 {
     struct spawn *s = calloc(1, sizeof *s);
     struct ends child = {{-1, -1, -1}};
@@ -217,14 +256,15 @@ static int open_child(struct transport **out, const char *name, const char *cons
     s->backend = backend;
     s->backend.name = name;
     s->base.backend = &s->backend;
-    s->in = s->out = s->err = s->pidfd = s->status = -1;
-    s->asking = asking;
+    s->in = s->out = s->err = s->deaf = s->pidfd = s->status = -1;
+    s->asking = how & SPAWN_ASKING;
+    s->fifo = how & SPAWN_FIFO;
     int rc = make_pipes(s, &child) || move_above_stdio(&child) ? errno : start(s, &child, argv);
     for (int i = 0; i < 3; i++)
         fd_close(&child.fd[i]);
     if (rc) {
         errno = rc;
-        error_system(err, "can't start %s", argv[0]);
+        error_system(err, "can't start %s%s", argv[0], s->fifo && s->in < 0 ? ": no fifo in XDG_RUNTIME_DIR, TMPDIR or /tmp" : "");
         spawn_free(&s->base);
         return -1;
     }
@@ -235,10 +275,5 @@ static int open_child(struct transport **out, const char *name, const char *cons
 
 int spawn_open(struct transport **out, const char *name, const char *const *argv, struct ssx_error *err)
 {
-    return open_child(out, name, argv, false, err);
-}
-
-int spawn_open_asking(struct transport **out, const char *name, const char *const *argv, struct ssx_error *err)
-{
-    return open_child(out, name, argv, true, err);
+    return spawn_open_how(out, name, argv, 0, err);
 }

@@ -50,32 +50,61 @@ static void add_one(struct words *w, const char *flag, const char *value)
     add_list(w, flag, list);
 }
 
-int target_ssh_words(struct words *options, struct words *host, const struct transport_target *t, struct ssx_error *err)
+/* The host's text, taken apart; *user is how many bytes of it name the user, with the @. */
+static int read_host(struct place *out, size_t *user, const struct transport_target *t, struct ssx_error *err)
 {
     const char *at = strrchr(t->host, '@');
     const char *place_text = at ? at + 1 : t->host;
-    struct place place;
+    *user = (size_t)(place_text - t->host);
     for (const char *p = t->host; *p; p++)
         if ((unsigned char)*p <= ' ' || *p == 127)
             return error_set(err, SSX_ERROR_USAGE, "'%s' can't be a host: it holds a blank or a control character", t->host);
-    if (at == t->host || t->host[0] == '-' || place_text[0] == '-' || split_place(&place, place_text))
+    if (at == t->host || t->host[0] == '-' || place_text[0] == '-' || split_place(out, place_text))
         return error_set(err, SSX_ERROR_USAGE, "'%s' can't be a host: want host, user@host, host:port or [address]:port", t->host);
-    if (place.port && !is_port(place.port))
-        return error_set(err, SSX_ERROR_USAGE, "'%s' can't be a host: '%s' is not a port (1 to 65535)", t->host, place.port);
+    if (out->port && !is_port(out->port))
+        return error_set(err, SSX_ERROR_USAGE, "'%s' can't be a host: '%s' is not a port (1 to 65535)", t->host, out->port);
+    return 0;
+}
 
+static int too_long(const struct transport_target *t, struct ssx_error *err)
+{
+    return error_set(err, SSX_ERROR_USAGE, "'%.40s...' can't be a host: it is too long", t->host);
+}
+
+int target_ssh_words(struct words *options, struct words *host, const struct transport_target *t, struct ssx_error *err)
+{
+    struct place place;
+    size_t user;
+    char name[1024];
+    if (read_host(&place, &user, t, err))
+        return -1;
     add_one(options, "-F", t->config_file);
     add_one(options, "-p", place.port ? place.port : t->port);
     add_one(options, "-l", t->login);
     add_list(options, "-i", t->identities);
     add_list(options, "-o", t->options);
-    char name[1024];
-    size_t user = at ? (size_t)(at + 1 - t->host) : 0;
     if (user + place.host_length >= sizeof name)
-        return error_set(err, SSX_ERROR_USAGE, "'%.40s...' can't be a host: it is too long", t->host);
+        return too_long(t, err);
     snprintf(name, sizeof name, "%.*s%.*s", (int)user, t->host, (int)place.host_length, place.host);
     words_add(host, name);
     if (options->failed || host->failed)
         return error_set(err, SSX_ERROR_SYSTEM, "can't reach %s: out of memory", t->host);
+    return 0;
+}
+
+int target_split(struct target_parts *out, const struct transport_target *t, struct ssx_error *err)
+{
+    struct place place = {"", 0, NULL};
+    size_t user = 0;
+    *out = (struct target_parts){0};
+    if (t->host && read_host(&place, &user, t, err))
+        return -1;
+    if (user > sizeof out->user || place.host_length >= sizeof out->host)
+        return too_long(t, err);
+    memcpy(out->host, place.host, place.host_length);
+    snprintf(out->port, sizeof out->port, "%s", place.port ? place.port : t->port ? t->port : "");
+    if (t->login || user)
+        snprintf(out->user, sizeof out->user, "%.*s", t->login ? (int)sizeof out->user : (int)user - 1, t->login ? t->login : t->host);
     return 0;
 }
 

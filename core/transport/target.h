@@ -11,6 +11,8 @@ enum transport_mode {
     TRANSPORT_AUTO,   /* libssh where it can honour the configuration, the system ssh elsewhere */
     TRANSPORT_LIBSSH, /* libssh or an error */
     TRANSPORT_SSH,
+    TRANSPORT_FIFO,     /* the system ssh, or what runs here, with a named pipe as its stdin */
+    TRANSPORT_TEMPLATE, /* a command line of the user's (template.h) */
 };
 
 /* Shows the prompt and reads one line into answer (size bytes with its NUL), hidden unless echo. Returns 0, or -1 when there is
@@ -24,6 +26,9 @@ typedef void transport_log_fn(void *ctx, int level, const char *text);
 struct transport_target {
     const char *host;               /* host, user@host, host:port, [v6]:port, as typed */
     enum transport_mode mode;
+    const char *template_name;      /* TRANSPORT_TEMPLATE: what people call it; outlives the transport */
+    const char *template_text;      /* TRANSPORT_TEMPLATE: the command line */
+    const char *become;             /* the user as whom the command is started, by sudo; NULL: the login's */
     const char *config_file;        /* -F */
     const char *port;               /* -p */
     const char *login;              /* -l */
@@ -40,6 +45,12 @@ struct transport_target {
 /* What to put behind "ssh" so that it means this host: the user's -F -p -l -i -o; then `host` goes last, behind "--".
  * A port in the host's own text wins over -p. Returns 0, or -1 with err (SSX_ERROR_USAGE) where the host can't be one. */
 int target_ssh_words(struct words *options, struct words *host, const struct transport_target *t, struct ssx_error *err);
+
+/* A target's parts, for what is not ssh. Those that nobody named are "". */
+struct target_parts { char host[256], port[8], user[128]; };
+
+/* Returns 0, or -1 with err (SSX_ERROR_USAGE) as target_ssh_words. A target without a host is all "" but for -p and -l. */
+int target_split(struct target_parts *out, const struct transport_target *t, struct ssx_error *err);
 
 void target_log(const struct transport_target *t, int level, const char *format, ...) __attribute__((format(printf, 3, 4)));
 

@@ -1,7 +1,7 @@
 /* A transport is a byte pipe to a program that is started at the other end: an agent, or the shell line that finds one.
  *
  * Two backends make one: libssh in this process (libssh.h), and any command with a stdin and a stdout (spawn.h): the system ssh, a
- * local agent. Opening blocks (resolve, connect, key exchange, authentication), with a deadline and a way to interrupt it; after
+ * local agent, a template of the user's. Opening blocks (resolve, connect, key exchange, authentication), with a deadline and a way to interrupt it; after
  * that nothing here blocks, and the owner's poll loop drives it. A transport belongs to one thread at a time. Knows bytes only, no
  * message. */
 #ifndef TRANSPORT_TRANSPORT_H
@@ -17,7 +17,7 @@ struct transport;
 enum transport_stream { TRANSPORT_STDOUT, TRANSPORT_STDERR };
 
 #define TRANSPORT_AGAIN (-2) /* nothing can move now: poll first */
-#define TRANSPORT_FDS 4      /* the most descriptors that transport_poll names */
+#define TRANSPORT_FDS 4      /* the most descriptors that transport_poll names (3), and one more for who watches over it */
 
 /* Reads at most n bytes of what the far program wrote. Returns how many, 0 at the end of that stream, TRANSPORT_AGAIN, or -1 with
  * err set (SSX_ERROR_UNREACHABLE) when the link broke. */
@@ -33,7 +33,7 @@ void transport_close_write(struct transport *t);
 /* Fills in what to poll for: always for reading, for writing too when the caller has bytes to send or the transport itself holds
  * some. Call it anew before each poll; it may name a descriptor that is ready at once, where bytes wait in a library's memory.
  * Whatever poll then reports, and on whichever entry: read both streams until TRANSPORT_AGAIN, which is also what sends the bytes
- * that the transport holds. Returns how many entries (at most TRANSPORT_FDS; 0 once a child's streams have ended and it has been
+ * that the transport holds. Returns how many entries (fewer than TRANSPORT_FDS; 0 once a child's streams have ended and it has been
  * waited for). */
 size_t transport_poll(struct transport *t, bool want_write, struct pollfd *out);
 
@@ -41,7 +41,7 @@ size_t transport_poll(struct transport *t, bool want_write, struct pollfd *out);
  * again, for a while: a host may never tell). */
 int transport_exit_status(struct transport *t);
 
-/* "libssh", "ssh", "local": which backend this is, for people. */
+/* "libssh", "ssh", "local", "fifo", a template's name: which backend this is, for people. */
 const char *transport_name(const struct transport *t);
 
 /* Closes and frees. A child process gets end of file, SIGTERM after 200 ms, SIGKILL 1,000 later; it is reaped. NULL is fine. */

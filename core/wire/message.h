@@ -38,6 +38,7 @@ char *span_copy(char *out, size_t size, struct span s);
 struct message_hello {
     uint64_t min, max;
     struct span build, os, arch, libc;
+    struct span policy;                /* of the agent, as flags: for people */
     uint64_t window, calls, state;
 };
 

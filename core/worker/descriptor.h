@@ -54,6 +54,10 @@ enum worker_trait { /* the bits of ABI.md, and of <sshexec/worker.h>; a test hol
     TRAIT_SHOWS_OUTPUT = 8, TRAIT_SHOWS_RESULT = 16, TRAIT_SANDBOX_NONE = 32,
 };
 
+/* What of a call is shown unasked: both, where the type doesn't say. */
+static inline bool trait_shows_output(uint32_t traits) { return (traits & TRAIT_SHOWS_OUTPUT) || !(traits & TRAIT_SHOWS_RESULT); }
+static inline bool trait_shows_result(uint32_t traits) { return (traits & TRAIT_SHOWS_RESULT) || !(traits & TRAIT_SHOWS_OUTPUT); }
+
 struct descriptor {
     char *type, *version, *doc;
     unsigned abi_major, abi_minor;

@@ -272,7 +272,8 @@ int main(int argc, char **argv)
     struct ssx_error err = {0};
     if (argc < 2)
         return 2;
-    if (link_open_local(&session, (const char *const *)argv + 1, &err))
+    const struct transport_target here = {0};
+    if (link_open_local(&session, &here, (const char *const *)argv + 1, &err))
         die("open", &err);
     while (!session.ended && !(input_ended && !client_open_calls(session.client))) {
         struct pollfd fds[TRANSPORT_FDS + 1];

@@ -1,4 +1,4 @@
-"""SIGKILL at points spread over a call and a bootstrap: no process or temporary file stays, and who asked got an outcome.
+"""SIGKILL at points spread over a call, a bootstrap and a fifo run: no process, fifo or temporary file stays, and who asked got an outcome.
 
 Each point kills the sender, or what runs at the other end (the shell that brings the agent, the agent, a worker host, the worker: whichever has come up by then).
 """
@@ -34,7 +34,7 @@ def leftovers(places):
 
 
 def temporary_names():
-    """The names that sshexec makes in shared directories: calls' directories, agents on their way."""
+    """The names that sshexec makes in shared directories: calls' and fifos' directories, agents on their way."""
     return {str(path) for place in ("/tmp", "/dev/shm") for path in Path(place).glob("*sshexec-*")
             if "sshexec-test" not in path.name and "ssxtest" not in path.name}
 
@@ -83,3 +83,8 @@ def test_kill_points_over_a_call(client, sshd, via):
 @pytest.mark.long
 def test_kill_points_over_a_bootstrap(client, clean_sshd, via_ssh):
     spread(client, via_ssh.words("hello", "name=Ada"), [clean_sshd.home], before=clean_sshd.wipe_home)
+
+
+@pytest.mark.long
+def test_kill_points_over_a_fifo_run(client, sshd):
+    spread(client, ["run", "--transport", "fifo", "exec", "node1", "--", "sleep", "0.05"], [sshd.home])

@@ -94,7 +94,7 @@ def test_breach_of_protocol_ends_the_session(agent, what):
 def test_session_that_never_speaks(agent):
     raw = agent()
     raw.converse()
-    assert (raw.code, raw.output) == (0, b"")
+    assert (raw.code, raw.output) == (1, b"")
 
 
 # --- what is refused, and harms nobody ---

@@ -33,27 +33,31 @@ static int show_route(const struct settings *s, const char *host, struct ssx_err
     target.host = host;
     if (route_find(&route, &target, err))
         return -1;
-    row("host", "%s", host);
+    row("host", "%s", host ? host : "this machine");
     if (route.hostname[0])
         row("means", "%s@%s port %d", route.user, route.hostname, route.port);
-    row("transport", "%s: %s", route.libssh ? "libssh" : "the system ssh", route.why);
+    row("transport", "%s: %s", route.by, route.why);
+    if (s->become)
+        row("user", "%s, by sudo", s->become);
     return 0;
 }
 
 static void show_hello(const struct reach *r, const struct message_hello *h, int64_t ms)
 {
-    char build[128], os[32], arch[32], libc[32];
+    char build[128], os[32], arch[32], libc[32], policy[1024];
     row("connected", "in %lld ms%s", (long long)ms, client_sent_agent(r->link.client) ? "; the agent had to be stored there" : "");
     row("agent", "%s, protocol %llu to %llu", span_copy(build, sizeof build, h->build), (unsigned long long)h->min, (unsigned long long)h->max);
     if (r->agent.size)
         row("digest", "%s", r->agent.digest);
     span_copy(libc, sizeof libc, h->libc);
     row("node", "%s %s, %s", span_copy(os, sizeof os, h->os), span_copy(arch, sizeof arch, h->arch), *libc ? libc : "libc unknown");
+    if (h->policy.n)
+        row("policy", "%s", text_escape(policy, sizeof policy, (const char *)h->policy.at, h->policy.n) ? policy : "");
     row("limits", "%llu calls at once, %llu bytes of state or result, window %llu bytes", (unsigned long long)h->calls, (unsigned long long)h->state,
         (unsigned long long)h->window);
 }
 
-struct mine { struct { char type[TYPE_NAME_MAX + 1]; struct digest digest; bool seen; } types[256]; size_t count; };
+struct mine { struct { char type[TYPE_NAME_MAX + 1]; struct digest digest; bool seen; } types[256]; size_t count; bool limited; };
 
 static int note_mine(void *user, const char *type, const char *path)
 {
@@ -91,7 +95,7 @@ static void show_mine(const struct mine *mine)
 {
     for (size_t i = 0; i < mine->count; i++)
         if (!mine->types[i].seen)
-            row("plugin", "%-12s this sender's (sent to the node's store when it is called)", mine->types[i].type);
+            row("plugin", "%-12s this sender's (sent to the node's store when it is called%s)", mine->types[i].type, mine->limited ? ", if its policy permits" : "");
 }
 
 struct examination { struct reach *reach; struct mine *mine; int64_t started_ms; };
@@ -99,6 +103,7 @@ struct examination { struct reach *reach; struct mine *mine; int64_t started_ms;
 static void take_message(void *user, const struct message *m)
 {
     struct examination *e = user;
+    e->mine->limited |= m->kind == MESSAGE_HELLO && m->hello.policy.n;
     if (m->kind == MESSAGE_HELLO)
         show_hello(e->reach, &m->hello, clock_ms() - e->started_ms);
     if (m->kind == MESSAGE_DESCRIBE)
@@ -121,7 +126,7 @@ static int examine(const struct settings *s, const char *host)
     struct reach r;
     struct examination e = {&r, &mine, clock_ms()};
     int interrupt_fd = interrupt_watch();
-    if (host && show_route(s, host, &err))
+    if (settings_go_out(s, host) && show_route(s, host, &err))
         return tool_complain(&err);
     fflush(stdout);
     note_all_mine(&mine, s);

@@ -12,9 +12,12 @@
 
 static const struct { const char *name; int (*run)(int argc, char **argv); const char *about; } commands[] = {
     {"run", command_run, "run a worker: sshexec run TYPE [HOST] [field=value...] [-- word...]"},
+    {"encode", command_encode, "one call as bytes, for sshexec-agent --once at the end of any pipe"},
+    {"decode", command_decode, "what such a workload holds, as JSON"},
     {"list", command_list, "list the types there are here, or on a host"},
     {"describe", command_describe, "what a type takes and gives"},
     {"doctor", command_doctor, "how a host is reached, and what would run there"},
+    {"authorize", command_authorize, "a line for authorized_keys that locks a key down to workers"},
     {"clean", command_clean, "remove what sshexec has stored on a host"},
     {"config", command_config, "the configuration in force, and where it comes from"},
 };

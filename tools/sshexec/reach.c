@@ -8,6 +8,8 @@
 #include "base/install.h"
 #include "base/io.h"
 #include "base/text.h"
+#include "transport/become.h"
+#include "transport/told.h"
 #include "wire/outcome.h"
 
 #include <limits.h>
@@ -28,15 +30,6 @@ static void take_stderr(void *user, const void *bytes, size_t n)
         buf_add(&r->early, bytes, n);
 }
 
-static int open_local(struct reach *r, const struct settings *s, struct ssx_error *err)
-{
-    char agent[PATH_MAX];
-    const char *argv[] = {install_agent(agent, sizeof agent), s->plugin_path ? "--plugin-path" : NULL, s->plugin_path, NULL};
-    if (access(agent, X_OK))
-        return error_system(err, "can't start the agent %s", agent);
-    return link_open_local(&r->link, argv, err);
-}
-
 void reach_target(struct transport_target *out, struct ask_terminal *terminal, const struct settings *s, const char *host, int interrupt_fd)
 {
     settings_target(s, out);
@@ -50,6 +43,18 @@ void reach_target(struct transport_target *out, struct ask_terminal *terminal, c
     }
 }
 
+static int open_local(struct reach *r, const struct settings *s, int interrupt_fd, struct ssx_error *err)
+{
+    struct transport_target target;
+    struct ask_terminal terminal;
+    char agent[PATH_MAX];
+    const char *argv[] = {install_agent(agent, sizeof agent), s->plugin_path ? "--plugin-path" : NULL, s->plugin_path, NULL};
+    if (access(agent, X_OK))
+        return error_system(err, "can't start the agent %s", agent);
+    reach_target(&target, &terminal, s, NULL, interrupt_fd);
+    return link_open_local(&r->link, &target, argv, err);
+}
+
 static int open_host(struct reach *r, const struct settings *s, const char *host, int interrupt_fd, struct ssx_error *err)
 {
     struct transport_target target;
@@ -61,7 +66,7 @@ static int open_host(struct reach *r, const struct settings *s, const char *host
 int reach_open(struct reach *r, const struct settings *s, const char *host, int interrupt_fd, struct ssx_error *err)
 {
     memset(r, 0, sizeof *r);
-    if (host ? open_host(r, s, host, interrupt_fd, err) : open_local(r, s, err))
+    if (settings_go_out(s, host) ? open_host(r, s, host, interrupt_fd, err) : open_local(r, s, interrupt_fd, err))
         return -1;
     r->link.on_stderr = take_stderr;
     r->link.user = r;
@@ -88,32 +93,14 @@ void reach_message(struct reach *r, const struct settings *s, const struct messa
     buf_free(&r->early);
 }
 
-/* The line that says most: one about a host key that is not to be trusted, which ssh follows with a plain "failed"; else the last one. */
-static struct span telling_line(const char *text, size_t n)
-{
-    struct span best = {text, 0};
-    for (const char *line = text, *end = text + n; line < end;) {
-        const char *newline = memchr(line, '\n', (size_t)(end - line));
-        size_t length = (size_t)((newline ? newline : end) - line);
-        struct span now = {line, length};
-        while (now.n && strchr("\r \t", line[now.n - 1]))
-            now.n--;
-        if (memmem(line, length, "marked as revoked", 17) || (memmem(line, length, "Host key for", 12) && memmem(line, length, "changed", 7)))
-            return now;
-        if (now.n)
-            best = now;
-        line += length + 1;
-    }
-    return best;
-}
-
 void reach_explain(struct reach *r, struct ssx_error *err)
 {
     struct ssx_error told = {0};
-    struct span line = telling_line((const char *)buf_data(&r->early), buf_length(&r->early));
-    if (r->answered || !line.n)
+    size_t n;
+    const char *line = told_line((const char *)buf_data(&r->early), buf_length(&r->early), &n);
+    if (r->answered || !n || become_explain(err, line, n))
         return;
-    error_set(&told, err->code, "%.*s (%s)", (int)line.n, (const char *)line.at, err->text);
+    error_set(&told, err->code, "%.*s (%s)", (int)n, line, err->text);
     *err = told;
 }
 

@@ -3,6 +3,7 @@
 #include "base/base64.h"
 #include "base/io.h"
 #include "base/text.h"
+#include "wire/ending.h"
 #include "wire/json.h"
 #include "wire/outcome.h"
 #include "worker/show.h"
@@ -21,9 +22,8 @@ void report_init(struct report *r, const char *type, const char *host, const str
     r->host = host;
     r->type = type;
     r->descriptor = d;
-    bool only_output = d->traits & TRAIT_SHOWS_OUTPUT, only_result = d->traits & TRAIT_SHOWS_RESULT;
-    r->show_output = only_output || !only_result;
-    r->show_result = only_result || !only_output;
+    r->show_output = trait_shows_output(d->traits);
+    r->show_result = trait_shows_result(d->traits);
 }
 
 void report_free(struct report *r) { buf_free(&r->result); }
@@ -189,19 +189,11 @@ static void describe_usage(const struct report *r, const struct message_end *e)
 static void explain(const struct report *r, const struct message_end *e)
 {
     char text[SSX_ERROR_TEXT];
-    text_escape(text, sizeof text, e->message.n ? e->message.at : "", e->message.n);
     if (e->truncated)
-        fprintf(stderr, "sshexec: %s on %s: output is cut off: something kept it open after the worker had ended\n", r->type, r->host);
-    if (e->outcome == SSX_OUTCOME_OK)
+        fprintf(stderr, "sshexec: %s on %s: %s\n", r->type, r->host, ENDING_TRUNCATED);
+    if (e->outcome == SSX_OUTCOME_OK || (e->outcome == SSX_OUTCOME_FAILED && !e->message.n && !r->show_result && !r->verbose))
         return;
-    if (e->outcome == SSX_OUTCOME_FAILED && !e->message.n) {
-        if (r->show_result || r->verbose)
-            fprintf(stderr, "sshexec: %s on %s: failed with code %llu\n", r->type, r->host, (unsigned long long)e->code);
-        return;
-    }
-    if (e->outcome == SSX_OUTCOME_TIMEOUT && !*text)
-        snprintf(text, sizeof text, "not done after %.3g s", (double)e->wall_us / 1e6);
-    fprintf(stderr, "sshexec: %s on %s: %s%s%s\n", r->type, r->host, outcome_name(e->outcome), *text ? ": " : "", text);
+    fprintf(stderr, "sshexec: %s on %s: %s\n", r->type, r->host, ending_describe(text, sizeof text, e));
 }
 
 static int show_end(struct report *r, const struct message_end *e)

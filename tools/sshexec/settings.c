@@ -5,6 +5,10 @@
 #include "base/ini.h"
 #include "base/install.h"
 #include "base/io.h"
+#include "base/text.h"
+#include "transport/become.h"
+#include "transport/template.h"
+#include "base/text.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -16,46 +20,64 @@
 
 #define CONFIG_MAX (64u << 10)
 
-static const char *const transports[] = {[TRANSPORT_AUTO] = "auto", [TRANSPORT_LIBSSH] = "libssh", [TRANSPORT_SSH] = "ssh"};
+#define NAMED_MAX 64 /* [transport NAME] sections */
 
-const char *settings_transport_name(enum transport_mode mode) { return transports[mode]; }
+static const char *const transports[] = {[TRANSPORT_AUTO] = "auto", [TRANSPORT_LIBSSH] = "libssh", [TRANSPORT_SSH] = "ssh", [TRANSPORT_FIFO] = "fifo"};
+#define TRANSPORTS (sizeof transports / sizeof *transports)
 
-long settings_duration(const char *text)
-{
-    static const struct { const char *suffix; long ms; } units[] = {{"", 1000}, {"s", 1000}, {"ms", 1}, {"m", 60000}, {"h", 3600000}};
-    char *end;
-    errno = 0;
-    double number = strtod(text, &end);
-    if (end == text || errno || !(number >= 0) || number > 1e9)
-        return -1;
-    for (size_t i = 0; i < sizeof units / sizeof *units; i++)
-        if (strcmp(end, units[i].suffix) == 0)
-            return number > 0 && number * (double)units[i].ms < 1 ? 1 : (long)(number * (double)units[i].ms);
-    return -1;
-}
+static struct named_transport named[NAMED_MAX];
+static size_t named_count;
 
 /* --- values: the same checks for a key of the file and for an option --- */
 
 static int take_duration(long *out, const char *name, const char *text, struct ssx_error *err)
 {
-    *out = settings_duration(text);
+    *out = text_duration(text);
     return *out < 0 ? error_set(err, SSX_ERROR_USAGE, "%s: \"%s\" is not a duration such as 10, 1.5s, 500ms or 2m", name, text) : 0;
 }
 
-static int take_transport(enum transport_mode *out, const char *name, const char *text, struct ssx_error *err)
+static int unknown_transport(const char *name, const char *text, struct ssx_error *err)
 {
-    for (size_t i = 0; i < sizeof transports / sizeof *transports; i++)
+    char known[512] = "";
+    size_t n = 0;
+    for (size_t i = 0; i < TRANSPORTS && n < sizeof known; i++)
+        n += (size_t)snprintf(known + n, sizeof known - n, "%s%s", i ? ", " : "", transports[i]);
+    for (size_t i = 0; i < named_count && n < sizeof known; i++)
+        n += (size_t)snprintf(known + n, sizeof known - n, ", %s", named[i].name);
+    return error_set(err, SSX_ERROR_USAGE, "%s: \"%s\" is none of %s (a [transport %s] section in the configuration file would make it one)", name, text, known,
+                     text_is_type_name(text) ? text : "NAME");
+}
+
+static struct named_transport *find_named(const char *name)
+{
+    for (size_t i = 0; i < named_count; i++)
+        if (strcmp(named[i].name, name) == 0)
+            return &named[i];
+    return NULL;
+}
+
+static int take_transport(struct settings *s, const char *name, const char *text, struct ssx_error *err)
+{
+    for (size_t i = 0; i < TRANSPORTS; i++)
         if (strcmp(text, transports[i]) == 0) {
-            *out = (enum transport_mode)i;
+            s->transport = (enum transport_mode)i;
             return 0;
         }
-    return error_set(err, SSX_ERROR_USAGE, "%s: \"%s\" is none of auto, libssh, ssh", name, text);
+    s->transport = TRANSPORT_TEMPLATE;
+    s->named = find_named(text);
+    return s->named ? 0 : unknown_transport(name, text, err);
+}
+
+static int take_become(struct settings *s, const char *user, struct ssx_error *err)
+{
+    s->become = user ? user : "root";
+    return become_user_is_valid(s->become) ? 0 : error_set(err, SSX_ERROR_USAGE, "--become: \"%s\" can't be a user", s->become);
 }
 
 /* --- the configuration file --- */
 
 static struct { const char *key, *fallback, *about; char *value, *origin; } keys[] = {
-    {"transport", "auto", "how to reach hosts: auto, libssh or ssh", NULL, NULL},
+    {"transport", "auto", "how to reach hosts: auto, libssh, ssh, fifo, or the NAME of a [transport NAME] section", NULL, NULL},
     {"timeout", "0", "the longest a call may take (0: no limit)", NULL, NULL},
     {"connect_timeout", "0", "the longest connecting may take (0: what ssh's configuration says)", NULL, NULL},
     {"plugin_path", "", "directories of plugins, searched first", NULL, NULL},
@@ -71,15 +93,38 @@ static const char *value_of(const char *key)
     return "";
 }
 
+/* [transport NAME] command = ... */
+static int take_named(const char *name, const char *key, const char *value, const char *origin, struct ssx_error *err)
+{
+    struct named_transport *t = find_named(name);
+    for (size_t i = 0; i < TRANSPORTS; i++)
+        if (strcmp(name, transports[i]) == 0)
+            return error_set(err, SSX_ERROR_USAGE, "[transport %s]: that name is taken", name);
+    if (!text_is_type_name(name))
+        return error_set(err, SSX_ERROR_USAGE, "[transport %s]: a name is lower-case letters, digits, - and _, and begins with a letter", name);
+    if (strcmp(key, "command"))
+        return error_set(err, SSX_ERROR_USAGE, "[transport %s] knows no key %s, only command", name, key);
+    if (template_check(value, err))
+        return error_prefix(err, "[transport %s] command", name);
+    if (!t && named_count == NAMED_MAX)
+        return error_set(err, SSX_ERROR_USAGE, "more than %d transports", NAMED_MAX);
+    if (!t)
+        t = &named[named_count++];
+    *t = (struct named_transport){strdup(name), strdup(value), strdup(origin)};
+    return t->name && t->command && t->origin ? 0 : error_set(err, SSX_ERROR_SYSTEM, "out of memory");
+}
+
 static int take_key(void *user, const char *section, const char *key, const char *value, unsigned line, struct ssx_error *err)
 {
     char origin[PATH_MAX + 16];
+    snprintf(origin, sizeof origin, "%s:%u", (const char *)user, line);
+    if (strncmp(section, "transport ", 10) == 0)
+        return take_named(section + 10 + strspn(section + 10, " \t"), key, value, origin, err);
     if (*section)
         return error_set(err, SSX_ERROR_USAGE, "unknown section [%s]", section);
     for (size_t i = 0; i < KEYS; i++) {
         if (strcmp(keys[i].key, key))
             continue;
-        snprintf(origin, sizeof origin, "%s:%u", (const char *)user, line);
         free(keys[i].value);
         free(keys[i].origin);
         keys[i].value = strdup(value);
@@ -122,7 +167,7 @@ int settings_load(struct settings *s, struct ssx_error *err)
     memset(s, 0, sizeof *s);
     if (config_path(path, sizeof path)[0] && read_file(path, err))
         return -1;
-    if (take_transport(&s->transport, "transport", value_of("transport"), err) ||
+    if (take_transport(s, "transport", value_of("transport"), err) ||
         take_duration(&s->timeout_ms, "timeout", value_of("timeout"), err) ||
         take_duration(&s->connect_timeout_ms, "connect_timeout", value_of("connect_timeout"), err))
         return error_prefix(err, "%s", path);
@@ -139,11 +184,13 @@ void settings_print(void)
     for (size_t i = 0; i < KEYS; i++)
         printf("%-15s = %-12s # %s; %s\n", keys[i].key, keys[i].value ? keys[i].value : keys[i].fallback,
                keys[i].origin ? keys[i].origin : "default", keys[i].about);
+    for (size_t i = 0; i < named_count; i++)
+        printf("\n[transport %s]  # %s\ncommand = %s\n", named[i].name, named[i].origin, named[i].command);
 }
 
 /* --- options --- */
 
-enum { HELP = 256, TRANSPORT, JSON, PLUGIN_PATH, STATE, NO_BOOTSTRAP, EPHEMERAL };
+enum { HELP = 256, TRANSPORT, BECOME, JSON, PLUGIN_PATH, STATE, BARE, FORCE, NO_BOOTSTRAP, EPHEMERAL };
 
 static const struct { struct option option; unsigned group; const char *value, *about; } table[] = {
     {{"ssh-config", required_argument, NULL, 'F'}, OPTIONS_SSH, "FILE", "ssh's configuration file, as ssh -F"},
@@ -151,16 +198,19 @@ static const struct { struct option option; unsigned group; const char *value, *
     {{"login", required_argument, NULL, 'l'}, OPTIONS_SSH, "USER", "user, as ssh -l"},
     {{"identity", required_argument, NULL, 'i'}, OPTIONS_SSH, "FILE", "private key, as ssh -i"},
     {{"option", required_argument, NULL, 'o'}, OPTIONS_SSH, "KEY=VALUE", "any ssh option, as ssh -o"},
-    {{"transport", required_argument, NULL, TRANSPORT}, OPTIONS_SSH, "auto|libssh|ssh", "how to reach the host"},
+    {{"transport", required_argument, NULL, TRANSPORT}, OPTIONS_SSH, "HOW", "auto, libssh, ssh, fifo, or a [transport NAME] of the configuration"},
+    {{"become", optional_argument, NULL, BECOME}, OPTIONS_SSH, "[=USER]", "start the agent as USER (root), by sudo"},
     {{"no-bootstrap", no_argument, NULL, NO_BOOTSTRAP}, OPTIONS_SSH, NULL, "bring no agent to the host: use the one it has, or fail"},
     {{"ephemeral", no_argument, NULL, EPHEMERAL}, OPTIONS_SSH, NULL, "bring the agent, and leave no file on the host"},
     {{"connect-timeout", required_argument, NULL, 't'}, OPTIONS_SSH, "TIME", "the longest connecting may take (10, 1.5s, 500ms, 2m)"},
-    {{"timeout", required_argument, NULL, 'u'}, OPTIONS_CALL, "TIME", "the longest the call may take"},
+    {{"timeout", required_argument, NULL, 'u'}, OPTIONS_CALL | OPTIONS_ENCODE, "TIME", "the longest the call may take"},
     {{"no-input", no_argument, NULL, 'n'}, OPTIONS_CALL, NULL, "give the worker no input"},
-    {{"state", required_argument, NULL, STATE}, OPTIONS_CALL, "FILE", "the whole state, JSON or msgpack (-: from stdin); fields given as well replace its"},
+    {{"state", required_argument, NULL, STATE}, OPTIONS_CALL | OPTIONS_ENCODE, "FILE", "the whole state, JSON or msgpack (-: from stdin); fields given as well replace its"},
     {{"quiet", no_argument, NULL, 'q'}, OPTIONS_CALL, NULL, "no result and no progress, only the worker's output"},
     {{"json", no_argument, NULL, JSON}, OPTIONS_JSON, NULL, "one JSON object a line"},
     {{"plugin-path", required_argument, NULL, PLUGIN_PATH}, OPTIONS_PLUGINS, "DIRS", "look for plugins here first (colon-separated)"},
+    {{"bare", no_argument, NULL, BARE}, OPTIONS_ENCODE, NULL, "without its length in front: read to the end of the pipe, so no input can follow"},
+    {{"force", no_argument, NULL, FORCE}, OPTIONS_ENCODE, NULL, "write to a terminal, too"},
     {{"check", no_argument, NULL, 'c'}, OPTIONS_CHECK, NULL, "look for what a compiler can't see; exit 126 if there is something"},
     {{"verbose", no_argument, NULL, 'v'}, 0, NULL, "say what is done and why; twice: more"},
     {{"help", no_argument, NULL, HELP}, 0, NULL, "print help and exit"},
@@ -180,7 +230,7 @@ void settings_print_options(unsigned groups)
         int n = letter < 256 ? snprintf(names, sizeof names, "-%c, --%s", letter, table[i].option.name)
                              : snprintf(names, sizeof names, "    --%s", table[i].option.name);
         if (table[i].value)
-            snprintf(names + n, sizeof names - (size_t)n, " %s", table[i].value);
+            snprintf(names + n, sizeof names - (size_t)n, "%s%s", table[i].value[0] == '[' ? "" : " ", table[i].value);
         printf("  %-31s %s%s\n", names, strlen(names) > 31 ? "\n                                  " : "", table[i].about);
     }
 }
@@ -203,11 +253,14 @@ static int take_option(struct settings *s, int option, const char *value, struct
     case 'o': return take_list(s->options, &s->option_count, "-o", value, err);
     case 't': return take_duration(&s->connect_timeout_ms, "--connect-timeout", value, err);
     case 'u': return take_duration(&s->timeout_ms, "--timeout", value, err);
-    case TRANSPORT: return take_transport(&s->transport, "--transport", value, err);
+    case TRANSPORT: s->transport_is_option = true; return take_transport(s, "--transport", value, err);
+    case BECOME: return take_become(s, value, err);
     case PLUGIN_PATH: s->plugin_path = value; return 0;
     case STATE: s->state_file = value; return 0;
     case NO_BOOTSTRAP: s->bootstrap = BOOTSTRAP_NEVER; return 0;
     case EPHEMERAL: s->bootstrap = BOOTSTRAP_EPHEMERAL; return 0;
+    case BARE: s->bare = true; return 0;
+    case FORCE: s->force = true; return 0;
     case JSON: s->json = true; return 0;
     case 'n': s->no_input = true; return 0;
     case 'q': s->quiet = true; return 0;
@@ -269,10 +322,20 @@ void settings_target(const struct settings *s, struct transport_target *out)
 {
     memset(out, 0, sizeof *out);
     out->mode = s->transport;
+    out->become = s->become;
+    if (s->transport == TRANSPORT_TEMPLATE) {
+        out->template_name = s->named->name;
+        out->template_text = s->named->command;
+    }
     out->config_file = s->ssh_config;
     out->port = s->port;
     out->login = s->login;
     out->identities = s->identities;
     out->options = s->options;
     out->connect_timeout_ms = (int)s->connect_timeout_ms;
+}
+
+bool settings_go_out(const struct settings *s, const char *host)
+{
+    return host || (s->transport == TRANSPORT_TEMPLATE && (s->transport_is_option || !template_holds(s->named->command, 'h')));
 }

@@ -10,6 +10,9 @@
 
 #define LIST_MAX 64 /* -i or -o given so often */
 
+/* A [transport NAME] section. */
+struct named_transport { const char *name, *command, *origin; };
+
 struct settings {
     /* as ssh means them */
     const char *ssh_config, *port, *login;
@@ -17,15 +20,18 @@ struct settings {
     size_t identity_count, option_count;
     /* ours */
     enum transport_mode transport;
+    const struct named_transport *named; /* with TRANSPORT_TEMPLATE */
+    bool transport_is_option;        /* it stands on the command line */
+    const char *become;              /* the user; NULL: the login's */
     long timeout_ms, connect_timeout_ms;
     const char *plugin_path, *state_file;
     enum bootstrap_mode bootstrap;
-    bool json, no_input, quiet, check, help;
+    bool json, no_input, quiet, check, bare, force, help;
     int verbose;
 };
 
 /* Which options a subcommand takes, beside --help and -v. */
-enum option_group { OPTIONS_SSH = 1, OPTIONS_CALL = 2, OPTIONS_JSON = 4, OPTIONS_PLUGINS = 8, OPTIONS_CHECK = 16 };
+enum option_group { OPTIONS_SSH = 1, OPTIONS_CALL = 2, OPTIONS_JSON = 4, OPTIONS_PLUGINS = 8, OPTIONS_CHECK = 16, OPTIONS_ENCODE = 32 };
 
 /* Defaults, then the configuration file. Returns 0, or -1 with err. Strings live as long as the process. */
 int settings_load(struct settings *s, struct ssx_error *err);
@@ -40,12 +46,11 @@ void settings_print_options(unsigned groups);
 /* Each key of the configuration file with its value in force and its origin, for `sshexec config`. */
 void settings_print(void);
 
-/* The -F -p -l -i -o, transport and connect timeout as the transport takes them. */
+/* The -F -p -l -i -o, transport, become and connect timeout as the transport takes them. */
 void settings_target(const struct settings *s, struct transport_target *out);
 
-/* "500ms", "10", "10s", "2m", "1h": a duration in milliseconds; -1 for anything else. */
-long settings_duration(const char *text);
-
-const char *settings_transport_name(enum transport_mode mode);
+/* Whether a command with these settings and this host (NULL: none was named) goes by way of a transport: where no host is named, only through a template that asks for
+ * none, or that the command line names (which then fails for want of a host, rather than do here what was meant for elsewhere). */
+bool settings_go_out(const struct settings *s, const char *host);
 
 #endif

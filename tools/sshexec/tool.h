@@ -6,9 +6,12 @@
 #include <sshexec/error.h>
 
 int command_run(int argc, char **argv);
+int command_encode(int argc, char **argv);
+int command_decode(int argc, char **argv);
 int command_list(int argc, char **argv);
 int command_describe(int argc, char **argv);
 int command_doctor(int argc, char **argv);
+int command_authorize(int argc, char **argv);
 int command_clean(int argc, char **argv);
 int command_config(int argc, char **argv);
 

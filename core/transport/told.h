@@ -1,0 +1,10 @@
+/* What a program said on stderr before it gave up: the one line of it that tells a person why. */
+#ifndef TRANSPORT_TOLD_H
+#define TRANSPORT_TOLD_H
+#include <stddef.h>
+
+/* The line that says most: one about a host key that is not to be trusted, which ssh follows with a plain "failed"; else the last one. *length without blanks at its end, 0
+ * where there is none. */
+const char *told_line(const char *text, size_t n, size_t *length);
+
+#endif
