@@ -4,6 +4,7 @@
 count     as they come; how many came from the command is written to the file N
 dribble   one byte a write, both ways
 cut       exits 0 after N bytes from the command
+cut_end   exits 0 when all but the last N bytes of the first END frame have passed
 deaf      closes its stdin after N bytes for the command, and stays
 mute      closes its stdout after N bytes from the command, and stays
 silent    passes nothing and closes nothing
@@ -16,7 +17,7 @@ import threading
 import time
 
 HOW, N, ARGV = sys.argv[1], sys.argv[2], sys.argv[3:]
-UP, DOWN = HOW == "deaf", HOW in ("cut", "mute")   # which direction has a limit
+UP, DOWN = HOW == "deaf", HOW in ("cut", "cut_end", "mute")   # which direction has a limit
 
 
 def pass_on(source, sink, limited):
@@ -35,6 +36,29 @@ def pass_on(source, sink, limited):
     return total
 
 
+def pass_to_end(source, sink):
+    """Until the first END frame (kind 15 in PROTOCOL.md), of which the last N bytes stay away."""
+    data, at = b"", None
+    while True:
+        piece = os.read(source, 65536)
+        data += piece
+        if at is None and b"\r\n\0\xff" in data:
+            at = data.index(b"\r\n\0\xff") + 4
+        while at is not None and len(data) >= at + 6:
+            length = int.from_bytes(data[at:at + 4], "big")
+            if data[at + 5] == 15:
+                while len(data) < at + 4 + length:
+                    data += os.read(source, 65536)
+                os.write(sink, data[:at + 4 + length - int(N)])
+                return
+            if len(data) < at + 4 + length:
+                break
+            at += 4 + length
+        if at:
+            os.write(sink, data[:at])
+            data, at = data[at:], 0
+
+
 def up(child):
     pass_on(0, child.stdin.fileno(), UP)
     if UP:
@@ -50,7 +74,7 @@ def main():
         time.sleep(100)
     child = subprocess.Popen(ARGV, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     threading.Thread(target=up, args=[child], daemon=True).start()
-    total = pass_on(child.stdout.fileno(), 1, DOWN)
+    total = pass_to_end(child.stdout.fileno(), 1) if HOW == "cut_end" else pass_on(child.stdout.fileno(), 1, DOWN)
     if HOW == "count":
         with open(N, "w") as file:
             file.write(str(total))
