@@ -27,15 +27,21 @@
 
 /* Finds a place that takes a file of the agent's size and lets it run, before asking for the agent: what was sent can't be asked for twice. A file that
  * holds one shell command stands in for the agent. $t is where it will be, $k what to make first, $f the topmost directory that wasn't there before. What doesn't
- * serve is removed again. $x collects why. umask is changed in subshells only: the agent, and its workers, must not inherit it. */
-#define PROBE \
-    "t=; f=; x=; y=; drop() { rm -f \"$t\"; p=$k; until test -z \"$f\"; do rmdir \"$p\"; test -e \"$p\" -o \"$p\" = \"$f\" && break; p=${p%%/*}; done; } 2>/dev/null; " \
-    "trap drop EXIT; trap \"exit 1\" HUP INT TERM PIPE; " \
-    "try() { umask 077; %s && head -c %zu /dev/urandom >\"$t\" && echo exit >\"$t\" && chmod 700 \"$t\" && { \"$t\" || { echo \": programs may not run: noexec\"; return 1; }; }; }; " \
+ * serve is removed again. $x collects why. umask is changed in subshells only: the agent, and its workers, must not inherit it.
+ *
+ * For each place one subshell tries it, asks, takes and cleans up after itself (take); the shell that waits for it cleans up as well: nothing is left whichever of
+ * the two is killed. It ends with 1 where the place doesn't serve, and the next one is tried; with 2, or by a signal, once it may have asked. */
+#define DROP \
+    "t=; f=; x=; c=1; drop() { rm -f \"$t\"; p=$k; until test -z \"$f\"; do rmdir \"$p\"; test -e \"$p\" -o \"$p\" = \"$f\" && break; p=${p%%/*}; done; } 2>/dev/null; " \
+    "trap drop EXIT; trap \"exit 1\" HUP INT TERM PIPE; "
+#define TRY \
+    "try() { %s && head -c %zu /dev/urandom >\"$t\" && echo exit >\"$t\" && chmod 700 \"$t\" && { \"$t\" || { echo \": programs may not run: noexec\"; return 1; }; }; }; "
+#define SEARCH \
     "for d; do case $d in /*) ;; *) continue ;; esac; k=$d%s; t=$k/.sshexec-$n; f=; p=$k; until test -e \"$p/\"; do f=$p; p=${p%%/*}; done; " \
-    "w=$(try 2>&1) && y=1 && break; drop; x=\"$x${x:+, }$d (${w##*: })\"; done; " \
-    "test \"$y\" || { t=; f=; fail \"no directory takes its %zu bytes and lets it run: ${x:-neither HOME nor another one is known}\"; }; "
-#define MAKE \
+    "hold && e=$(take 2>&1); c=$?; test $c = 1 || break; drop; x=\"$x${x:+, }$d (${e##*: })\"; done; " \
+    "case $c in 0) ;; 1) t=; f=; fail \"no directory takes its %zu bytes and lets it run: ${x:-neither HOME nor another one is known}\" ;; " \
+    "*) fail \"${e:-its set-up was ended from outside}\" ;; esac; "
+#define OWN \
     "own() { test -L \"$1\" && echo \": a symbolic link\" && return 1; test -O \"$1\" || { echo \": owned by another user\"; return 1; }; }; "
 #define MAKE_AND_OWN "mkdir -p \"$d\" && own \"$d\" && mkdir -p \"$k\" && own \"$k\""
 #define EXISTS "test -d \"$d\""
@@ -45,41 +51,43 @@
     "z=plain; command -v gzip >/dev/null 2>&1 && z=gzip; h=; test \"$(echo abc | { head -c 2 >/dev/null 2>&1; cat; })\" = c && h=1; " \
     "bytes() { if test $h; then head -c $1; else dd bs=1 count=$1 2>/dev/null; fi; }; m=\"$(uname -s) $(uname -m)\"; exec 3>&1; "
 
-/* All of it is one subshell that asks, takes and cleans up after itself: nothing is left whichever process is killed. */
-#define RECEIVE \
+#define TAKE \
     "unpack() { if test $z = gzip; then bytes %zu | gzip -dc; else bytes %zu; fi; }; " \
-    "take() { trap drop EXIT; umask 077; echo \"sshexec-need 1 $n $m $z\" >&3; unpack >\"$t\" && e=$(sha256sum <\"$t\") || return; " \
-    "test \"${e%%%% *}\" = $b || { echo what arrived in \"$d\" is not what was sent; return 1; }; " \
-    "\"$t\" --version >/dev/null || { echo so it does not run in \"$d\"; return 1; }; keep; }; " \
-    "e=$(take 2>&1) || fail \"$e\"; "
+    "take() { trap drop EXIT; umask 077; try || return 1; echo \"sshexec-need 1 $n $m $z\" >&3; unpack >\"$t\" && e=$(sha256sum <\"$t\") || return 2; " \
+    "test \"${e%%%% *}\" = $b || { echo what arrived in \"$d\" is not what was sent; return 2; }; " \
+    "\"$t\" --version >/dev/null || { echo so it does not run in \"$d\"; return 2; }; keep || return 2; }; "
 
 /* A file that is older than a day was left by a machine that went down half-way. */
 #define KEEP \
-    "keep() { mv -f \"$t\" \"$k/$b\" || return; find \"$k\" -name \".sshexec-*\" -mtime +0 -exec rm -f {} + 2>/dev/null; return 0; }; "
+    "hold() { :; }; keep() { mv -f \"$t\" \"$k/$b\" || return; find \"$k\" -name \".sshexec-*\" -mtime +0 -exec rm -f {} + 2>/dev/null; return 0; }; "
 #define RUN "exec \"$k/$b\" --store \"$d\" 3>&-'"
 
 /* The file loses its name while it is still empty, and is written and run by way of its descriptor. */
-#define KEEP_NOTHING "exec 9<\"$t\"; rm -f \"$t\"; t=/proc/self/fd/9; keep() { :; }; "
+#define KEEP_NOTHING \
+    "hold() { e=$(umask 077; : 2>&1 >\"$t\") && test -r \"$t\" && exec 9<\"$t\" && rm -f \"$t\" && t=/proc/self/fd/9; }; keep() { :; }; "
 #define RUN_NAMELESS "trap - EXIT; exec \"$t\" --ephemeral 3>&- 9<&9'"
 
-static int add_receive(struct buf *out, const struct agent_image *a) { return buf_printf(out, RECEIVE, a->packed_size, a->size); }
+/* What both ways of bringing an agent share, in this order, around their own `hold` and `keep`. */
+static int add_bringing(struct buf *out, const struct agent_image *a, const char *make, const char *below, const char *keep, const char *run)
+{
+    return buf_printf(out, LISTEN TOOLS DROP) || buf_add_text(out, keep) || buf_printf(out, TRY, make, a->size) ||
+           buf_printf(out, TAKE, a->packed_size, a->size) || buf_printf(out, SEARCH, below, a->size) || buf_add_text(out, run);
+}
 
 static int add_keeping(struct buf *out, const struct agent_image *a)
 {
-    return buf_printf(out, START REFUSE_TERMINAL PLACES FIND LISTEN TOOLS MAKE, a->digest) || buf_printf(out, PROBE, MAKE_AND_OWN, a->size, "/agents", a->size) ||
-           buf_add_text(out, KEEP) || add_receive(out, a) || buf_add_text(out, RUN);
+    return buf_printf(out, START REFUSE_TERMINAL PLACES FIND, a->digest) || add_bringing(out, a, MAKE_AND_OWN, "/agents", OWN KEEP, RUN);
 }
 
 static int add_finding(struct buf *out, const struct agent_image *a)
 {
-    return buf_printf(out, START REFUSE_TERMINAL PLACES FIND "command -v sshexec-agent >/dev/null 2>&1 && exec sshexec-agent; " LISTEN
-                      "fail there is none in its cache or PATH, and --no-bootstrap forbids to bring one'", a->digest);
+    return buf_printf(out, START REFUSE_TERMINAL PLACES FIND "command -v sshexec-agent >/dev/null 2>&1 && exec sshexec-agent; ", a->digest) ||
+           buf_printf(out, LISTEN "fail there is none in its cache or PATH, and --no-bootstrap forbids to bring one'");
 }
 
 static int add_ephemeral(struct buf *out, const struct agent_image *a)
 {
-    return buf_printf(out, START REFUSE_TERMINAL SHORT_LIVED_PLACES "b=%s; " LISTEN TOOLS, a->digest) || buf_printf(out, PROBE, EXISTS, a->size, "", a->size) ||
-           buf_add_text(out, KEEP_NOTHING) || add_receive(out, a) || buf_add_text(out, RUN_NAMELESS);
+    return buf_printf(out, START REFUSE_TERMINAL SHORT_LIVED_PLACES "b=%s; ", a->digest) || add_bringing(out, a, EXISTS, "", KEEP_NOTHING, RUN_NAMELESS);
 }
 
 int bootstrap_command(struct buf *out, const struct agent_image *agent, enum bootstrap_mode mode)

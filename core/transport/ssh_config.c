@@ -499,10 +499,10 @@ static int make_argv(struct words *argv, const struct words *options, const stru
 {
     words_add(argv, "ssh");
     words_add(argv, "-T");
+    /* With a command, as when it is run: ForkAfterAuthentication wants one, Match sessiontype and command look at it. Before the user's own: the first word counts. */
+    words_add(argv, "-oRemoteCommand=none");
     for (size_t i = 0; i < options->n; i++)
         words_add(argv, options->at[i]);
-    /* with a command, as when it is run: ForkAfterAuthentication wants one, Match sessiontype and command look at it */
-    words_add(argv, "-oRemoteCommand=none");
     words_add(argv, "-G");
     words_add(argv, "--");
     words_add(argv, host->at[0]);
