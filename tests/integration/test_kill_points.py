@@ -33,10 +33,24 @@ def leftovers(places):
     return found
 
 
-def temporary_names():
-    """The names that sshexec makes in shared directories: calls' and fifos' directories, agents on their way."""
-    return {str(path) for place in ("/tmp", "/dev/shm") for path in Path(place).glob("*sshexec-*")
-            if "sshexec-test" not in path.name and "ssxtest" not in path.name}
+def temporary_names(client, sshd):
+    """The names that sshexec makes in shared directories: calls' and fifos' directories, agents on their way. Other runs on this machine make such names
+    too, so ours have a directory of their own here (own_temporary), and an owner of their own at the far end."""
+    def is_ours(path):
+        try:
+            return path.parent == own_temporary(client) or not sshd.dedicated or path.stat().st_uid == sshd.uid
+        except FileNotFoundError:
+            return False
+    return {str(path) for place in (own_temporary(client), Path("/tmp"), Path("/dev/shm")) for path in place.glob("*sshexec-*")
+            if "sshexec-test" not in path.name and "ssxtest" not in path.name and is_ours(path)}
+
+
+def own_temporary(client):
+    """TMPDIR of what the client starts from now on."""
+    path = client.home / "tmp"
+    path.mkdir(exist_ok=True)
+    client.env["TMPDIR"] = str(path)
+    return path
 
 
 def how_long(client, words):
@@ -63,28 +77,29 @@ def kill_at(client, words, delay, whom, turn):
     return None if whom == "sender" else sender.returncode
 
 
-def spread(client, words, places, before=lambda: None):
+def spread(client, sshd, words, places, before=lambda: None):
     before()
+    had = temporary_names(client, sshd)
     took = how_long(client, words)
-    had, points = temporary_names(), POINTS
-    for i in range(points):
+    for i in range(POINTS):
         before()
-        code = kill_at(client, words, took * 1.1 * i / points, "sender" if i % 2 else "far end", i // 2)
+        code = kill_at(client, words, took * 1.1 * i / POINTS, "sender" if i % 2 else "far end", i // 2)
         assert code is None or code in OUTCOMES, (i, code)
         assert processes.wait_until(lambda: not processes.descendants(), 5), (i, [str(p) for p in processes.descendants()])
-        assert processes.wait_until(lambda: not leftovers(places) and temporary_names() <= had, 3), (i, leftovers(places), temporary_names() - had)
+        assert processes.wait_until(lambda: not leftovers(places) and temporary_names(client, sshd) <= had, 3), \
+            (i, leftovers(places), temporary_names(client, sshd) - had)
 
 
 @pytest.mark.long
 def test_kill_points_over_a_call(client, sshd, via):
-    spread(client, via.words("exec", "--", "sleep", "0.05"), [sshd.home] + [place for place in sshd.shared_places() if place.exists()])
+    spread(client, sshd, via.words("exec", "--", "sleep", "0.05"), [sshd.home] + [place for place in sshd.shared_places() if place.exists()])
 
 
 @pytest.mark.long
 def test_kill_points_over_a_bootstrap(client, clean_sshd, via_ssh):
-    spread(client, via_ssh.words("hello", "name=Ada"), [clean_sshd.home], before=clean_sshd.wipe_home)
+    spread(client, clean_sshd, via_ssh.words("hello", "name=Ada"), [clean_sshd.home], before=clean_sshd.wipe_home)
 
 
 @pytest.mark.long
 def test_kill_points_over_a_fifo_run(client, sshd):
-    spread(client, ["run", "--transport", "fifo", "exec", "node1", "--", "sleep", "0.05"], [sshd.home])
+    spread(client, sshd, ["run", "--transport", "fifo", "exec", "node1", "--", "sleep", "0.05"], [sshd.home])

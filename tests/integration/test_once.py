@@ -330,8 +330,8 @@ def test_stdout_that_can_t_be_written(client, here):
     assert closed.returncode == 125 and b"can't write stdout" in closed.stderr
 
 
-def test_killed_at_any_point_leaves_nothing(client, once, scratch):
-    workload, had = encode(client, "exec", "--", "sh", "-c", "echo x; sleep 0.1"), temporary_names()
+def test_killed_at_any_point_leaves_nothing(client, sshd, once):
+    workload, had = encode(client, "exec", "--", "sh", "-c", "echo x; sleep 0.1"), temporary_names(client, sshd)
     began = time.monotonic()
     assert once.run(workload).code == 0
     took, dice = time.monotonic() - began, random.Random(10)
@@ -349,4 +349,4 @@ def test_killed_at_any_point_leaves_nothing(client, once, scratch):
             pass
         child.communicate(timeout=20)
         assert processes.wait_until(lambda: not processes.descendants(), 5), [str(p) for p in processes.descendants()]
-        assert processes.wait_until(lambda: temporary_names() <= had, 3), temporary_names() - had
+        assert processes.wait_until(lambda: temporary_names(client, sshd) <= had, 3), temporary_names(client, sshd) - had

@@ -198,11 +198,11 @@ static void what_a_child_inherits(void **state)
     int mine = open("/dev/null", O_RDONLY); /* without close-on-exec it would be inherited: that is its owner's fault */
     fd_set_cloexec(mine, true);
     signal(SIGINT, SIG_IGN);
-    struct transport *t = start("ls /proc/$$/fd | tr '\\n' ' '; ps -o sid= -p $$ | tr -d ' \\n'; echo \" $$\"");
+    struct transport *t = start("ls /proc/$$/fd; ps -o sid= -p $$ | tr -d ' \\n'; echo \" $$\"");
     read_all(t, TRANSPORT_STDOUT, out, sizeof out - 1);
     transport_free(t);
     char session[64], pid[64], ignored[64] = "";
-    assert_memory_equal(out, "0 1 2 ", 6);
+    assert_memory_equal(out, "0\n1\n2\n", 6); /* by ls alone: behind a pipe, the shell holds that too for a moment */
     assert_int_equal(sscanf(out + 6, "%63s %63s", session, pid), 2);
     assert_string_equal(session, pid);
     t = start("exec awk '/SigIgn/ {print $2}' /proc/self/status"); /* not of a shell, which has signals of its own in hand */
