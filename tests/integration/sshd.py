@@ -73,7 +73,8 @@ class Sshd:
         else:
             entry = pwd.getpwuid(os.geteuid())
             self.user, self.uid, self.cwd = entry.pw_name, entry.pw_uid, Path(entry.pw_dir)
-            self.environment["HOME"] = str(self.home)
+            (self.root / "tmp").mkdir(mode=0o700)
+            self.environment.update(HOME=str(self.home), TMPDIR=str(self.root / "tmp"))
 
     def _configuration(self):
         variables = " ".join('%s="%s"' % item for item in self.environment.items())

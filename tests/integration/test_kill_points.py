@@ -35,14 +35,15 @@ def leftovers(places):
 
 def temporary_names(client, sshd):
     """The names that sshexec makes in shared directories: calls' and fifos' directories, agents on their way. Other runs on this machine make such names
-    too, so ours have a directory of their own here (own_temporary), and an owner of their own at the far end."""
+    too, so ours have a directory of their own here (own_temporary), and an owner or a directory of their own at the far end."""
     def is_ours(path):
         try:
-            return path.parent == own_temporary(client) or not sshd.dedicated or path.stat().st_uid == sshd.uid
+            return sshd.dedicated and path.stat().st_uid == sshd.uid
         except FileNotFoundError:
             return False
-    return {str(path) for place in (own_temporary(client), Path("/tmp"), Path("/dev/shm")) for path in place.glob("*sshexec-*")
-            if "sshexec-test" not in path.name and "ssxtest" not in path.name and is_ours(path)}
+    own = [own_temporary(client), sshd.root / "tmp"]
+    found = [path for place in own for path in place.glob("*sshexec-*")] + [path for place in ("/tmp", "/dev/shm") for path in Path(place).glob("*sshexec-*") if is_ours(path)]
+    return {str(path) for path in found}
 
 
 def own_temporary(client):

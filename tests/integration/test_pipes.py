@@ -130,6 +130,8 @@ def test_network_namespace(client, transports):
     if not shutil.which("ip") or subprocess.run(["ip", "netns", "add", name], capture_output=True).returncode:
         pytest.skip("network namespaces can't be made here")
     try:
+        if subprocess.run(["ip", "netns", "exec", name, "true"], capture_output=True).returncode: # in a chroot, say
+            pytest.skip("network namespaces can't be entered here")
         transports(netns="ip netns exec %h %c")
         done = run(client, "netns", "exec", "--", "ip", "netns", "identify", host=name)
         assert done.code == 0 and done.text.strip() == name, done
