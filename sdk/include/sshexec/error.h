@@ -6,6 +6,8 @@
 #ifndef SSHEXEC_ERROR_H
 #define SSHEXEC_ERROR_H
 
+#define SSX_API __attribute__((visibility("default"))) /* what the library exports */
+
 #ifdef __cplusplus
 extern "C" {
 #endif
