@@ -34,6 +34,8 @@ endif
 CFLAGS_ALL = -std=c17 $(OPT) -ffunction-sections -fdata-sections $(WARN) $(HARDEN) $(SANFLAGS) -fPIC -fvisibility=hidden -MMD -MP $(DEFS) $(CFLAGS)
 
 CORE_SRC   := $(wildcard core/*/*.c)
+# By its digest, so that the agent can't link it.
+KNOWS_AGENT := core/fleet/agents.c
 AGENT_SRC  := $(wildcard agent/*.c)
 HOST_SRC   := $(wildcard agent/worker-host/*.c) agent/orphans.c agent/passing.c
 TOOL_SRC   := $(wildcard tools/sshexec/*.c)
@@ -44,6 +46,7 @@ obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 
 LIB_A   := $(BUILD)/lib/libsshexec.a
 LIB_SO  := $(BUILD)/lib/libsshexec.so
+LIB_SONAME := libsshexec.so.0
 AGENT   := $(BUILD)/bin/sshexec-agent
 TOOL    := $(BUILD)/bin/sshexec
 HOST    := $(BUILD)/obj/agent/worker-host/worker-host
@@ -56,16 +59,20 @@ $(BUILD)/obj/%.o: %.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS_ALL) -c $< -o $@
 
-$(LIB_A): $(call obj,$(CORE_SRC))
+$(LIB_A): $(call obj,$(filter-out $(KNOWS_AGENT),$(CORE_SRC)))
 	$(call say,AR,$@)
 	@mkdir -p $(@D)
 	@rm -f $@
 	$(Q)$(AR) rcs $@ $^
 
-$(LIB_SO): $(LIB_A) core/exports.map
+# The file carries the version; a program asks for the soname, a linker for the bare name.
+$(LIB_SO).$(VERSION): $(LIB_A) $(call obj,$(KNOWS_AGENT)) core/exports.map
 	$(call say,LD,$@)
-	$(Q)$(CC) $(SANFLAGS) -shared -Wl,-soname,libsshexec.so.0 -Wl,--version-script=core/exports.map $(LDHARD) $(LDFLAGS) \
-	  -Wl,--whole-archive $(LIB_A) -Wl,--no-whole-archive $(TOOL_LIBS) -o $@
+	$(Q)$(CC) $(SANFLAGS) -shared -Wl,-soname,$(LIB_SONAME) -Wl,--version-script=core/exports.map $(if $(SAN),,-Wl,-z,defs) $(LDHARD) $(LDFLAGS) \
+	  -Wl,--whole-archive $(LIB_A) -Wl,--no-whole-archive $(filter %.o,$^) $(TOOL_LIBS) -o $@
+
+$(LIB_SO): $(LIB_SO).$(VERSION)
+	$(Q)ln -sf $(<F) $(@D)/$(LIB_SONAME) && ln -sf $(LIB_SONAME) $@
 
 # The worker host: dynamic, so that it can dlopen, and linked against old symbols only (agent/worker-host/old_glibc.h).
 $(HOST): $(call obj,$(HOST_SRC)) $(SAN_OBJ) $(LIB_A)
@@ -95,19 +102,19 @@ $(AGENT).gz: $(AGENT)
 
 $(BUILD)/gen/agent_digest.h: $(AGENT) $(AGENT).gz
 	@mkdir -p $(@D)
-	$(Q)printf '#define AGENT_DIGEST "%s"\n#define AGENT_SIZE %s\n#define AGENT_PACKED_SIZE %s\n' \
+	$(Q)printf '#define AGENT_DIGEST "%s"\n#define AGENT_SIZE %s\n#define AGENT_PACKED_SIZE %s\n#define AGENT_MACHINE "$(ARCH)"\n' \
 	  "$$(sha256sum < $< | cut -d' ' -f1)" "$$(wc -c < $<)" "$$(wc -c < $<.gz)" > $@
-$(BUILD)/obj/tools/sshexec/agents.o: $(BUILD)/gen/agent_digest.h
+$(call obj,$(KNOWS_AGENT)): $(BUILD)/gen/agent_digest.h
 
-$(TOOL): $(call obj,$(TOOL_SRC)) $(SAN_OBJ) $(LIB_A)
+$(TOOL): $(call obj,$(TOOL_SRC) $(KNOWS_AGENT)) $(SAN_OBJ) $(LIB_A)
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(SANFLAGS) -pie $(LDHARD) $(LDFLAGS) $(call obj,$(TOOL_SRC)) $(SAN_OBJ) $(LIB_A) $(TOOL_LIBS) -o $@
+	$(Q)$(CC) $(SANFLAGS) -pie $(LDHARD) $(LDFLAGS) $(filter %.o,$^) $(LIB_A) $(TOOL_LIBS) -o $@
 
 # Plugins see the SDK and nothing else, and link nothing of ours: plugins/NAME.c, or all of plugins/NAME/.
 PLUGIN_FLAGS = -std=c17 $(OPT) $(WARN) $(HARDEN) -fPIC -fvisibility=hidden -D_GNU_SOURCE -Isdk/include $(CFLAGS)
 .SECONDEXPANSION:
-$(BUILD)/plugins/%.so: $$(wildcard plugins/$$*.c plugins/$$*/*.[ch]) sdk/include/sshexec/worker.h
+$(BUILD)/plugins/%.so: $$(wildcard plugins/$$*.[ch] plugins/$$*/*.[ch]) sdk/include/sshexec/worker.h
 	$(call say,PLUGIN,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(PLUGIN_FLAGS) $(SANFLAGS) -shared $(LDHARD) $(filter %.c,$^) -o $@

@@ -1,11 +1,11 @@
 /* The process of one call: takes its order, decodes the state, runs the worker, encodes the result. */
-#include "arena.h"
 #include "host_protocol.h"
 #include "orphans.h"
 #include "passing.h"
 #include "services.h"
 #include "worker.h"
 
+#include "base/arena.h"
 #include "base/error.h"
 #include "base/io.h"
 #include "wire/message.h"

@@ -1,7 +1,7 @@
 /* What the SDK offers to a worker while it runs: the table behind struct ssx_call. */
 #ifndef WORKER_HOST_SERVICES_H
 #define WORKER_HOST_SERVICES_H
-#include "arena.h"
+#include "base/arena.h"
 
 #include <sshexec/error.h>
 #include <sshexec/worker.h>

@@ -10,44 +10,55 @@
 #define SSX_LIBDIR "/usr/local/lib/sshexec"
 #endif
 
-/* "DIR/.." for a program at DIR/bin/x, if DIR/plugins is there too: a build tree. */
-static int build_tree(char *out, size_t size)
+/* Cuts the last part off a path. Returns whether it was `name`, or whatever it was where that is NULL. */
+static bool cut(char *path, const char *name)
+{
+    char *slash = strrchr(path, '/');
+    if (!slash || (name && strcmp(slash + 1, name)))
+        return false;
+    *slash = 0;
+    return true;
+}
+
+bool install_tree(char *path, const char *folder)
 {
     char probe[PATH_MAX + 16];
-    ssize_t n = readlink("/proc/self/exe", out, size - 1);
-    if (n <= 0)
-        return 0;
-    out[n] = 0;
-    char *name = strrchr(out, '/');
-    if (!name)
-        return 0;
-    *name = 0;
-    char *bin = strrchr(out, '/');
-    if (!bin || strcmp(bin, "/bin"))
-        return 0;
-    *bin = 0;
-    snprintf(probe, sizeof probe, "%s/plugins", out);
+    if (!cut(path, NULL) || !cut(path, folder))
+        return false;
+    snprintf(probe, sizeof probe, "%s/plugins", path);
     return access(probe, X_OK) == 0;
+}
+
+const char *install_plugin_dir_of(char *out, size_t size, const char *tree)
+{
+    snprintf(out, size, "%s/plugins", tree ? tree : SSX_LIBDIR);
+    return out;
+}
+
+const char *install_agent_of(char *out, size_t size, const char *tree)
+{
+    snprintf(out, size, "%s%s/sshexec-agent", tree ? tree : SSX_LIBDIR, tree ? "/bin" : "");
+    return out;
+}
+
+/* The build tree of this program, into out; NULL: it is installed. */
+static const char *own_tree(char *out, size_t size)
+{
+    ssize_t n = readlink("/proc/self/exe", out, size - 1);
+    out[n > 0 ? n : 0] = 0;
+    return install_tree(out, "bin") ? out : NULL;
 }
 
 const char *install_plugin_dir(char *out, size_t size)
 {
     char tree[PATH_MAX];
-    if (build_tree(tree, sizeof tree))
-        snprintf(out, size, "%s/plugins", tree);
-    else
-        snprintf(out, size, "%s/plugins", SSX_LIBDIR);
-    return out;
+    return install_plugin_dir_of(out, size, own_tree(tree, sizeof tree));
 }
 
 const char *install_agent(char *out, size_t size)
 {
     char tree[PATH_MAX];
-    if (build_tree(tree, sizeof tree))
-        snprintf(out, size, "%s/bin/sshexec-agent", tree);
-    else
-        snprintf(out, size, "%s/sshexec-agent", SSX_LIBDIR);
-    return out;
+    return install_agent_of(out, size, own_tree(tree, sizeof tree));
 }
 
 const char *install_xdg_dir(char *out, size_t size, const char *variable, const char *fallback)

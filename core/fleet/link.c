@@ -3,12 +3,15 @@
 #include "base/error.h"
 #include "base/io.h"
 #include "transport/route.h"
+#include "transport/told.h"
 
 #include <string.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
 #define PIECE (64u << 10) /* of one read; FACTS: no more than this at once through libssh */
+
+#define EARLY_MAX (64u << 10)
 
 #define SILENCE_MS 60000  /* before the agent answers; a slow host may unpack it meanwhile */
 #define GRACE_MS 120000   /* the same where ssh or sudo may be asking the user for something: as sshd's LoginGraceTime */
@@ -92,13 +95,35 @@ static int send_waiting(struct link *l, struct ssx_error *why)
     return moved;
 }
 
+/* Before the agent answers, stderr may hold the reason why it never will; after that it is passed through. */
+static void take_stderr(struct link *l, const void *bytes, size_t n)
+{
+    if (!l->answered && buf_length(&l->early) + n <= EARLY_MAX)
+        buf_add(&l->early, bytes, n);
+    else if (l->answered && l->on_stderr)
+        l->on_stderr(l->user, bytes, n);
+}
+
 static void read_stderr(struct link *l)
 {
     char bytes[4096];
     ssize_t n;
     while ((n = transport_read(l->transport, TRANSPORT_STDERR, bytes, sizeof bytes, NULL)) > 0)
-        if (l->on_stderr)
-            l->on_stderr(l->user, bytes, (size_t)n);
+        take_stderr(l, bytes, (size_t)n);
+}
+
+void link_answered(struct link *l)
+{
+    l->answered = true;
+    if (buf_length(&l->early))
+        take_stderr(l, buf_data(&l->early), buf_length(&l->early));
+    buf_free(&l->early);
+}
+
+void link_explain(const struct link *l, struct ssx_error *err)
+{
+    if (!l->answered)
+        told_explain(err, (const char *)buf_data(&l->early), buf_length(&l->early));
 }
 
 /* Nobody waits for ever for an agent: what runs at the far end may never say a word, or close anything. */
@@ -143,5 +168,6 @@ void link_close(struct link *l)
     client_free(l->client);
     if (l->client)
         fd_close(&l->timer);
+    buf_free(&l->early);
     memset(l, 0, sizeof *l);
 }

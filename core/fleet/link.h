@@ -10,8 +10,10 @@ struct link {
     struct client *client;
     bool ended;                        /* nothing more will come; client_lost was called */
     int timer, patience_ms;            /* a timerfd: how long the far side may be silent before its agent answers; -1 once it has */
-    void (*on_stderr)(void *user, const void *bytes, size_t n); /* what the far side says beside the protocol */
+    void (*on_stderr)(void *user, const void *bytes, size_t n); /* what the far side says beside the protocol, from link_answered on */
     void *user;
+    bool answered;
+    struct buf early;                  /* what it said before: part of the error if no agent ever answers */
 };
 
 /* The agent of this installation, as a child process with these arguments (ended by NULL), in the way that transport_open_local takes from target. */
@@ -26,6 +28,12 @@ size_t link_poll(struct link *l, bool read, struct pollfd *out);
 /* Moves what can be moved: sends what waits, reads one piece if `read`. All messages must have been taken by client_next before. Returns 1 when something was read, 0 when not, -1 with
  * err when the link is gone: the owner then calls link_fail. */
 int link_step(struct link *l, bool read, struct ssx_error *err);
+
+/* To be called when HELLO came: what stderr held back goes through. */
+void link_answered(struct link *l);
+
+/* Makes err, for a link that failed before the agent answered, say what the far side said. */
+void link_explain(const struct link *l, struct ssx_error *err);
 
 /* The link is of no use any more: client_next will deliver the ends of the open calls, with this message. */
 void link_fail(struct link *l, const char *why);

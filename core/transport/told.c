@@ -1,5 +1,8 @@
 #include "transport/told.h"
 
+#include "base/error.h"
+#include "transport/become.h"
+
 #include <stdbool.h>
 #include <string.h>
 
@@ -23,4 +26,14 @@ const char *told_line(const char *text, size_t n, size_t *length)
         line += whole + 1;
     }
     return best;
+}
+
+void told_explain(struct ssx_error *err, const char *text, size_t n)
+{
+    struct ssx_error told = {0};
+    const char *line = told_line(text, n, &n);
+    if (!n || become_explain(err, line, n))
+        return;
+    error_set(&told, err->code, "%.*s (%s)", (int)n, line, err->text);
+    *err = told;
 }

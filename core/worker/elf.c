@@ -403,7 +403,7 @@ static const struct machine machines[] = {
 
 const char *elf_machine_name(unsigned machine)
 {
-    static char other[24];
+    static _Thread_local char other[24];
     for (size_t i = 0; i < sizeof machines / sizeof *machines; i++)
         if (machines[i].machine == machine)
             return machines[i].name;

@@ -52,7 +52,7 @@ int elf_libc_compare(const char *a, const char *b);
  * is only that; empty: not found. Runs nothing, so that a static program can ask. */
 void elf_host_libc(char out[ELF_LIBC_MAX]);
 
-/* This machine's ELF machine; a machine's name as uname -m gives it ("machine 999" for an unknown one; static until the next call). */
+/* This machine's ELF machine; a machine's name as uname -m gives it ("machine 999" for an unknown one; static until this thread calls again). */
 unsigned elf_own_machine(void);
 const char *elf_machine_name(unsigned machine);
 

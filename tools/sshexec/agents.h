@@ -4,6 +4,6 @@
 #include "client/bootstrap.h"
 
 /* Maps the agent's file, plain and packed. Returns 0 or -1. Lives as long as the process. */
-int agents_open(struct agent_image *out, struct ssx_error *err);
+int own_agent_open(struct agent_image *out, struct ssx_error *err);
 
 #endif

@@ -138,7 +138,7 @@ static int store_agent(struct authorize *a, int interrupt_fd, struct ssx_error *
         rc = interrupt_signal() ? error_set(err, SSX_ERROR_INTERRUPTED, "interrupted") : rc < 0 ? -1 : 0;
     }
     if (rc)
-        reach_explain(&r, err);
+        link_explain(&r.link, err);
     reach_close(&r);
     return rc;
 }
@@ -163,7 +163,7 @@ static int examine_host(struct authorize *a, int interrupt_fd, struct ssx_error 
     if (a->agent && rc == 0)
         rc = buf_add_text(&script, "test -x ") || forced_path(&script, a->agent, "the agent", err) || buf_add_text(&script, " || fail the agent is not there, or can not be run\n");
     else if (rc == 0)
-        rc = agents_open(&image, err) || store_agent(a, interrupt_fd, err) || buf_add_text(&script, "find_agent() {\n") || buf_printf(&script, find_script, image.digest);
+        rc = own_agent_open(&image, err) || store_agent(a, interrupt_fd, err) || buf_add_text(&script, "find_agent() {\n") || buf_printf(&script, find_script, image.digest);
     if (rc == 0)
         rc = buf_add(&script, "", 1) ? -1 : host_script_run(&h, &a->settings, a->host, (const char *)buf_data(&script), interrupt_fd, err);
     const char *store = rc == 0 && !a->agent ? host_script_said(&h, "store", 0, &n) : NULL;

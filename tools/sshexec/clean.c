@@ -7,6 +7,7 @@
 #include "base/random.h"
 #include "base/text.h"
 #include "transport/route.h"
+#include "transport/told.h"
 #include "wire/outcome.h"
 
 #include <limits.h>
@@ -20,7 +21,7 @@ struct cleaning {
     struct transport *transport;
     char nonce[NONCE_HEX + 1];
     struct buf said;
-    struct reach reach;              /* collects what the far side says on stderr, for reach_explain */
+    struct buf told;                 /* what the far side says on stderr */
 };
 
 /* The text behind "sshexec-clean 1 NONCE " in what was said from `from` on, up to its newline; NULL where no more whole line is there. */
@@ -60,8 +61,8 @@ static int read_some(struct cleaning *c, struct ssx_error *err)
     char bytes[4096];
     ssize_t n;
     while ((n = transport_read(c->transport, TRANSPORT_STDERR, bytes, sizeof bytes, NULL)) > 0)
-        if (buf_length(&c->reach.early) < SAID_MAX)
-            buf_add(&c->reach.early, bytes, (size_t)n);
+        if (buf_length(&c->told) < SAID_MAX)
+            buf_add(&c->told, bytes, (size_t)n);
     while ((n = transport_read(c->transport, TRANSPORT_STDOUT, bytes, sizeof bytes, err)) > 0)
         if (buf_length(&c->said) + (size_t)n > SAID_MAX || buf_add(&c->said, bytes, (size_t)n))
             return error_set(err, SSX_ERROR_PROTOCOL, "the host prints without end");
@@ -120,14 +121,14 @@ static int clean(const struct settings *s, const char *host, struct ssx_error *e
         transport_close_write(c.transport);
         code = read_all(&c, interrupt_fd, err);
         if (code)
-            reach_explain(&c.reach, err);
+            told_explain(err, (const char *)buf_data(&c.told), buf_length(&c.told));
         else
             code = report(&c, host);
         transport_free(c.transport);
     }
     buf_free(&command);
     buf_free(&c.said);
-    buf_free(&c.reach.early);
+    buf_free(&c.told);
     return code;
 }
 

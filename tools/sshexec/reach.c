@@ -8,8 +8,6 @@
 #include "base/install.h"
 #include "base/io.h"
 #include "base/text.h"
-#include "transport/become.h"
-#include "transport/told.h"
 #include "wire/outcome.h"
 
 #include <limits.h>
@@ -18,16 +16,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#define EARLY_MAX (64u << 10)
-
-/* Before the agent answers, stderr may hold the reason why it never will; after that it is passed through. */
-static void take_stderr(void *user, const void *bytes, size_t n)
+static void pass_stderr(void *user, const void *bytes, size_t n)
 {
-    struct reach *r = user;
-    if (r->answered)
-        (void)!fd_write_all(STDERR_FILENO, bytes, n);
-    else if (buf_length(&r->early) + n <= EARLY_MAX)
-        buf_add(&r->early, bytes, n);
+    (void)user;
+    (void)!fd_write_all(STDERR_FILENO, bytes, n);
 }
 
 void reach_target(struct transport_target *out, struct ask_terminal *terminal, const struct settings *s, const char *host, int interrupt_fd)
@@ -60,7 +52,7 @@ static int open_host(struct reach *r, const struct settings *s, const char *host
     struct transport_target target;
     struct ask_terminal terminal;
     reach_target(&target, &terminal, s, host, interrupt_fd);
-    return agents_open(&r->agent, err) ? -1 : link_open_host(&r->link, &target, &r->agent, s->bootstrap, err);
+    return own_agent_open(&r->agent, err) ? -1 : link_open_host(&r->link, &target, &r->agent, s->bootstrap, err);
 }
 
 int reach_open(struct reach *r, const struct settings *s, const char *host, int interrupt_fd, struct ssx_error *err)
@@ -68,8 +60,7 @@ int reach_open(struct reach *r, const struct settings *s, const char *host, int 
     memset(r, 0, sizeof *r);
     if (settings_go_out(s, host) ? open_host(r, s, host, interrupt_fd, err) : open_local(r, s, interrupt_fd, err))
         return -1;
-    r->link.on_stderr = take_stderr;
-    r->link.user = r;
+    r->link.on_stderr = pass_stderr;
     return 0;
 }
 
@@ -78,7 +69,6 @@ void reach_message(struct reach *r, const struct settings *s, const struct messa
     size_t n;
     if (m->kind != MESSAGE_HELLO)
         return;
-    r->answered = true;
     const char *noise = client_noise(r->link.client, &n);
     if (s->verbose && n) {
         char text[512];
@@ -89,19 +79,7 @@ void reach_message(struct reach *r, const struct settings *s, const struct messa
         fprintf(stderr, "sshexec: %s: %.*s on %.*s, %.*s%s\n", transport_name(r->link.transport), (int)m->hello.build.n, (const char *)m->hello.build.at,
                 (int)m->hello.arch.n, (const char *)m->hello.arch.at, (int)m->hello.libc.n, (const char *)m->hello.libc.at,
                 client_sent_agent(r->link.client) ? " (just stored there)" : "");
-    (void)!fd_write_all(STDERR_FILENO, buf_data(&r->early), buf_length(&r->early));
-    buf_free(&r->early);
-}
-
-void reach_explain(struct reach *r, struct ssx_error *err)
-{
-    struct ssx_error told = {0};
-    size_t n;
-    const char *line = told_line((const char *)buf_data(&r->early), buf_length(&r->early), &n);
-    if (r->answered || !n || become_explain(err, line, n))
-        return;
-    error_set(&told, err->code, "%.*s (%s)", (int)n, line, err->text);
-    *err = told;
+    link_answered(&r->link);
 }
 
 static int describe_ended(const struct message_end *end)
@@ -145,7 +123,7 @@ int reach_describe(struct reach *r, const struct settings *s, const char *type, 
         if (rc == 0)
             rc = link_step(&r->link, true, &err);
         if (rc < 0) {
-            reach_explain(r, &err);
+            link_explain(&r->link, &err);
             link_fail(&r->link, err.text);
         } else if (rc == 0 && !r->link.ended) {
             wait_for_link(r, interrupt_fd);
@@ -153,8 +131,4 @@ int reach_describe(struct reach *r, const struct settings *s, const char *type, 
     }
 }
 
-void reach_close(struct reach *r)
-{
-    link_close(&r->link);
-    buf_free(&r->early);
-}
+void reach_close(struct reach *r) { link_close(&r->link); }

@@ -9,8 +9,6 @@
 struct reach {
     struct link link;
     struct agent_image agent;
-    struct buf early;                /* what the far side said on stderr before the agent answered: part of an error, or shown with the first answer */
-    bool answered;
 };
 
 /* host NULL: this machine, through a local agent. interrupt_fd as in struct transport_target. Returns 0 or -1. r stays in place until reach_close. */
@@ -18,9 +16,6 @@ int reach_open(struct reach *r, const struct settings *s, const char *host, int 
 
 /* To be called with each message: HELLO lets what stderr held back through. */
 void reach_message(struct reach *r, const struct settings *s, const struct message *m);
-
-/* Makes err, for a link that failed before the agent answered, say what the far side said. */
-void reach_explain(struct reach *r, struct ssx_error *err);
 
 /* Asks for the descriptor of a type, or of all (NULL), and hands each message (HELLO, DESCRIBE) to `visit` until the answer is complete. Returns the exit
  * code; what went wrong was said on stderr, but for EXIT_UNKNOWN_TYPE, for the sender may have what the node lacks. */

@@ -95,7 +95,7 @@ static void take_messages(struct run *r, struct ssx_error *err)
         if (rc > 0) {
             take_message(r, &m);
         } else {
-            reach_explain(&r->reach, err);
+            link_explain(&r->reach.link, err);
             link_fail(&r->reach.link, err->text);
         }
     }
@@ -134,7 +134,7 @@ static void converse(struct run *r)
             link_fail(&r->reach.link, "the agent didn't answer the cancel");
         int rc = link_step(&r->reach.link, true, &err);
         if (rc < 0) {
-            reach_explain(&r->reach, &err);
+            link_explain(&r->reach.link, &err);
             link_fail(&r->reach.link, err.text);
         }
         if (rc == 0 && !r->reach.link.ended)
