@@ -123,8 +123,7 @@ static void libssh_free(struct transport *t)
         fd_set_nonblocking(fd, true);
     ssh_remove_channel_callbacks(s->channel, &s->callbacks);
     ssh_channel_free(s->channel);
-    ssh_disconnect(s->session);
-    ssh_free(s->session);
+    login_end(s->session);
     fd_close(&s->awake_fd);
     free(s);
 }

@@ -12,6 +12,7 @@
 #include <sys/auxv.h>
 #endif
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* --- what libssh is told --- */
@@ -218,4 +219,16 @@ int login_open(struct login *l, struct ssx_error *err)
     target_log(l->target, 2, "%s: %s, %s, host key checked", ssh_get_serverbanner(l->session), ssh_get_kex_algo(l->session),
                ssh_get_cipher_out(l->session));
     return auth_run(l, err);
+}
+
+/* libssh leaves a socket open that it was given (but not in each version, nor after each error): closed here if it still is that one. */
+void login_end(ssh_session session)
+{
+    struct stat before, after;
+    int fd = ssh_get_fd(session);
+    bool known = fd >= 0 && fstat(fd, &before) == 0;
+    ssh_disconnect(session);
+    ssh_free(session);
+    if (known && fstat(fd, &after) == 0 && S_ISSOCK(after.st_mode) && after.st_ino == before.st_ino && after.st_dev == before.st_dev)
+        close(fd);
 }

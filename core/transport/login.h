@@ -16,7 +16,7 @@ struct login {
     const struct offers *offers;
     int timeout_ms;           /* for each step: connecting, key exchange, each key, opening the channel */
     struct patience patience; /* of the step under way */
-    ssh_session session;      /* NULL until login_open; then the caller's to ssh_free, whatever it returned */
+    ssh_session session;      /* NULL until login_open; then the caller's to login_end, whatever it returned */
     bool worth_retrying;      /* the server hung up before its greeting (MaxStartups does that): nothing was tried yet */
 };
 
@@ -25,6 +25,9 @@ bool login_can_honour(const struct ssh_config *config, const struct host_keys *k
 
 /* Returns 0 when logged in, or -1 with err. */
 int login_open(struct login *l, struct ssx_error *err);
+
+/* Says goodbye, frees the session and closes its socket. */
+void login_end(ssh_session session);
 
 /* Whether the connection has ended. libssh may go on answering SSH_AGAIN for ever then. */
 bool login_is_over(const struct login *l);

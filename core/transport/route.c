@@ -192,11 +192,9 @@ static int open_once(struct transport **out, struct login *l, const char *comman
     int rc = login_open(l, err);
     if (!rc)
         rc = libssh_exec(out, l, command, err);
-    if (l->session) {
-        ssh_disconnect(l->session);
-        ssh_free(l->session);
-        l->session = NULL;
-    }
+    if (l->session)
+        login_end(l->session);
+    l->session = NULL;
     return rc;
 }
 
