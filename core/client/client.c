@@ -18,7 +18,8 @@ struct call {
     uint64_t starts_at;                /* where in the stream of bytes sent its first frame begins; before the marker: where in `queued` */
     size_t window;                     /* what the agent may still send */
     size_t owed;                       /* received, not yet dealt with by the owner */
-    size_t early;                      /* of a value in pieces: granted before the owner has dealt with the whole */
+    size_t early;                      /* of whole values: granted before the owner has dealt with them */
+    size_t ahead;                      /* the same of the value whose pieces are still coming */
     size_t granted;                    /* dealt with, not yet granted again */
     size_t credit;                     /* what we may still send */
     bool describes;                    /* opened by DESCRIBE, not by CALL */
@@ -313,6 +314,17 @@ static void grant(struct client *c, struct call *call, size_t n)
     call->granted = 0;
 }
 
+/* A value may be larger than the window: its pieces make room for the next at once. But only for one such value at a time, or an owner that is slow to take them would be
+ * sent any number. */
+static void grant_ahead(struct client *c, struct call *call)
+{
+    size_t pieces = buf_length(&call->value);
+    if (call->early || !call->value_kind || pieces <= call->ahead)
+        return;
+    grant(c, call, pieces - call->ahead);
+    call->ahead = pieces;
+}
+
 void client_consumed(struct client *c, uint32_t id, size_t n)
 {
     struct call *call = call_find(c, id);
@@ -321,6 +333,7 @@ void client_consumed(struct client *c, uint32_t id, size_t n)
     size_t known = n < call->early ? n : call->early;
     call->early -= known;
     grant(c, call, n - known);
+    grant_ahead(c, call);
 }
 
 /* Joins the pieces of a value. Returns 1 when it is whole (m->data.bytes is it), 0 for more, -1 with err. */
@@ -336,18 +349,18 @@ static int join(struct client *c, struct call *call, struct message *m, struct s
         return error_set(err, SSX_ERROR_PROTOCOL, "a second RESULT");
     call->value_kind = m->data.more ? m->kind : 0;
     call->has_result |= m->kind == MESSAGE_RESULT && !m->data.more;
-    if (m->data.more) { /* a value may be larger than the window: its pieces make room for the next at once */
-        grant(c, call, piece.n);
-        call->early += piece.n;
-    }
     if (m->data.more || !first) {
         if (buf_add(&call->value, piece.at, piece.n))
             return error_set(err, SSX_ERROR_SYSTEM, "out of memory for a %s", message_name(m->kind));
         c->joined = m->data.more ? NULL : call;
         m->data.bytes = (struct span){buf_data(&call->value), buf_length(&call->value)};
     }
-    if (m->data.more)
+    if (m->data.more) {
+        grant_ahead(c, call);
         return 0;
+    }
+    call->early += call->ahead;
+    call->ahead = 0;
     return value_scan(m->data.bytes.at, m->data.bytes.n, err) ? error_prefix(err, "%s", message_name(m->kind)) : 1;
 }
 

@@ -802,6 +802,41 @@ static void items_in_pieces_are_granted_once(void **state)
     end(&s);
 }
 
+static size_t credit_heard(struct stage *s)
+{
+    size_t credit = 0;
+    hear(s);
+    while (buf_length(&s->heard))
+        credit += heard(s, MESSAGE_CREDIT).credit;
+    return credit;
+}
+
+/* While an owner has a large item to deal with, the next one gets no room beyond the window; then all of it that has come, at once. */
+static void a_slow_owner_is_not_sent_a_second_large_item(void **state)
+{
+    (void)state;
+    struct stage s;
+    struct message m;
+    static unsigned char item[4 * DATA_MAX] = "\xc6\x00\x03\xff\xfb"; /* as large as a step of CREDIT */
+    uint32_t id = call_ready(&s);
+    hear(&s);
+    buf_consume(&s.heard, buf_length(&s.heard));
+    for (int piece = 0; piece < 11; piece++) { /* two, and a third without its end */
+        say_piece(&s, MESSAGE_ITEM, id, item + piece % 4 * DATA_MAX, DATA_MAX, piece % 4 != 3);
+        if (piece % 4 == 3)
+            assert_int_equal(next(&s, &m), MESSAGE_ITEM);
+        else
+            assert_nothing_comes(&s);
+    }
+    assert_int_equal(credit_heard(&s), 0);
+    client_consumed(s.client, id, sizeof item);
+    client_consumed(s.client, id, sizeof item);
+    assert_int_equal(credit_heard(&s), 2 * sizeof item + 3 * DATA_MAX);
+    say_piece(&s, MESSAGE_ITEM, id, item + 3 * DATA_MAX, DATA_MAX, false);
+    assert_int_equal(next(&s, &m), MESSAGE_ITEM);
+    end(&s);
+}
+
 static void values_are_scanned(void **state)
 {
     (void)state;
@@ -1155,7 +1190,7 @@ int main(void)
         cmocka_unit_test(credit_neither_overflows_nor_swells_the_queue),
         cmocka_unit_test(a_result_in_pieces_is_joined),
         cmocka_unit_test(items_in_pieces_are_granted_once),
-        cmocka_unit_test(values_are_scanned),
+        cmocka_unit_test(a_slow_owner_is_not_sent_a_second_large_item), cmocka_unit_test(values_are_scanned),
         cmocka_unit_test(pieces_of_different_values_do_not_mix),
         cmocka_unit_test(a_value_over_the_limit_is_refused),
         cmocka_unit_test(an_object_that_is_needed_travels_in_chunks),
