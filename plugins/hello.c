@@ -1,16 +1,5 @@
 /* hello: the smallest useful worker, and the one to copy from. */
-#include <sshexec/worker.h>
-
-#define HELLO(F)                                                    \
-    F(str_max(64),     name,  default("world"), "whom to greet")    \
-    F(i32_in(1, 100),  times, default(1),       "how often each")   \
-    F(list(str),       also,  empty,            "others to greet")
-SSX_STRUCT(hello, HELLO)
-
-#define HELLO_RESULT(F)                                             \
-    F(str, greeting, required, "what was said first")               \
-    F(u32, greeted,  required, "how many greetings were said")
-SSX_STRUCT(hello_result, HELLO_RESULT)
+#include "hello.h"
 
 static void greet(const char *name, int times)
 {

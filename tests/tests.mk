@@ -31,7 +31,15 @@ $(BUILD)/tests/%_probe: tests/integration/%_probe.c $(LIB_A)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS_ALL) -MF $@.d $< $(LIB_A) $(TOOL_LIBS) -o $@
 
-unit: $(UNIT) $(BUILD)/tests/transport_probe $(BUILD)/tests/session_probe
+# What a program sees: the headers and the shared library.
+API_SRC := $(wildcard tests/api/*.c)
+$(BUILD)/tests/api: $(API_SRC) tests/api/api.h tests/zoo/items.h plugins/hello.h $(wildcard sdk/include/sshexec/*.h) $(LIB_SO)
+	$(call say,TEST,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -std=c17 $(OPT) $(WARN) $(SANFLAGS) -D_GNU_SOURCE -Isdk/include -Iplugins -Itests/zoo $(CFLAGS) $(API_SRC) \
+	  -L$(BUILD)/lib -lsshexec -Wl,-rpath,'$$ORIGIN/../lib' -pthread -o $@
+
+unit: $(BUILD)/tests/api $(UNIT) $(BUILD)/tests/transport_probe $(BUILD)/tests/session_probe
 zoo: $(ZOO:%=$(BUILD)/zoo/%.so)
 
 # SAN and BUILD go on to the inner make, so `make check BUILD=elsewhere` works too.

@@ -10,6 +10,7 @@ import pytest
 from client import SANITIZED
 
 BUILD = Path(os.environ["BUILD"])
+ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = [BUILD / "bin/sshexec", BUILD / "bin/sshexec-agent"]
 OLDEST_GLIBC = (2, 17)  # of 2012: CentOS 7; agent/worker-host/old_glibc.h
 no_sanitizer = pytest.mark.skipif(SANITIZED, reason="sanitizers link their own way")
@@ -43,7 +44,26 @@ def test_hardening(path):
     assert path.name == "sshexec-agent" or re.search(r"BIND_NOW|NOW", readelf("-d", path))
 
 
-def test_library_exports_only_its_own_names():
-    symbols = [line.split() for line in readelf("--dyn-syms", BUILD / "lib/libsshexec.so").splitlines()]
-    exported = {s[7] for s in symbols if len(s) > 7 and s[4] in ("GLOBAL", "WEAK") and s[6].isdigit()}
-    assert exported == {"ssx_version"}, exported
+def names_in(text):
+    return set(re.findall(r"\b(ssx_[a-z0-9_]+)", text))
+
+
+def test_library_exports_the_listed_names_and_no_others():
+    listing = subprocess.run(["nm", "-D", "--defined-only", BUILD / "lib/libsshexec.so"], stdout=subprocess.PIPE, text=True, check=True).stdout
+    exported = {line.split()[-1].partition("@")[0] for line in listing.splitlines() if " A " not in line}
+    assert exported == names_in((ROOT / "core/exports.map").read_text())
+
+
+def test_every_listed_name_is_declared_in_a_header_and_documented():
+    declared = set()
+    for header in (ROOT / "sdk/include/sshexec").glob("*.h"):
+        declared |= set(re.findall(r"SSX_API [^;]*?\b(ssx_[a-z_]+)\(", header.read_text()))
+    assert declared == names_in((ROOT / "core/exports.map").read_text())
+    assert not declared - names_in((ROOT / "docs/man/libsshexec.3").read_text()), "not in the man page"
+
+
+def test_soname_and_links_as_distributions_expect():
+    lib = BUILD / "lib"
+    version = re.search(r"^VERSION := (.*)", (ROOT / "Makefile").read_text(), re.M)[1]
+    assert "[libsshexec.so.0]" in readelf("-d", lib / ("libsshexec.so." + version))
+    assert os.readlink(lib / "libsshexec.so.0") == "libsshexec.so." + version and os.readlink(lib / "libsshexec.so") == "libsshexec.so.0"
