@@ -13,6 +13,12 @@ $(BUILD)/zoo/%.so: tests/zoo/%.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(PLUGIN_FLAGS) -MMD -MP -MF $(@:.so=.d) -shared $(LDHARD) $< -o $@
 
+# ABI 1.0 for ever: against the header of then, not today's (test_abi.py).
+$(BUILD)/abi/%.so: tests/abi/%.c tests/abi/worker-1.0.h
+	$(call say,ABI,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -std=c17 $(OPT) $(WARN) -D_GNU_SOURCE -fPIC -fvisibility=hidden -shared $< -o $@
+
 $(BUILD)/bench/bare_libssh: tests/bench/bare_libssh.c
 	$(call say,BENCH,$@)
 	@mkdir -p $(@D)
@@ -40,7 +46,7 @@ $(BUILD)/tests/api: $(API_SRC) tests/api/api.h tests/zoo/items.h plugins/hello.h
 	  -L$(BUILD)/lib -lsshexec -Wl,-rpath,'$$ORIGIN/../lib' -pthread -o $@
 
 unit: $(BUILD)/tests/api $(UNIT) $(BUILD)/tests/transport_probe $(BUILD)/tests/session_probe
-zoo: $(ZOO:%=$(BUILD)/zoo/%.so)
+zoo: $(ZOO:%=$(BUILD)/zoo/%.so) $(BUILD)/abi/first.so
 
 # SAN and BUILD go on to the inner make, so `make check BUILD=elsewhere` works too.
 export CC CXX
