@@ -26,6 +26,7 @@
 struct once {
     struct runner runner;
     struct image *image;               /* held; NULL: refused */
+    struct plugin plugin;              /* read again from it, once there is a value to show; its path NULL: not yet */
     char type[TYPE_NAME_MAX + 2];
     bool show_output, show_result;     /* what the type shows, as `sshexec run` */
     bool input;                        /* stdin has more for the worker */
@@ -48,6 +49,18 @@ static int complain(const struct ssx_error *err)
 
 /* --- what the worker says --- */
 
+/* The schemas are read again from the plugin that runs: nobody else in the agent needs them. NULL where that fails. */
+static const struct descriptor *schemas(struct once *o)
+{
+    off_t size = o->plugin.path ? 0 : lseek(o->image->fd, 0, SEEK_END);
+    void *at = size > 0 ? mmap(NULL, (size_t)size, PROT_READ, MAP_PRIVATE, o->image->fd, 0) : MAP_FAILED;
+    if (at != MAP_FAILED) {
+        plugin_inspect(&o->plugin, o->image->type, at, (size_t)size, NULL, NULL, NULL);
+        munmap(at, (size_t)size);
+    }
+    return o->plugin.path ? &o->plugin.descriptor : NULL;
+}
+
 static void add_json(struct sink *sink, const struct schema_struct *s, const struct buf *value)
 {
     struct buf line = {0};
@@ -61,7 +74,8 @@ static void take_item(struct once *o, const struct message *m)
     buf_add(&o->item, m->data.bytes.at, m->data.bytes.n);
     if (m->data.more)
         return;
-    add_json(&o->out, NULL, &o->item);
+    const struct descriptor *d = schemas(o);
+    add_json(&o->out, d ? d->items : NULL, &o->item);
     buf_free(&o->item);
 }
 
@@ -76,18 +90,10 @@ static void take_log(struct once *o, const struct message *m)
     sink_add(&o->err, line, (size_t)n);
 }
 
-/* The result's schema is read again from the plugin that ran: nobody else in the agent needs one. */
 static void show_result(struct once *o)
 {
-    struct plugin plugin = {0};
-    off_t size = lseek(o->image->fd, 0, SEEK_END);
-    void *at = size > 0 ? mmap(NULL, (size_t)size, PROT_READ, MAP_PRIVATE, o->image->fd, 0) : MAP_FAILED;
-    bool known = at != MAP_FAILED && plugin_inspect(&plugin, o->image->type, at, (size_t)size, NULL, NULL, NULL) == 0;
-    add_json(o->result_to, known ? plugin.descriptor.result : NULL, &o->result);
-    if (known)
-        plugin_dispose(&plugin);
-    if (at != MAP_FAILED)
-        munmap(at, (size_t)size);
+    const struct descriptor *d = schemas(o);
+    add_json(o->result_to, d ? d->result : NULL, &o->result);
 }
 
 static void say(struct once *o, const char *text)
@@ -328,6 +334,7 @@ int once_run(struct plugins *plugins, const struct once_options *options)
     run(&o, options, &w, form);
     runner_close(&o.runner);
     image_release(o.image);
+    plugin_dispose(&o.plugin);
     buf_free(&bytes);
     buf_free(&o.frames);
     buf_free(&o.item);

@@ -78,10 +78,10 @@ static int take_bytes(struct vouch *v, const unsigned char *at, size_t n)
 int vouch_piece(struct vouch *v, const struct message *m)
 {
     if (!v->kind) {
-        bool had_result = v->had_result || m->kind == MESSAGE_RESULT;
-        if (m->kind == MESSAGE_RESULT && v->had_result)
+        bool result = m->kind == MESSAGE_RESULT, state = m->kind == MESSAGE_STATE;
+        if ((result && v->had_result) || (state && v->had_state))
             return -1;
-        *v = (struct vouch){.kind = m->kind, .had_result = had_result, .left = {1}};
+        *v = (struct vouch){.kind = m->kind, .had_result = v->had_result || result, .had_state = v->had_state || state, .left = {1}};
     }
     v->size += m->data.bytes.n;
     if (v->kind != m->kind || v->size > VALUE_SIZE_MAX || take_bytes(v, m->data.bytes.at, m->data.bytes.n))

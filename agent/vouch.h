@@ -7,7 +7,7 @@
 
 struct vouch {
     enum message_kind kind;                /* of the value that is under way; 0: none */
-    bool had_result;
+    bool had_result, had_state;
     size_t size;
     uint64_t left[VALUE_DEPTH_MAX + 1];    /* values still to come at each level */
     size_t depth, seen;                    /* as value_scan counts them */
@@ -16,7 +16,7 @@ struct vouch {
     size_t head_n;
 };
 
-/* Takes the next ITEM, RESULT or STATE of a call. Returns 0, or -1 if the sender could not take it: not msgpack, over the limits, pieces of two values mixed, a second result. */
+/* Takes the next ITEM, RESULT or STATE of a call. Returns 0, or -1 if the sender could not take it: not msgpack, over the limits, pieces of two values mixed, a second result or state. */
 int vouch_piece(struct vouch *v, const struct message *m);
 
 #endif

@@ -19,6 +19,17 @@ $(BUILD)/abi/%.so: tests/abi/%.c tests/abi/worker-1.0.h
 	@mkdir -p $(@D)
 	$(Q)$(CC) -std=c17 $(OPT) $(WARN) -D_GNU_SOURCE -fPIC -fvisibility=hidden -shared $< -o $@
 
+# Workers that use one part of the SDK each (test_sdk.py).
+SDK_TESTS := $(patsubst tests/sdk/%,$(BUILD)/sdk/%.so,$(basename $(wildcard tests/sdk/*.c tests/sdk/*.cc)))
+$(BUILD)/sdk/%.so: tests/sdk/%.c
+	$(call say,SDK,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(PLUGIN_FLAGS) -MMD -MP -MF $(@:.so=.d) -shared $(LDHARD) $< -o $@
+$(BUILD)/sdk/%.so: tests/sdk/%.cc
+	$(call say,SDK,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CXX) -std=c++17 $(OPT) -Wall -Wextra -Wpedantic -Wshadow -Werror -fPIC -Isdk/include -MMD -MP -MF $(@:.so=.d) -shared $< -o $@
+
 $(BUILD)/bench/bare_libssh: tests/bench/bare_libssh.c
 	$(call say,BENCH,$@)
 	@mkdir -p $(@D)
@@ -46,7 +57,7 @@ $(BUILD)/tests/api: $(API_SRC) tests/api/api.h tests/zoo/items.h plugins/hello.h
 	  -L$(BUILD)/lib -lsshexec -Wl,-rpath,'$$ORIGIN/../lib' -pthread -o $@
 
 unit: $(BUILD)/tests/api $(UNIT) $(BUILD)/tests/transport_probe $(BUILD)/tests/session_probe
-zoo: $(ZOO:%=$(BUILD)/zoo/%.so) $(BUILD)/abi/first.so
+zoo: $(ZOO:%=$(BUILD)/zoo/%.so) $(BUILD)/abi/first.so $(SDK_TESTS)
 
 # SAN and BUILD go on to the inner make, so `make check BUILD=elsewhere` works too.
 export CC CXX

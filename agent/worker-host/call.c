@@ -87,22 +87,23 @@ static void read_order(struct call_context *call, struct buf *state)
         _exit(1);
 }
 
-static void put_result(struct call_context *call, struct buf *out, const struct buf *result)
+/* A STATE or a RESULT. */
+static void put_value(struct call_context *call, struct buf *out, enum message_kind kind, const struct buf *value)
 {
-    const unsigned char *at = buf_data(result);
-    for (size_t left = buf_length(result), n; left; left -= n, at += n) {
+    const unsigned char *at = buf_data(value);
+    for (size_t left = buf_length(value), n; left; left -= n, at += n) {
         n = left < DATA_MAX ? left : DATA_MAX;
-        message_encode(out, &(struct message){.kind = MESSAGE_RESULT, .id = call->id, .data = {.bytes = {at, n}, .more = n < left}}, FROM_AGENT);
+        message_encode(out, &(struct message){.kind = kind, .id = call->id, .data = {.bytes = {at, n}, .more = n < left}}, FROM_AGENT);
     }
 }
 
-/* RESULT and END go in one write: the agent wakes once. */
-static _Noreturn void finish(struct call_context *call, struct message_end end, const struct buf *result)
+/* STATE, RESULT and END go in one write: the agent wakes once. Empty values are not sent. */
+static _Noreturn void finish(struct call_context *call, struct message_end end, const struct buf *state, const struct buf *result)
 {
     struct buf out = {0};
     fflush(NULL);
-    if (result)
-        put_result(call, &out, result);
+    put_value(call, &out, MESSAGE_STATE, state);
+    put_value(call, &out, MESSAGE_RESULT, result);
     message_encode(&out, &(struct message){.kind = MESSAGE_END, .id = call->id, .end = end}, FROM_AGENT);
     if (out.failed || fd_write_all(HOST_SOCKET_FD, buf_data(&out), buf_length(&out)))
         _exit(1);
@@ -111,16 +112,30 @@ static _Noreturn void finish(struct call_context *call, struct message_end end, 
 
 static _Noreturn void refuse(struct call_context *call, const char *text)
 {
-    finish(call, (struct message_end){.outcome = SSX_OUTCOME_REFUSED, .reason = span_text("state"), .message = span_text(text)}, NULL);
+    static const struct buf none;
+    finish(call, (struct message_end){.outcome = SSX_OUTCOME_REFUSED, .reason = span_text("state"), .message = span_text(text)}, &none, &none);
 }
 
 static void *codec_memory(void *user, size_t n) { return arena_alloc(user, n); }
+
+/* What the worker made, for the wire; what can't travel ends the call as failed. */
+static void encode_value(struct call_context *call, const struct ssx_schema *schema, const char *what, const void *from, bool omit_defaults, int code,
+                         struct buf *out)
+{
+    static const struct buf none;
+    struct ssx_error err = {0};
+    if (codec_encode(schema, from, out, omit_defaults, &err) == 0 && buf_length(out) <= VALUE_SIZE_MAX)
+        return;
+    error_set(&err, SSX_ERROR_REFUSED, "it takes %zu bytes, the limit is %u", buf_length(out), VALUE_SIZE_MAX);
+    error_prefix(&err, "the worker's %s", what);
+    finish(call, (struct message_end){.outcome = SSX_OUTCOME_FAILED, .code = code > 0 ? (unsigned)code : 1, .message = span_text(err.text)}, &none, &none);
+}
 
 static _Noreturn void run(const struct worker *worker, struct call_context *call)
 {
     const struct ssx_schema *in = worker->plugin->state(), *out = worker->plugin->result();
     struct ssx_error err = {0};
-    struct buf bytes = {0}, result = {0};
+    struct buf bytes = {0}, given_back = {0}, result = {0};
     read_order(call, &bytes);
     void *state = arena_alloc(&call->arena, in->size), *filled = arena_alloc(&call->arena, out->size);
     if (!state || !filled)
@@ -133,12 +148,10 @@ static _Noreturn void run(const struct worker *worker, struct call_context *call
     int code = worker->run(&call->call, state, filled);
     struct message_end end = {.outcome = code ? SSX_OUTCOME_FAILED : SSX_OUTCOME_OK, .code = code < 0 ? 1 : (unsigned)code,
                               .message = span_text(call->message)};
-    if (codec_encode(out, filled, &result, false, &err) || buf_length(&result) > VALUE_SIZE_MAX) {
-        error_set(&err, SSX_ERROR_REFUSED, "it takes %zu bytes, the limit is %u", buf_length(&result), VALUE_SIZE_MAX);
-        error_prefix(&err, "the worker's result");
-        finish(call, (struct message_end){.outcome = SSX_OUTCOME_FAILED, .code = code > 0 ? (unsigned)code : 1, .message = span_text(err.text)}, NULL);
-    }
-    finish(call, end, &result);
+    if (worker->returns_state && !code)
+        encode_value(call, in, "state", state, true, code, &given_back); /* as a sender would: an older one may get it */
+    encode_value(call, out, "result", filled, false, code, &result);
+    finish(call, end, &given_back, &result);
 }
 
 _Noreturn void call_process(const struct worker *worker, int socket)
@@ -152,7 +165,7 @@ _Noreturn void call_process(const struct worker *worker, int socket)
     if (passing_receive(socket, &order, sizeof order, fds, HOST_FDS) != sizeof order || fds[HOST_FDS - 1] < 0)
         _exit(0);
     place_descriptors(fds);
-    call_context_init(&call, order.temp);
+    call_context_init(&call, order.temp, worker->item);
     if (order.temp[0])
         setenv("TMPDIR", order.temp, 1);
     run(worker, &call);

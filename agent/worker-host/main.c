@@ -231,7 +231,7 @@ static void check_abi(const struct worker *w)
         snprintf(text, sizeof text, "the plugin is built for ABI %d.%d, this host speaks %d.%d", p->abi_major, p->abi_minor, SSX_ABI_MAJOR, SSX_ABI_MINOR);
         fail("abi", text);
     }
-    if (p->size < sizeof *p)
+    if (p->size < (p->abi_minor ? sizeof *p : offsetof(struct ssx_plugin, item))) /* 1.0 ends where 1.1 goes on */
         fail("abi", "the plugin's ssx_plugin is smaller than its ABI version says");
     if (!p->name || strcmp(p->name, w->type)) {
         snprintf(text, sizeof text, "the plugin's note names %s, its ssx_plugin %s", w->type, p->name ? p->name : "nothing");
@@ -260,6 +260,10 @@ static void load(struct worker *w)
     memcpy(&w->run, &run, sizeof run);
     close(HOST_PLUGIN_FD);
     check_abi(w);
+    if (w->plugin->abi_minor) { /* none of this was there in 1.0 */
+        w->item = w->plugin->item ? w->plugin->item() : NULL;
+        w->returns_state = w->plugin->traits & SSX_RETURNS_STATE;
+    }
 }
 
 /* A signal the loader's code raises must not be blocked for it; SIGCHLD alone is, for the signalfd. */

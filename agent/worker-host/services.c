@@ -8,6 +8,8 @@
 #include "wire/value.h"
 #include "worker/codec.h"
 
+#include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +20,7 @@
 #define TEXT_MAX 4096        /* of a log line, a progress text */
 
 static volatile sig_atomic_t terminated;
+static bool armed; /* SIGTERM sets it, and does nothing else */
 static void note_termination(int signal_number) { (void)signal_number; terminated = 1; }
 
 static struct call_context *context(struct ssx_call *call) { return (struct call_context *)call; }
@@ -85,23 +88,42 @@ static int send_item(struct call_context *c, const unsigned char *at, size_t n)
     return 0;
 }
 
+/* An item that the worker can't send: the log says why. */
+static int refuse_item(struct ssx_call *call, const struct ssx_error *why)
+{
+    char text[SSX_ERROR_TEXT + 32];
+    snprintf(text, sizeof text, "an item was not sent: %s", why->text);
+    service_log(call, SSX_LOG_ERROR, text);
+    return -1;
+}
+
+/* Files of one plugin have tables of their own for one struct: its name is what they share. */
 static int service_item(struct ssx_call *call, const struct ssx_schema *schema, const void *item)
 {
+    const struct ssx_schema *declared = context(call)->item;
+    struct ssx_error err = {0};
     struct buf out = {0};
-    int rc = codec_encode(schema, item, &out, false, NULL) || out.failed ? -1 : send_item(context(call), buf_data(&out), buf_length(&out));
+    if (declared && (strcmp(declared->name, schema->name) || declared->size != schema->size)) {
+        error_set(&err, SSX_ERROR_REFUSED, "it is a struct %s, but SSX_WORKER_ITEMS declares %s", schema->name, declared->name);
+        return refuse_item(call, &err);
+    }
+    int rc = codec_encode(schema, item, &out, false, &err) ? refuse_item(call, &err) : send_item(context(call), buf_data(&out), buf_length(&out));
     buf_free(&out);
     return rc;
 }
 
 static int service_item_any(struct ssx_call *call, const void *msgpack, size_t n)
 {
-    return value_scan(msgpack, n, NULL) ? -1 : send_item(context(call), msgpack, n);
+    const struct ssx_schema *declared = context(call)->item;
+    struct ssx_error err = {0};
+    if (declared)
+        error_set(&err, SSX_ERROR_REFUSED, "SSX_WORKER_ITEMS declares %s, so only ssx_item can send one", declared->name);
+    return declared || value_scan(msgpack, n, &err) ? refuse_item(call, &err) : send_item(context(call), msgpack, n);
 }
 
 /* SIGTERM ends a worker that never asks; from the first question on it sets the flag. */
 static bool service_cancelled(struct ssx_call *call)
 {
-    static bool armed;
     (void)call;
     if (!armed) {
         struct sigaction action = {.sa_handler = note_termination};
@@ -117,17 +139,42 @@ static int64_t service_time_left_ms(struct ssx_call *call)
     return !deadline ? -1 : left > 0 ? left : 0;
 }
 
-static const char *service_temp_dir(struct ssx_call *call)
+/* Waits for input, or for SIGTERM where that only sets the flag: it is blocked but in the wait, so that none is missed. */
+static bool input_is_there(void)
 {
-    const char *given = getenv("TMPDIR");
-    return context(call)->temp[0] ? context(call)->temp : given ? given : "/tmp";
+    struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
+    sigset_t term, before;
+    sigemptyset(&term);
+    sigaddset(&term, SIGTERM);
+    sigprocmask(SIG_BLOCK, &term, &before);
+    bool there = !terminated && ppoll(&input, 1, NULL, &before) > 0;
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    return there;
 }
 
-void call_context_init(struct call_context *c, const char *temp)
+static ptrdiff_t service_read(struct ssx_call *call, void *at, size_t n)
+{
+    (void)call;
+    for (;;) {
+        bool there = !armed || input_is_there();
+        if (terminated) {
+            errno = ECANCELED;
+            return -1;
+        }
+        ssize_t got = there ? read(STDIN_FILENO, at, n) : -1;
+        if (there && (got >= 0 || errno != EINTR))
+            return got;
+    }
+}
+
+static const char *service_temp_dir(struct ssx_call *call) { return context(call)->temp[0] ? context(call)->temp : NULL; }
+
+void call_context_init(struct call_context *c, const char *temp, const struct ssx_schema *item)
 {
     static const struct ssx_host host = {sizeof host, service_alloc, service_log, service_progress, service_item, service_item_any,
-                                         service_cancelled, service_time_left_ms, service_temp_dir, service_fail};
+                                         service_cancelled, service_time_left_ms, service_temp_dir, service_fail, service_read};
     memset(c, 0, sizeof *c);
     c->call.host = &host;
+    c->item = item;
     snprintf(c->temp, sizeof c->temp, "%s", temp);
 }

@@ -12,11 +12,12 @@ struct call_context {
     uint32_t id;                       /* the call's id on the wire */
     int64_t deadline_ms;               /* on clock_ms; 0: none */
     int64_t progress_ms;               /* when the last progress went out */
+    const struct ssx_schema *item;     /* what its items must be; NULL: any */
     struct arena arena;
     char temp[256];                    /* "" where the profile gives none */
     char message[SSX_ERROR_TEXT];      /* what ssx_fail said */
 };
 
-void call_context_init(struct call_context *c, const char *temp);
+void call_context_init(struct call_context *c, const char *temp, const struct ssx_schema *item);
 
 #endif

@@ -7,6 +7,8 @@ struct worker {
     const char *type;
     const struct ssx_plugin *plugin;
     int (*run)(struct ssx_call *, const void *state, void *result);
+    const struct ssx_schema *item;     /* what its items are; NULL: not declared */
+    bool returns_state;
 };
 
 /* The whole life of a call's process, forked ahead: waits on its socket for one host_request with the call's descriptors and the name of its temporary

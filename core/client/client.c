@@ -23,7 +23,7 @@ struct call {
     size_t granted;                    /* dealt with, not yet granted again */
     size_t credit;                     /* what we may still send */
     bool describes;                    /* opened by DESCRIBE, not by CALL */
-    bool input_ended, has_result, has_need;
+    bool input_ended, has_result, has_state, has_need;
     struct buf value;                  /* ITEM, RESULT or STATE in pieces */
     enum message_kind value_kind;      /* more pieces of this kind are to come; 0: none */
     struct digest digest;
@@ -345,10 +345,11 @@ static int join(struct client *c, struct call *call, struct message *m, struct s
         return error_set(err, SSX_ERROR_PROTOCOL, "%s between the pieces of %s", message_name(m->kind), message_name(call->value_kind));
     if (buf_length(&call->value) + piece.n > VALUE_SIZE_MAX)
         return error_set(err, SSX_ERROR_PROTOCOL, "%s of over %u bytes", message_name(m->kind), VALUE_SIZE_MAX);
-    if (m->kind == MESSAGE_RESULT && call->has_result)
-        return error_set(err, SSX_ERROR_PROTOCOL, "a second RESULT");
+    if ((m->kind == MESSAGE_RESULT && call->has_result) || (m->kind == MESSAGE_STATE && call->has_state))
+        return error_set(err, SSX_ERROR_PROTOCOL, "a second %s", message_name(m->kind));
     call->value_kind = m->data.more ? m->kind : 0;
     call->has_result |= m->kind == MESSAGE_RESULT && !m->data.more;
+    call->has_state |= m->kind == MESSAGE_STATE && !m->data.more;
     if (m->data.more || !first) {
         if (buf_add(&call->value, piece.at, piece.n))
             return error_set(err, SSX_ERROR_SYSTEM, "out of memory for a %s", message_name(m->kind));

@@ -388,7 +388,7 @@ struct trait { const char *word; uint32_t bit; };
 static const struct trait traits[] = {
     {"SSX_IDEMPOTENT", TRAIT_IDEMPOTENT},     {"SSX_REUSABLE", TRAIT_REUSABLE},         {"SSX_TAKES_INPUT", TRAIT_TAKES_INPUT},
     {"SSX_SHOWS_OUTPUT", TRAIT_SHOWS_OUTPUT}, {"SSX_SHOWS_RESULT", TRAIT_SHOWS_RESULT}, {"SSX_SANDBOX_NONE", TRAIT_SANDBOX_NONE},
-    {"0", 0},
+    {"SSX_RETURNS_STATE", TRAIT_RETURNS_STATE}, {"0", 0},
 };
 
 static uint32_t trait_bit(const char *word, size_t n, bool *known)
@@ -469,6 +469,8 @@ static int parse_worker(struct parser *p)
         return fault(p, "it has no \"abi\":[major,minor]");
     if (!line_struct(p, "state", &d->state) || !line_struct(p, "result", &d->result))
         return fault(p, "its state or result stands in no earlier note");
+    if (line_has(p, "items") && !line_struct(p, "items", &d->items))
+        return fault(p, "the struct of its items stands in no earlier note");
     return parse_traits(p);
 }
 
@@ -567,6 +569,8 @@ static int make_digest(struct descriptor *d)
         return -1;
     mark_used(d, d->state, used, enums);
     mark_used(d, d->result, used, enums);
+    if (d->items)
+        mark_used(d, d->items, used, enums);
     for (size_t s = 0, e = 0; s < d->struct_count || e < d->enum_count;) {
         bool structure = e == d->enum_count || (s < d->struct_count && d->structs[s].lines.at < d->enums[e].lines.at);
         struct schema_lines l = structure ? d->structs[s].lines : d->enums[e].lines;
@@ -713,6 +717,17 @@ static int check_struct(const struct schema_struct *s, struct ssx_error *err)
     return 0;
 }
 
+static int check_docs(const struct descriptor *d, struct ssx_error *err)
+{
+    if (!*d->doc)
+        return error_set(err, SSX_ERROR_REFUSED, "the worker %s has no doc: say in a few words what it does", d->type);
+    for (size_t i = 0; i < d->struct_count; i++)
+        for (size_t f = 0; f < d->structs[i].count; f++)
+            if (!*d->structs[i].fields[f].doc)
+                return error_set(err, SSX_ERROR_REFUSED, "%s.%s has no doc: say in a few words what it is", d->structs[i].name, d->structs[i].fields[f].name);
+    return 0;
+}
+
 int descriptor_check(const struct descriptor *d, struct ssx_error *err)
 {
     size_t rests = 0;
@@ -729,7 +744,7 @@ int descriptor_check(const struct descriptor *d, struct ssx_error *err)
         if (&d->structs[i] != d->state && schema_field_rest(&d->structs[i]))
             return error_set(err, SSX_ERROR_REFUSED, "%s.%s is a rest field, but %s is not the state; only the state has words after --",
                              d->structs[i].name, schema_field_rest(&d->structs[i])->name, d->structs[i].name);
-    return 0;
+    return check_docs(d, err);
 }
 
 const struct schema_field *schema_field_find(const struct schema_struct *s, const char *name, size_t n)

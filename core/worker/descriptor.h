@@ -9,7 +9,7 @@
 #include <stdint.h>
 
 #define DESCRIPTOR_ABI_MAJOR 1 /* those of <sshexec/worker.h> and of ABI.md; a test holds them together */
-#define DESCRIPTOR_ABI_MINOR 0
+#define DESCRIPTOR_ABI_MINOR 1
 
 #define DESCRIPTOR_NOTE_MAX (256u << 10) /* the limits of ABI.md */
 #define DESCRIPTOR_LINES_MAX 4096
@@ -51,7 +51,7 @@ struct schema_struct { char *name; struct schema_field *fields; size_t count; un
 
 enum worker_trait { /* the bits of ABI.md, and of <sshexec/worker.h>; a test holds the two together */
     TRAIT_IDEMPOTENT = 1, TRAIT_REUSABLE = 2, TRAIT_TAKES_INPUT = 4,
-    TRAIT_SHOWS_OUTPUT = 8, TRAIT_SHOWS_RESULT = 16, TRAIT_SANDBOX_NONE = 32,
+    TRAIT_SHOWS_OUTPUT = 8, TRAIT_SHOWS_RESULT = 16, TRAIT_SANDBOX_NONE = 32, TRAIT_RETURNS_STATE = 64,
 };
 
 /* What of a call is shown unasked: both, where the type doesn't say. */
@@ -66,7 +66,8 @@ struct descriptor {
     struct schema_enum *enums; size_t enum_count;
     struct schema_struct *structs; size_t struct_count;   /* in the order of the notes */
     const struct schema_struct *state, *result;
-    char schema_digest[17];             /* of state and result; ABI.md */
+    const struct schema_struct *items;  /* what its items are; NULL: any value */
+    char schema_digest[17];             /* of state, result and items; ABI.md */
     struct buf note;                    /* the raw note text: NUL-ended lines, as DESCRIBE carries it */
 };
 
@@ -81,7 +82,7 @@ void descriptor_dispose(struct descriptor *d);
 int descriptor_abi(const void *note, size_t n, unsigned *major, unsigned *minor);
 
 /* What the preprocessor can't see and a plugin's author should mend: defaults that aren't literals of their type, defaults of lists and structs,
- * more than one `rest` field or one in the result, unknown traits. Returns 0, or -1 with err (SSX_ERROR_REFUSED) for the first fault. */
+ * more than one `rest` field or one in the result, unknown traits, a field without a doc. Returns 0, or -1 with err (SSX_ERROR_REFUSED) for the first fault. */
 int descriptor_check(const struct descriptor *d, struct ssx_error *err);
 
 /* The field of that name, or NULL. */

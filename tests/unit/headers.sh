@@ -80,13 +80,17 @@ static int plugin_run(struct ssx_call *call, const struct state *in, struct resu
     *ssx_list_add(call, &copy.flags, bool, 1) = in->on;
     ssx_log(call, SSX_LOG_INFO, "%s", ssx_strdup(call, "x"));
     ssx_progress(call, 1, 2, NULL);
-    if (ssx_item(call, disk, copy.disks.value.at) || ssx_item_any(call, "\1", 1) || ssx_cancelled(call))
+    if (ssx_item(call, disk, copy.disks.value.at) || ssx_item_any(call, "\1", 1) || ssx_cancelled(call) || ssx_read(call, &copy, sizeof copy) < 0)
         return ssx_fail(call, 2, "%s", "no");
     return ssx_time_left_ms(call) == 0 || !ssx_temp_dir(call);
 }
 SSX_WORKER("plugin", "1.0", "for a test", state, result, SSX_REUSABLE | SSX_TAKES_INPUT | SSX_SHOWS_OUTPUT, plugin_run)
 END
 compile "a plugin" "$tmp/plugin.c"
+
+# The same with the other shape of a worker's function, and a type for its items.
+sed -e 's/, const struct state \*in/, struct state *in/' -e 's/SSX_WORKER(\(.*\) SSX_REUSABLE/SSX_WORKER_ITEMS(\1 disk, SSX_RETURNS_STATE/' "$tmp/plugin.c" >"$tmp/returns.c"
+compile "a plugin that returns its state" "$tmp/returns.c"
 
 # One list in two files, as a program has it that shares a plugin's lists.
 {

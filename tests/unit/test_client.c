@@ -871,6 +871,12 @@ static void pieces_of_different_values_do_not_mix(void **state)
     say_piece(&s, MESSAGE_RESULT, id, "\xc0", 1, false);
     assert_broken(&s, "a second RESULT");
     end(&s);
+    id = call_ready(&s);
+    say_piece(&s, MESSAGE_STATE, id, "\x80", 1, false);
+    assert_int_equal(next(&s, &m), MESSAGE_STATE);
+    say_piece(&s, MESSAGE_STATE, id, "\x80", 1, false);
+    assert_broken(&s, "a second STATE");
+    end(&s);
 }
 
 static void a_value_over_the_limit_is_refused(void **state)

@@ -17,6 +17,7 @@
 _Static_assert(DESCRIPTOR_ABI_MAJOR == SSX_ABI_MAJOR && DESCRIPTOR_ABI_MINOR == SSX_ABI_MINOR, "ABI version");
 _Static_assert(TRAIT_IDEMPOTENT == SSX_IDEMPOTENT && TRAIT_REUSABLE == SSX_REUSABLE && TRAIT_TAKES_INPUT == SSX_TAKES_INPUT, "traits");
 _Static_assert(TRAIT_SHOWS_OUTPUT == SSX_SHOWS_OUTPUT && TRAIT_SHOWS_RESULT == SSX_SHOWS_RESULT && TRAIT_SANDBOX_NONE == SSX_SANDBOX_NONE, "traits");
+_Static_assert(TRAIT_RETURNS_STATE == SSX_RETURNS_STATE, "traits");
 
 /* One note text of every kind; \n stands for the NUL at each line's end. */
 static const char golden[] =
@@ -29,18 +30,18 @@ static const char golden[] =
     "{\"field\":\"type\",\"type\":{\"enum\":\"fstype\"},\"default\":\"xfs\",\"doc\":\"file system\"}\n"
     "{\"struct\":\"unused\"}\n"
     "{\"struct\":\"all\"}\n"
-    "{\"field\":\"on\",\"type\":\"bool\",\"default\":true,\"doc\":\"\"}\n"
-    "{\"field\":\"small\",\"type\":{\"i32\":[-5,100]},\"default\":-1,\"doc\":\"\"}\n"
-    "{\"field\":\"big\",\"type\":{\"u64\":[1,18446744073709551615]},\"default\":18446744073709551615,\"doc\":\"\"}\n"
-    "{\"field\":\"share\",\"type\":{\"f64\":[0,1.5]},\"default\":1,\"doc\":\"\"}\n"
-    "{\"field\":\"any_f\",\"type\":\"f64\",\"default\":null,\"doc\":\"\"}\n"
-    "{\"field\":\"label\",\"type\":{\"str\":64},\"default\":\"x\",\"doc\":\"\"}\n"
-    "{\"field\":\"blob\",\"type\":{\"bin\":9},\"default\":null,\"doc\":\"\"}\n"
-    "{\"field\":\"what\",\"type\":\"any\",\"default\":null,\"doc\":\"\"}\n"
-    "{\"field\":\"kind\",\"type\":{\"enum\":\"fstype\"},\"default\":null,\"doc\":\"\"}\n"
-    "{\"field\":\"disk\",\"type\":{\"opt\":{\"struct\":\"disk\"}},\"default\":null,\"doc\":\"\"}\n"
-    "{\"field\":\"disks\",\"type\":{\"list\":{\"struct\":\"disk\"}},\"default\":null,\"doc\":\"\"}\n"
-    "{\"field\":\"pin\",\"type\":{\"secret\":{\"opt\":\"i64\"}},\"default\":null,\"doc\":\"\"}\n"
+    "{\"field\":\"on\",\"type\":\"bool\",\"default\":true,\"doc\":\"d\"}\n"
+    "{\"field\":\"small\",\"type\":{\"i32\":[-5,100]},\"default\":-1,\"doc\":\"d\"}\n"
+    "{\"field\":\"big\",\"type\":{\"u64\":[1,18446744073709551615]},\"default\":18446744073709551615,\"doc\":\"d\"}\n"
+    "{\"field\":\"share\",\"type\":{\"f64\":[0,1.5]},\"default\":1,\"doc\":\"d\"}\n"
+    "{\"field\":\"any_f\",\"type\":\"f64\",\"default\":null,\"doc\":\"d\"}\n"
+    "{\"field\":\"label\",\"type\":{\"str\":64},\"default\":\"x\",\"doc\":\"d\"}\n"
+    "{\"field\":\"blob\",\"type\":{\"bin\":9},\"default\":null,\"doc\":\"d\"}\n"
+    "{\"field\":\"what\",\"type\":\"any\",\"default\":null,\"doc\":\"d\"}\n"
+    "{\"field\":\"kind\",\"type\":{\"enum\":\"fstype\"},\"default\":null,\"doc\":\"d\"}\n"
+    "{\"field\":\"disk\",\"type\":{\"opt\":{\"struct\":\"disk\"}},\"default\":null,\"doc\":\"d\"}\n"
+    "{\"field\":\"disks\",\"type\":{\"list\":{\"struct\":\"disk\"}},\"default\":null,\"doc\":\"d\"}\n"
+    "{\"field\":\"pin\",\"type\":{\"secret\":{\"opt\":\"i64\"}},\"default\":null,\"doc\":\"d\"}\n"
     "{\"field\":\"words\",\"type\":{\"rest\":{\"list\":{\"str\":4}}},\"default\":null,\"doc\":\"only these\"}\n"
     "{\"worker\":\"disks\",\"version\":\"1.2\",\"abi\":[1,0],\"state\":\"all\",\"result\":\"disk\",\"traits\":\"SSX_IDEMPOTENT | SSX_SHOWS_RESULT\",\"doc\":\"what\"}\n";
 
@@ -105,6 +106,33 @@ static void test_worker(void **state)
     descriptor_dispose(&d);
 }
 
+/* ABI 1.1: items of a declared type. They are a part of the schema, so of its digest. */
+static void test_items(void **state)
+{
+    (void)state;
+    static const char structs[] = "{\"struct\":\"item\"}\n{\"field\":\"n\",\"type\":\"u32\",\"required\":true,\"doc\":\"d\"}\n{\"struct\":\"s\"}\n";
+    static const char *const workers[] = {
+        "{\"worker\":\"w\",\"version\":\"1\",\"abi\":[1,1],\"state\":\"s\",\"result\":\"s\",\"items\":\"item\",\"traits\":\"SSX_RETURNS_STATE\"}\n",
+        "{\"worker\":\"w\",\"version\":\"1\",\"abi\":[1,1],\"state\":\"s\",\"result\":\"s\",\"traits\":\"0\"}\n",
+        "{\"worker\":\"w\",\"version\":\"1\",\"abi\":[1,1],\"state\":\"s\",\"result\":\"s\",\"items\":\"thing\",\"traits\":\"0\"}\n",
+    };
+    struct descriptor d[3];
+    for (size_t i = 0; i < 3; i++) {
+        char lines[512];
+        struct ssx_error err = {0};
+        snprintf(lines, sizeof lines, "%s%s", structs, workers[i]);
+        int rc = parse(&d[i], lines, &err);
+        assert_int_equal(rc, i == 2 ? -1 : 0);
+        assert_true(rc == 0 || strstr(err.text, "the struct of its items stands in no earlier note"));
+    }
+    assert_string_equal(d[0].items->name, "item");
+    assert_int_equal(d[0].traits, TRAIT_RETURNS_STATE);
+    assert_null(d[1].items);
+    assert_string_not_equal(d[0].schema_digest, d[1].schema_digest);
+    descriptor_dispose(&d[0]);
+    descriptor_dispose(&d[1]);
+}
+
 static void test_fields(void **state)
 {
     (void)state;
@@ -147,7 +175,7 @@ static void test_digest(void **state)
     (void)state;
     struct descriptor d = parse_golden(), other;
     char *lines = strdup(golden);
-    assert_string_equal(d.schema_digest, "1e9775e8cfd39c44");
+    assert_string_equal(d.schema_digest, "d53326c781e29a8f");
     memcpy(strstr(lines, "unused"), "UNUSED", 6);
     memcpy(strstr(lines, "1.2"), "1.3", 3);
     assert_int_equal(parse(&other, lines, NULL), 0);
@@ -277,6 +305,9 @@ static void test_check(void **state)
     assert_complaint("{\"struct\":\"s\"}\n{\"field\":\"f\",\"type\":{\"rest\":{\"list\":\"str\"}},\"default\":null}\n"
                      "{\"field\":\"g\",\"type\":{\"rest\":{\"list\":\"str\"}},\"default\":null}\n" WORKER_LINE,
                      "the state s has 2 rest fields; one at most can take the words after --");
+    assert_complaint("{\"struct\":\"s\"}\n" WORKER_LINE, "the worker w has no doc: say in a few words what it does");
+    assert_complaint("{\"struct\":\"s\"}\n{\"field\":\"f\",\"type\":\"i32\",\"default\":1}\n{\"worker\":\"w\",\"version\":\"1\",\"abi\":[1,0],\"state\":\"s\",\"result\":\"s\",\"doc\":\"d\"}\n",
+                     "s.f has no doc: say in a few words what it is");
 }
 
 static void test_abi(void **state)
@@ -329,7 +360,7 @@ static void test_mutations(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_worker), cmocka_unit_test(test_fields), cmocka_unit_test(test_digest), cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_worker), cmocka_unit_test(test_items), cmocka_unit_test(test_fields), cmocka_unit_test(test_digest), cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_levels), cmocka_unit_test(test_limits), cmocka_unit_test(test_check),  cmocka_unit_test(test_abi),
         cmocka_unit_test(test_mutations),
     };

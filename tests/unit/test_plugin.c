@@ -74,9 +74,9 @@ static void test_refusals(void **state)
     assert_judged(&(struct elf_spec){.symbols = {"run", "ssx_plugin"}}, &here, PLUGIN_NOT_ELF,
                   "x.so is no plugin: it has no descriptor (section .note.sshexec, from SSX_WORKER of <sshexec/worker.h>)");
     assert_judged(&(struct elf_spec){.symbols = {"run", "ssx_plugin"}, WITH_NOTE(NOTE_OF("[2,0]"))}, &here, PLUGIN_WRONG_ABI,
-                  "x.so was built for plugin ABI 2.0, this host speaks 1.0: rebuild it with this version's <sshexec/worker.h>");
+                  "x.so was built for plugin ABI 2.0, this host speaks 1.1: rebuild it with this version's <sshexec/worker.h>");
     assert_judged(&(struct elf_spec){.symbols = {"run", "ssx_plugin"}, WITH_NOTE("{\"strange\":1}\0" NOTE_OF("[1,7]"))}, &here, PLUGIN_WRONG_ABI,
-                  "x.so was built for plugin ABI 1.7, this host speaks 1.0: rebuild it with this version's <sshexec/worker.h>");
+                  "x.so was built for plugin ABI 1.7, this host speaks 1.1: rebuild it with this version's <sshexec/worker.h>");
     assert_judged(&(struct elf_spec){.symbols = {"run", "ssx_plugin"}, WITH_NOTE("{\"struct\":\"s\"}")}, &here, PLUGIN_NOT_ELF,
                   "x.so: the descriptor names no worker");
     assert_judged(&(struct elf_spec){PLUGIN, .version = "GLIBC_2.38"}, &here, PLUGIN_NEEDS_LIBC,

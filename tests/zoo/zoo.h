@@ -27,6 +27,6 @@ static inline void zoo_crash(void)
     __attribute__((visibility("default"))) int run(struct ssx_call *call, const void *in, void *out);                                 \
     __attribute__((visibility("default"))) extern const struct ssx_plugin ssx_plugin;                                                 \
     int run(struct ssx_call *call, const void *in, void *out) { return zoo_run(call, in, out); }                                      \
-    const struct ssx_plugin ssx_plugin = { SSX_ABI_MAJOR, SSX_ABI_MINOR, size, type, "1.0", 0, state, result, NULL };
+    const struct ssx_plugin ssx_plugin = { SSX_ABI_MAJOR, SSX_ABI_MINOR, size, type, "1.0", 0, state, result, NULL, NULL };
 
 #endif

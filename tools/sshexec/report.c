@@ -6,6 +6,7 @@
 #include "wire/ending.h"
 #include "wire/json.h"
 #include "wire/outcome.h"
+#include "worker/schema.h"
 #include "worker/show.h"
 
 #include <signal.h>
@@ -22,6 +23,7 @@ void report_init(struct report *r, const char *type, const char *host, const str
     r->host = host;
     r->type = type;
     r->descriptor = d;
+    r->out_fd = STDOUT_FILENO;
     r->show_output = trait_shows_output(d->traits);
     r->show_result = trait_shows_result(d->traits);
 }
@@ -85,16 +87,32 @@ static void json_end(struct buf *out, const struct report *r, const struct messa
     }
 }
 
+/* What a value should be; NULL: anything. */
+static const struct schema_struct *schema_of(const struct report *r, enum message_kind kind)
+{
+    return kind == MESSAGE_RESULT ? r->descriptor->result : kind == MESSAGE_STATE ? r->descriptor->state : r->descriptor->items;
+}
+
+/* Whether it is that. A node may have another version of the type, or lie: the value is shown as it is then, and this said. */
+static bool fits(const struct report *r, const struct message *m, struct ssx_error *err)
+{
+    const struct schema_struct *s = schema_of(r, m->kind);
+    return !s || state_check(r->descriptor, s, m->data.bytes.at, m->data.bytes.n, err) == 0;
+}
+
 static void json_value(struct buf *out, const struct report *r, const struct message *m)
 {
+    struct ssx_error why = {0};
     buf_add_text(out, ",\"value\":");
-    value_show_json(out, m->kind == MESSAGE_RESULT ? r->descriptor->result : NULL, m->data.bytes.at, m->data.bytes.n);
+    value_show_json(out, schema_of(r, m->kind), m->data.bytes.at, m->data.bytes.n);
+    if (!fits(r, m, &why))
+        json_text(out, "problem", span_text(why.text));
 }
 
 static int report_json(struct report *r, const struct message *m)
 {
     static const char *const events[MESSAGE_KINDS] = {[MESSAGE_OUTPUT] = "output", [MESSAGE_LOG] = "log", [MESSAGE_PROGRESS] = "progress",
-                                                      [MESSAGE_ITEM] = "item", [MESSAGE_RESULT] = "result", [MESSAGE_END] = "end"};
+                                                      [MESSAGE_ITEM] = "item", [MESSAGE_RESULT] = "result", [MESSAGE_STATE] = "state", [MESSAGE_END] = "end"};
     struct buf line = {0};
     if (!events[m->kind])
         return 0;
@@ -113,7 +131,7 @@ static int report_json(struct report *r, const struct message *m)
         json_number(&line, "total", m->progress.total);
         json_text(&line, "text", m->progress.text);
         break;
-    case MESSAGE_ITEM: case MESSAGE_RESULT: json_value(&line, r, m); break;
+    case MESSAGE_ITEM: case MESSAGE_RESULT: case MESSAGE_STATE: json_value(&line, r, m); break;
     default: json_end(&line, r, &m->end); break;
     }
     buf_add_text(&line, "}\n");
@@ -157,22 +175,33 @@ static void show_log(struct report *r, const struct message *m)
     fprintf(stderr, "%s: %s: %s\n", r->host, levels[m->log.level], text);
 }
 
-/* A value on stdout: laid out on a terminal, one line of JSON in a pipe. */
+/* A value, laid out on a terminal, one line of JSON in a pipe. */
 static int show_value(struct report *r, const struct schema_struct *s, struct span value)
 {
     struct buf out = {0};
     int rc;
     clear_progress(r);
-    if (isatty(STDOUT_FILENO)) {
+    if (isatty(r->out_fd)) {
         rc = value_show(&out, s, value.at, value.n);
     } else {
         rc = value_show_json(&out, s, value.at, value.n);
         buf_add_text(&out, "\n");
     }
     if (rc == 0)
-        rc = fd_write_all(STDOUT_FILENO, buf_data(&out), buf_length(&out));
+        rc = fd_write_all(r->out_fd, buf_data(&out), buf_length(&out));
     buf_free(&out);
     return rc;
+}
+
+static int show_item(struct report *r, const struct message *m)
+{
+    struct ssx_error why = {0};
+    if (!r->item_complained && !fits(r, m, &why)) {
+        r->item_complained = true;
+        clear_progress(r);
+        fprintf(stderr, "sshexec: %s on %s: an item is no struct %s: %s\n", r->type, r->host, r->descriptor->items->name, why.text);
+    }
+    return show_value(r, r->descriptor->items, m->data.bytes);
 }
 
 static void describe_usage(const struct report *r, const struct message_end *e)
@@ -216,10 +245,10 @@ int report_message(struct report *r, const struct message *m)
         if (!r->show_output && m->data.stream == 1)
             return 0;
         clear_progress(r);
-        return fd_write_all(m->data.stream == 1 ? STDOUT_FILENO : STDERR_FILENO, m->data.bytes.at, m->data.bytes.n);
+        return fd_write_all(m->data.stream == 1 ? r->out_fd : STDERR_FILENO, m->data.bytes.at, m->data.bytes.n);
     case MESSAGE_LOG: show_log(r, m); return 0;
     case MESSAGE_PROGRESS: show_progress(r, m); return 0;
-    case MESSAGE_ITEM: return r->quiet ? 0 : show_value(r, NULL, m->data.bytes);
+    case MESSAGE_ITEM: return r->quiet ? 0 : show_item(r, m);
     case MESSAGE_RESULT: r->has_result = true; return buf_add(&r->result, m->data.bytes.at, m->data.bytes.n);
     case MESSAGE_END: return show_end(r, &m->end);
     default: return 0;

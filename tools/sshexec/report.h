@@ -12,16 +12,19 @@ struct report {
     const struct descriptor *descriptor;
     bool json, quiet;
     bool show_output, show_result;
+    int out_fd;                        /* stdout; or stderr, where stdout is for the state that comes back */
     int verbose;
     bool progress_shown;               /* a progress line stands on the terminal */
     bool has_result;
     struct buf result;                 /* kept until END: it is shown after the output */
+    bool item_complained;              /* that an item doesn't fit was said */
 };
 
 void report_init(struct report *r, const char *type, const char *host, const struct descriptor *d);
 void report_free(struct report *r);
 
-/* Shows OUTPUT, LOG, PROGRESS, ITEM; keeps RESULT; shows the result and what there is to say at END. Returns 0, or -1 with errno when stdout can't be written to. */
+/* Shows OUTPUT, LOG, PROGRESS, ITEM (and STATE, as JSON); keeps RESULT; shows the result and what there is to say at END. Returns 0, or -1 with errno when stdout
+ * can't be written to. */
 int report_message(struct report *r, const struct message *m);
 
 #endif

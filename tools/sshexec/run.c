@@ -3,6 +3,7 @@
 #include "node_type.h"
 #include "report.h"
 #include "show_type.h"
+#include "state_out.h"
 #include "tool.h"
 #include "words.h"
 
@@ -30,6 +31,7 @@ struct run {
     int interrupt_fd;
     bool is_open;                    /* the reach */
     uint32_t call;
+    struct buf state;                /* what came back, if somebody wants it */
     bool input, output_broken;
     int64_t give_up_ms;              /* after a cancel; 0: not cancelled */
     int interrupts;                  /* of which the loop has taken note */
@@ -64,12 +66,21 @@ static void read_input(struct run *r)
     r->input = false;
 }
 
+static void keep_state(struct run *r)
+{
+    struct ssx_error err = {0};
+    if (state_out_write(r->settings.state_out, &r->type.plugin.descriptor, buf_data(&r->state), r->state.failed ? 0 : buf_length(&r->state), &err))
+        r->code = tool_complain(&err);
+}
+
 static void take_end(struct run *r, const struct message_end *e)
 {
     char reason[32];
     r->code = outcome_exit_code(e->outcome, (unsigned)e->code, (unsigned)e->signal, span_copy(reason, sizeof reason, e->reason));
     if (interrupt_signal())
         r->code = EXIT_SIGNAL + interrupt_signal();
+    if (r->settings.state_out && e->outcome == SSX_OUTCOME_OK)
+        keep_state(r);
     r->done = true;
 }
 
@@ -82,6 +93,8 @@ static void take_message(struct run *r, const struct message *m)
         r->output_broken = true; /* nobody reads what we print: the call is of no use any more */
         cancel(r, "stdout is closed");
     }
+    if (m->kind == MESSAGE_STATE && r->settings.state_out)
+        buf_add(&r->state, m->data.bytes.at, m->data.bytes.n);
     client_consumed(r->reach.link.client, m->id, message_cost(m));
     if (m->kind == MESSAGE_END && m->id == r->call)
         take_end(r, &m->end);
@@ -170,6 +183,8 @@ static void start_report(struct run *r)
     r->report.json = r->settings.json;
     r->report.quiet = r->settings.quiet;
     r->report.verbose = r->settings.verbose;
+    if (r->settings.state_out && strcmp(r->settings.state_out, "-") == 0)
+        r->report.out_fd = STDERR_FILENO;
 }
 
 static int call(struct run *r, const struct buf *state)
@@ -185,6 +200,7 @@ static int call(struct run *r, const struct buf *state)
     else
         converse(r);
     report_free(&r->report);
+    buf_free(&r->state);
     if (r->output_broken && !interrupt_signal()) { /* as any filter that loses its reader */
         reach_close(&r->reach);
         signal(SIGPIPE, SIG_DFL);
@@ -218,7 +234,8 @@ static int run_type(struct run *r, char **words, int count, char **rest)
     bool read_stdin;
     int code;
     const struct descriptor *d = &r->type.plugin.descriptor;
-    if (words_parse(&state, &r->host, &read_stdin, d, words, count, rest, r->settings.state_file, &err) || (!r->host && type_fits_here(&r->type, &err))) {
+    if ((r->settings.state_out && state_out_check(r->settings.state_out, r->settings.json, d, &err)) ||
+        words_parse(&state, &r->host, &read_stdin, d, words, count, rest, r->settings.state_file, &err) || (!r->host && type_fits_here(&r->type, &err))) {
         code = tool_complain(&err);
     } else {
         r->input = (d->traits & TRAIT_TAKES_INPUT) && !r->settings.no_input && !read_stdin;

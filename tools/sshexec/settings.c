@@ -190,7 +190,7 @@ void settings_print(void)
 
 /* --- options --- */
 
-enum { HELP = 256, TRANSPORT, BECOME, JSON, PLUGIN_PATH, STATE, BARE, FORCE, NO_BOOTSTRAP, EPHEMERAL };
+enum { HELP = 256, TRANSPORT, BECOME, JSON, PLUGIN_PATH, STATE, STATE_OUT, BARE, FORCE, NO_BOOTSTRAP, EPHEMERAL };
 
 static const struct { struct option option; unsigned group; const char *value, *about; } table[] = {
     {{"ssh-config", required_argument, NULL, 'F'}, OPTIONS_SSH, "FILE", "ssh's configuration file, as ssh -F"},
@@ -206,6 +206,7 @@ static const struct { struct option option; unsigned group; const char *value, *
     {{"timeout", required_argument, NULL, 'u'}, OPTIONS_CALL | OPTIONS_ENCODE, "TIME", "the longest the call may take"},
     {{"no-input", no_argument, NULL, 'n'}, OPTIONS_CALL, NULL, "give the worker no input"},
     {{"state", required_argument, NULL, STATE}, OPTIONS_CALL | OPTIONS_ENCODE, "FILE", "the whole state, JSON or msgpack (-: from stdin); fields given as well replace its"},
+    {{"state-out", required_argument, NULL, STATE_OUT}, OPTIONS_CALL, "FILE", "keep the state that comes back, if the call is ok: msgpack, or JSON in a FILE.json (-: to stdout, alone)"},
     {{"quiet", no_argument, NULL, 'q'}, OPTIONS_CALL, NULL, "no result and no progress, only the worker's output"},
     {{"json", no_argument, NULL, JSON}, OPTIONS_JSON, NULL, "one JSON object a line"},
     {{"plugin-path", required_argument, NULL, PLUGIN_PATH}, OPTIONS_PLUGINS, "DIRS", "look for plugins here first (colon-separated)"},
@@ -257,6 +258,7 @@ static int take_option(struct settings *s, int option, const char *value, struct
     case BECOME: return take_become(s, value, err);
     case PLUGIN_PATH: s->plugin_path = value; return 0;
     case STATE: s->state_file = value; return 0;
+    case STATE_OUT: s->state_out = value; return 0;
     case NO_BOOTSTRAP: s->bootstrap = BOOTSTRAP_NEVER; return 0;
     case EPHEMERAL: s->bootstrap = BOOTSTRAP_EPHEMERAL; return 0;
     case BARE: s->bare = true; return 0;

@@ -24,7 +24,7 @@ struct settings {
     bool transport_is_option;        /* it stands on the command line */
     const char *become;              /* the user; NULL: the login's */
     long timeout_ms, connect_timeout_ms;
-    const char *plugin_path, *state_file;
+    const char *plugin_path, *state_file, *state_out;
     enum bootstrap_mode bootstrap;
     bool json, no_input, quiet, check, bare, force, help;
     int verbose;

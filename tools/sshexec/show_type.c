@@ -14,6 +14,7 @@ static const struct { uint32_t bit; const char *word, *about; } traits[] = {
     {TRAIT_TAKES_INPUT, "takes-input", "takes input: its stdin is the caller's"},
     {TRAIT_SHOWS_OUTPUT, "shows-output", "shows its output, not its result"},
     {TRAIT_SHOWS_RESULT, "shows-result", "shows its result, not its output"},
+    {TRAIT_RETURNS_STATE, "returns-state", "returns its state: the caller gets the changed object back (--state-out, --json)"},
     {TRAIT_SANDBOX_NONE, "sandbox-none", "runs without the sandbox: whoever may call it has your shell's rights"},
 };
 #define TRAITS (sizeof traits / sizeof *traits)
@@ -56,12 +57,12 @@ static void show_fields(const struct schema_struct *s, const char *title, bool d
     }
 }
 
-/* The structs that state and result hold. */
+/* The structs that state, result and items hold. */
 static void show_nested(const struct descriptor *d)
 {
     char title[128];
     for (size_t i = 0; i < d->struct_count; i++) {
-        if (&d->structs[i] == d->state || &d->structs[i] == d->result)
+        if (&d->structs[i] == d->state || &d->structs[i] == d->result || &d->structs[i] == d->items)
             continue;
         snprintf(title, sizeof title, "struct %s:", d->structs[i].name);
         show_fields(&d->structs[i], title, false);
@@ -75,6 +76,13 @@ void show_type(const struct descriptor *d)
            rest ? " -- " : "", rest ? rest->name : "");
     show_fields(d->state, "fields (default):", true);
     show_fields(d->result, "result:", false);
+    if (d->items && d->items != d->result && d->items != d->state) {
+        char title[128];
+        snprintf(title, sizeof title, "each item (struct %s):", d->items->name);
+        show_fields(d->items, title, false);
+    } else if (d->items) {
+        printf("\nitems: struct %s, as the %s\n", d->items->name, d->items == d->result ? "result" : "state");
+    }
     show_nested(d);
     putchar('\n');
     for (size_t i = 0; i < TRAITS; i++)
@@ -131,6 +139,8 @@ int show_type_json(struct buf *out, const struct descriptor *d)
     buf_add_text(out, "]");
     add_fields(out, "fields", d->state);
     add_fields(out, "result", d->result);
+    if (d->items)
+        add_fields(out, "items", d->items);
     buf_add_text(out, ",\"structs\":{");
     first = true;
     for (size_t i = 0; i < d->struct_count; i++) {

@@ -26,13 +26,17 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#ifdef __cpp_exceptions
+#include <exception>
+#endif
 
 /* The version of all that a plugin and its host share: the structs below, `run`, the notes. A host runs plugins of its own
  * major and of its own or an older minor. A new minor adds at the end of ssx_plugin or ssx_host; anything else is a new major. */
 #define SSX_ABI_MAJOR 1
-#define SSX_ABI_MINOR 0
+#define SSX_ABI_MINOR 1
 /* Changelog
  *   1.0  the first version
+ *   1.1  ssx_read; SSX_RETURNS_STATE; SSX_WORKER_ITEMS
  */
 
 #ifdef __cplusplus
@@ -130,6 +134,7 @@ struct ssx_schema {
 #define SSX_SHOWS_OUTPUT 8u  /* `sshexec run` prints its output, not its result */
 #define SSX_SHOWS_RESULT 16u /* `sshexec run` prints its result, not its output */
 #define SSX_SANDBOX_NONE 32u /* it can't work in the sandbox profile `default` */
+#define SSX_RETURNS_STATE 64u /* its function may change the state, and the caller gets it back (since 1.1) */
 
 /* ---- What the host gives to a call; use it through the ssx_ functions at the end of this file ----------------------------- */
 struct ssx_call;
@@ -145,6 +150,7 @@ struct ssx_host {
     int64_t (*time_left_ms)(struct ssx_call *call);
     const char *(*temp_dir)(struct ssx_call *call);
     int (*fail)(struct ssx_call *call, int code, const char *message);
+    ptrdiff_t (*read)(struct ssx_call *call, void *buf, size_t n); /* since 1.1 */
 };
 
 struct ssx_call { const struct ssx_host *host; };
@@ -157,12 +163,16 @@ struct ssx_plugin {
     uint64_t traits;
     const struct ssx_schema *(*state)(void), *(*result)(void);
     int (*selftest)(struct ssx_call *call);                    /* may be NULL; 0: the plugin can work here */
+    const struct ssx_schema *(*item)(void);                    /* since 1.1; may be NULL: items are of any type */
 };
 
 /* ---- The macros an author uses ------------------------------------------------------------------------------------------- */
 
 /* SSX_STRUCT(t, LIST): `struct t` from a list of F(kind, name, default, "doc"). */
 #define SSX_STRUCT(t, LIST)                                                                                                \
+    LIST(SSX_F_COUNTED) SSX_ASSERT(1, "clang looks a token ahead: this keeps it off the next list until it has spoken");   \
+    LIST(SSX_F_KIND_NAME_DEFAULT_DOC)                                                                                      \
+    SSX_ASSERT((0 LIST(SSX_F_RESTS)) <= 1, "struct " #t " has more than one rest field: only one list can take the words after --"); \
     struct t { LIST(SSX_F_MEMBER) };                                                                                       \
     SSX_MAYBE static inline void t##_ssx_defaults(void *ssx_at)                                                            \
     {                                                                                                                      \
@@ -206,26 +216,28 @@ struct ssx_plugin {
 /* SSX_WORKER("type", "version", "doc", state, result, traits, function): the worker itself, once a plugin. The function is
  *     int f(struct ssx_call *call, const struct STATE *in, struct RESULT *out)
  * `in` lives as long as the call; `out` comes filled with its defaults. 0: ok, and the result is sent; else see ssx_fail. No
- * semicolon behind it. */
-#define SSX_WORKER(type, version, doc, state_t, result_t, traits, function)                                                \
-    SSX_NOTE(ssx_worker, "{\"worker\":" #type ",\"version\":" #version ",\"abi\":[" SSX_TEXT(SSX_ABI_MAJOR) ","            \
-        SSX_TEXT(SSX_ABI_MINOR) "],\"state\":\"" #state_t "\",\"result\":\"" #result_t "\",\"traits\":\"" #traits          \
-        "\",\"doc\":" #doc "}", SSX_NO_LIST, SSX_F_ROOM, SSX_F_TEXT)                                                       \
-    SSX_C_BEGIN                                                                                                            \
-    __attribute__((visibility("default"))) int run(struct ssx_call *ssx_call, const void *ssx_in, void *ssx_out);          \
-    __attribute__((visibility("default"))) extern const struct ssx_plugin ssx_plugin;                                      \
-    int run(struct ssx_call *ssx_call, const void *ssx_in, void *ssx_out)                                                  \
-    {                                                                                                                      \
-        return function(ssx_call, (const struct state_t *)ssx_in, (struct result_t *)ssx_out);                             \
-    }                                                                                                                      \
-    const struct ssx_plugin ssx_plugin = {SSX_ABI_MAJOR, SSX_ABI_MINOR, (uint32_t)sizeof(struct ssx_plugin),               \
-        type, version, traits, state_t##_ssx, result_t##_ssx, NULL};                                                       \
-    SSX_C_END
+ * semicolon behind it.
+ *
+ * With SSX_RETURNS_STATE among the traits it is
+ *     int f(struct ssx_call *call, struct STATE *in, struct RESULT *out)
+ * What it leaves in `in` goes back to the caller, if it returns 0: a call that fails leaves the caller's object as it was.
+ *
+ * In C++ the function may throw: the call fails with code 1 and the exception's what(). It must not throw through a C frame. */
+#define SSX_WORKER(type, version, doc, state_t, result_t, traits, function) \
+    SSX_WORKER_ALL(type, version, doc, state_t, result_t, NULL, "", traits, #traits, function)
+
+/* The same for a worker that streams items of one type, with `item` the name of their SSX_STRUCT: ssx_item takes no other, and
+ * ssx_item_any none. Without it items are of any type, and those who show them know nothing of their fields. */
+#define SSX_WORKER_ITEMS(type, version, doc, state_t, result_t, item_t, traits, function) \
+    SSX_WORKER_ALL(type, version, doc, state_t, result_t, item_t##_ssx, ",\"items\":\"" #item_t "\"", traits, #traits, function)
 
 /* Define SSX_NO_NOTES before the include in a program that shares a plugin's lists but is no plugin, and in all files but one of
  * a plugin of several files: each list's note must stand in it once. */
 
 /* ---- The services -------------------------------------------------------------------------------------------------------- */
+
+/* There is no service for output: printf, puts and write go to the caller as they are. stdout is a pipe, so it is buffered in full
+ * until fflush(stdout) or the end of the call; stderr isn't. */
 
 /* n bytes, zeroed, aligned for any type, valid until the call ends. Never NULL: where memory runs out the call ends as failed. */
 static inline void *ssx_alloc(struct ssx_call *call, size_t n) { return call->host->alloc(call, n); }
@@ -286,14 +298,23 @@ static inline void ssx_progress(struct ssx_call *call, uint64_t done, uint64_t t
 }
 
 /* Sends one value to the caller now, ahead of the result: the `struct t` at `value` (the host keeps nothing of it). Waits where
- * the caller is slow. 0; -1: a field is out of its range (nothing is sent, the log says which) or the caller is gone. */
+ * the caller is slow. 0; -1: a field is out of its range, or t is not the type of SSX_WORKER_ITEMS; nothing is sent, and the log
+ * says why. */
 #define ssx_item(call, t, value) ((call)->host->item((call), t##_ssx(), 1 ? (value) : (const struct t *)NULL))
 
-/* The same with one msgpack value of the worker's own making. -1 also where it is not well-formed. */
+/* The same with one msgpack value of the worker's own making. -1: it is not well-formed, or SSX_WORKER_ITEMS declares a type. */
 static inline int ssx_item_any(struct ssx_call *call, const void *msgpack, size_t n)
 {
     return call->host->item_any(call, msgpack, n);
 }
+
+/* The caller's input, as it comes: waits until there is some and puts up to n bytes of it into buf. Returns how many; 0 at the end
+ * of the input (at once where there is none: the type needs SSX_TAKES_INPUT, and the caller may give none); -1 with errno.
+ * A signal that the worker handles itself doesn't end the wait. A cancel does in a worker that has called ssx_cancelled before:
+ * -1, ECANCELED, also where there was more to read; any other worker is ended by SIGTERM there as everywhere.
+ * It reads descriptor 0, as stdin does, but past stdin's buffer: use one of the two in a call, not both. Read through stdin, a
+ * cancel shows as an error of the stream (errno EINTR), or not before more input comes. */
+static inline ptrdiff_t ssx_read(struct ssx_call *call, void *buf, size_t n) { return call->host->read(call, buf, n); }
 
 /* Whether the call should end: cancelled, past its deadline, or the caller is gone. From the first use on SIGTERM only sets this
  * flag (it still interrupts a waiting system call); a worker that never asks is ended by SIGTERM. In both cases SIGKILL follows
@@ -303,8 +324,8 @@ static inline bool ssx_cancelled(struct ssx_call *call) { return call->host->can
 /* Milliseconds until the deadline, 0 once it has passed; -1: there is none. */
 static inline int64_t ssx_time_left_ms(struct ssx_call *call) { return call->host->time_left_ms(call); }
 
-/* The call's own empty directory (TMPDIR is the same), removed with what is in it after the call. NULL under the profile `none`,
- * which has none. */
+/* The call's own directory, empty at first (TMPDIR is the same), removed with what is in it after the call. NULL where there is
+ * none: under the profile `none`, or where the host could not make one. */
 static inline const char *ssx_temp_dir(struct ssx_call *call) { return call->host->temp_dir(call); }
 
 /* Says why the call fails and gives back `code`, so that the way out of a worker is
@@ -327,6 +348,30 @@ __attribute__((format(printf, 3, 4))) static inline int ssx_fail(struct ssx_call
  * A kind pastes to one macro a facet, so that kinds nest by pasting again: SSX_C_ the C type, SSX_T_ the chain of links, SSX_J_
  * the JSON of the note, SSX_I_ a function that fills in the empty value. A kind never passes through a second macro as a plain
  * argument, where `bool` would become `_Bool`. */
+#define SSX_WORKER_ALL(type, version, doc, state_t, result_t, item_schema, item_text, traits, traits_text, function)       \
+    SSX_NOTE(ssx_worker, "{\"worker\":" #type ",\"version\":" #version ",\"abi\":[" SSX_TEXT(SSX_ABI_MAJOR) ","            \
+        SSX_TEXT(SSX_ABI_MINOR) "],\"state\":\"" #state_t "\",\"result\":\"" #result_t "\"" item_text ",\"traits\":\""     \
+        traits_text "\",\"doc\":" #doc "}", SSX_NO_LIST, SSX_F_ROOM, SSX_F_TEXT)                                               \
+    SSX_ASSERT(SSX_TAKES(function, state_t, result_t),                                                                     \
+        #function " must be int " #function "(struct ssx_call *, const struct " #state_t " *, struct " #result_t " *)");   \
+    SSX_ASSERT(SSX_TAKES(function, state_t, result_t) != 2 || ((traits) & SSX_RETURNS_STATE),                              \
+        #function " may change its state, which comes back only with SSX_RETURNS_STATE among the traits: add that, or const"); \
+    SSX_ASSERT(SSX_TAKES(function, state_t, result_t) != 1 || !((traits) & SSX_RETURNS_STATE),                             \
+        #function " takes a const state, but the traits have SSX_RETURNS_STATE: drop one of the two");                     \
+    SSX_C_BEGIN                                                                                                            \
+    __attribute__((visibility("default"))) int run(struct ssx_call *ssx_call, const void *ssx_in, void *ssx_out);          \
+    __attribute__((visibility("default"))) extern const struct ssx_plugin ssx_plugin;                                      \
+    int run(struct ssx_call *ssx_call, const void *ssx_in, void *ssx_out)                                                  \
+    {                                                                                                                      \
+        SSX_TRY {                                                                                                          \
+            /* const is the ABI's word for what few may change; the host's memory is not */                                \
+            return function(ssx_call, (struct state_t *)(uintptr_t)ssx_in, (struct result_t *)ssx_out);                    \
+        } SSX_CATCH(ssx_call)                                                                                              \
+    }                                                                                                                      \
+    const struct ssx_plugin ssx_plugin = {SSX_ABI_MAJOR, SSX_ABI_MINOR, (uint32_t)sizeof(struct ssx_plugin),               \
+        type, version, traits, state_t##_ssx, result_t##_ssx, NULL, item_schema};                                          \
+    SSX_C_END
+
 #define SSX_LINK(kind, ctype, lo, hi) SSX_LINK_ALL(kind, ctype, lo, hi, 0, 0, NULL, NULL)
 #define SSX_LINK_F64(lo, hi) SSX_LINK_ALL(SSX_KIND_F64, double, 0, 0, lo, hi, NULL, NULL)
 #define SSX_LINK_ALL(kind, ctype, lo, hi, flo, fhi, schema, names) \
@@ -424,7 +469,45 @@ __attribute__((format(printf, 3, 4))) static inline int ssx_fail(struct ssx_call
 #define SSX_I_secret(e)       SSX_I_##e
 #define SSX_I_rest(e)         SSX_I_##e
 
-/* What stands in for a field that was not given: R required or not, S the assignment, J the JSON. */
+/* Whether a kind is one, and whether a default fits: a probe (a comma behind it is how SSX_KNOWN tells a kind from a name that no
+ * macro has), 1 where what it holds is a kind too, how to judge a default, and the bounds. */
+#define SSX_K_bool            ~, 1, SSX_FITS_ANY, 0, 0
+#define SSX_K_i32             ~, 1, SSX_FITS_INT, INT32_MIN, INT32_MAX
+#define SSX_K_i64             ~, 1, SSX_FITS_INT, INT64_MIN, INT64_MAX
+#define SSX_K_u32             ~, 1, SSX_FITS_INT, 0, UINT32_MAX
+#define SSX_K_u64             ~, 1, SSX_FITS_INT, 0, INT64_MAX
+#define SSX_K_f64             ~, 1, SSX_FITS_ANY, 0, 0
+#define SSX_K_str             ~, 1, SSX_FITS_ANY, 0, 0
+#define SSX_K_bin             ~, 1, SSX_FITS_ANY, 0, 0
+#define SSX_K_any             ~, 1, SSX_FITS_ANY, 0, 0
+#define SSX_K_i32_in(lo, hi)  ~, 1, SSX_FITS_INT, lo, hi
+#define SSX_K_i64_in(lo, hi)  ~, 1, SSX_FITS_INT, lo, hi
+#define SSX_K_u32_in(lo, hi)  ~, 1, SSX_FITS_INT, lo, hi
+#define SSX_K_u64_in(lo, hi)  ~, 1, SSX_FITS_INT, lo, hi
+#define SSX_K_f64_in(lo, hi)  ~, 1, SSX_FITS_ANY, 0, 0
+#define SSX_K_str_max(max)    ~, 1, SSX_FITS_STR, 0, max
+#define SSX_K_bin_max(max)    ~, 1, SSX_FITS_ANY, 0, 0
+#define SSX_K_enum(t)         ~, 1, SSX_FITS_ANY, 0, 0
+#define SSX_K_struct(t)       ~, 1, SSX_FITS_ANY, 0, 0
+#define SSX_K_list(e)         ~, SSX_KNOWN(SSX_K_##e), SSX_FITS_ANY, 0, 0
+#define SSX_K_opt(e)          ~, SSX_KNOWN(SSX_K_##e), SSX_FITS_ANY, 0, 0
+#define SSX_K_secret(e)       SSX_K_##e
+#define SSX_K_rest(e)         SSX_K_##e
+
+#define SSX_KNOWN(...) SSX_SECOND(__VA_ARGS__, 0, 0)
+#define SSX_SECOND(a, b, ...) b
+#define SSX_FITS(...) SSX_FITS_(__VA_ARGS__)
+#define SSX_FITS_(fits, lo, hi, need, number, text) ((need) ? 1 : fits(number, text, lo, hi))
+#define SSX_JUDGE(...) SSX_JUDGE_(__VA_ARGS__, 0, SSX_FITS_ANY, 0, 0, 0)
+#define SSX_JUDGE_(probe, known, fits, lo, hi, ...) fits, lo, hi
+#define SSX_VALUE(...) SSX_VALUE_(__VA_ARGS__, 0, 1, 0, "", 0)
+#define SSX_VALUE_(probe, known, need, number, text, ...) need, number, text
+#define SSX_FITS_ANY(number, text, lo, hi) 1
+#define SSX_FITS_INT(number, text, lo, hi) SSX_IN_RANGE(number, lo, hi)
+#define SSX_FITS_STR(number, text, lo, hi) (sizeof(text) - 1 <= (hi))
+
+/* What stands in for a field that was not given: R required or not, S the assignment, D the JSON; DEFAULT as SSX_K_: probe, 1, whether
+ * there is none, and what it is as a number and as text. */
 #define SSX_R_required        1
 #define SSX_R_empty           0
 #define SSX_R_default(v)      0
@@ -437,6 +520,27 @@ __attribute__((format(printf, 3, 4))) static inline int ssx_fail(struct ssx_call
 #define SSX_D_empty           "\"default\":null"
 #define SSX_D_default(v)      "\"default\":" #v
 #define SSX_D_member(t, v)    "\"default\":\"" #v "\""
+#define SSX_DEFAULT_required        ~, 1, 1, 0, ""
+#define SSX_DEFAULT_empty           ~, 1, 0, 0, ""
+#define SSX_DEFAULT_default(v)      ~, 1, 0, v, v
+#define SSX_DEFAULT_member(t, v)    ~, 1, 0, t##_##v, ""
+
+/* An author's mistakes, in words, before what follows stumbles over them. g++ counts arguments before it looks at anything else, and
+ * says the macro's name: hence that name. */
+#define SSX_F_COUNTED(...) \
+    SSX_ASSERT(SSX_ARGUMENTS(__VA_ARGS__) == 4, "F(" #__VA_ARGS__ "): a field has a kind, a name, a default and a doc");
+#define SSX_F_KIND_NAME_DEFAULT_DOC(kind, name, dflt, doc)                                                                 \
+    SSX_ASSERT(sizeof(#name) == sizeof(SSX_SPELLED(name)), "field " #name ": this name is a macro here; take another");    \
+    SSX_ASSERT(SSX_KNOWN(SSX_K_##kind), "field " #name ": " #kind " is no kind");                                          \
+    SSX_ASSERT(SSX_KNOWN(SSX_DEFAULT_##dflt), "field " #name ": " #dflt " is none of required, empty, default(v), member(enum, v)"); \
+    SSX_ASSERT(SSX_FITS(SSX_JUDGE(SSX_K_##kind), SSX_VALUE(SSX_DEFAULT_##dflt)),                                           \
+        "field " #name ": its default, " #dflt ", is out of range for " #kind);
+#define SSX_F_RESTS(kind, name, dflt, doc) + SSX_KNOWN(SSX_REST_##kind)
+#define SSX_REST_rest(e) ~, 1
+
+#define SSX_ARGUMENTS(...) SSX_NINTH(__VA_ARGS__, 8, 7, 6, 5, 4, 3, 2, 1, 0)
+#define SSX_NINTH(a, b, c, d, e, f, g, h, n, ...) n
+#define SSX_SPELLED(...) #__VA_ARGS__
 
 /* What an entry of a list becomes: a member, its default, its type's chain, its row; and the room and the text of its line in the
  * note, each line a literal of its own (one past 4,095 bytes is more than ISO C grants). */
@@ -486,11 +590,36 @@ __attribute__((format(printf, 3, 4))) static inline int ssx_fail(struct ssx_call
 #define SSX_C_END }
 #define SSX_ALIGNOF alignof
 #define SSX_ASSERT(condition, message) static_assert(condition, message)
+extern "C++" {
+template <typename S, typename R> constexpr int ssx_takes(int (*)(struct ssx_call *, const S *, R *)) { return 1; }
+template <typename S, typename R> constexpr int ssx_takes(int (*)(struct ssx_call *, S *, R *)) { return 2; }
+template <typename S, typename R> constexpr int ssx_takes(...) { return 0; }
+template <typename T> constexpr bool ssx_in_range(T n, int64_t lo, int64_t hi) { return int64_t(n) >= lo && int64_t(n) <= hi; }
+constexpr bool ssx_in_range(const char *, int64_t, int64_t) { return false; }
+}
+#define SSX_IN_RANGE(number, lo, hi) ssx_in_range(number, lo, hi)
+#define SSX_TAKES(function, state_t, result_t) ssx_takes<struct state_t, struct result_t>(function)
 #else
 #define SSX_C_BEGIN
 #define SSX_C_END
 #define SSX_ALIGNOF _Alignof
 #define SSX_ASSERT(condition, message) _Static_assert(condition, message)
+#define SSX_IN_RANGE(number, lo, hi) \
+    _Generic((number), char *: 0, default: (int64_t)(number) >= (int64_t)(lo) && (int64_t)(number) <= (int64_t)(hi))
+#define SSX_TAKES(function, state_t, result_t)                                                                             \
+    _Generic((function), int (*)(struct ssx_call *, const struct state_t *, struct result_t *): 1,                         \
+        int (*)(struct ssx_call *, struct state_t *, struct result_t *): 2, default: 0)
+#endif
+
+/* No exception may cross into the host, which is C. */
+#ifdef __cpp_exceptions
+#define SSX_TRY try
+#define SSX_CATCH(call)                                                                                                    \
+    catch (const std::exception &ssx_thrown) { return ssx_fail(call, 1, "%s", ssx_thrown.what()); }                        \
+    catch (...) { return ssx_fail(call, 1, "the worker threw something that is no std::exception"); }
+#else
+#define SSX_TRY
+#define SSX_CATCH(call)
 #endif
 
 /* What every list(e) looks like. */
