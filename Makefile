@@ -39,7 +39,8 @@ KNOWS_AGENT := core/fleet/agents.c
 AGENT_SRC  := $(wildcard agent/*.c)
 HOST_SRC   := $(wildcard agent/worker-host/*.c) agent/orphans.c agent/passing.c
 TOOL_SRC   := $(wildcard tools/sshexec/*.c)
-PLUGINS    := $(sort $(patsubst plugins/%.c,%,$(wildcard plugins/*.c)) $(patsubst plugins/%/,%,$(dir $(wildcard plugins/*/*.c))))
+PLUGINS    := $(sort $(patsubst plugins/%.c,%,$(wildcard plugins/*.c)) $(filter-out files,$(patsubst plugins/%/,%,$(dir $(wildcard plugins/*/*.c)))))
+FILES_SRC  := $(wildcard plugins/files/*.c)
 UNIT_SRC   := $(wildcard tests/unit/test_*.c)
 ZOO        := $(patsubst tests/zoo/%.c,%,$(wildcard tests/zoo/*.c))
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
@@ -106,7 +107,7 @@ $(BUILD)/gen/agent_digest.h: $(AGENT) $(AGENT).gz
 	  "$$(sha256sum < $< | cut -d' ' -f1)" "$$(wc -c < $<)" "$$(wc -c < $<.gz)" > $@
 $(call obj,$(KNOWS_AGENT)): $(BUILD)/gen/agent_digest.h
 
-$(TOOL): $(call obj,$(TOOL_SRC) $(KNOWS_AGENT)) $(SAN_OBJ) $(LIB_A)
+$(TOOL): $(call obj,$(TOOL_SRC) $(FILES_SRC) $(KNOWS_AGENT)) $(SAN_OBJ) $(LIB_A)
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(SANFLAGS) -pie $(LDHARD) $(LDFLAGS) $(filter %.o,$^) $(LIB_A) $(TOOL_LIBS) -o $@
@@ -114,6 +115,9 @@ $(TOOL): $(call obj,$(TOOL_SRC) $(KNOWS_AGENT)) $(SAN_OBJ) $(LIB_A)
 # Plugins see the SDK and nothing else, and link nothing of ours: plugins/NAME.c, or all of plugins/NAME/.
 PLUGIN_FLAGS = -std=c17 $(OPT) $(WARN) $(HARDEN) -fPIC -fvisibility=hidden -D_GNU_SOURCE -Isdk/include $(CFLAGS)
 .SECONDEXPANSION:
+# put and get share plugins/files/ with each other, and with the tool, which is their other half.
+$(BUILD)/plugins/put.so $(BUILD)/plugins/get.so: $(FILES_SRC) $(wildcard plugins/files/*.h)
+$(BUILD)/obj/tools/%: DEFS += -Iplugins
 $(BUILD)/plugins/%.so: $$(wildcard plugins/$$*.[ch] plugins/$$*/*.[ch]) sdk/include/sshexec/worker.h
 	$(call say,PLUGIN,$@)
 	@mkdir -p $(@D)

@@ -12,6 +12,8 @@
 
 static const struct { const char *name; int (*run)(int argc, char **argv); const char *about; } commands[] = {
     {"run", command_run, "run a worker: sshexec run TYPE [HOST] [field=value...] [-- word...]"},
+    {"put", command_put, "files and directories to a host: sshexec put LOCAL... HOST:PATH"},
+    {"get", command_get, "files and directories from a host: sshexec get HOST:PATH... LOCAL"},
     {"encode", command_encode, "one call as bytes, for sshexec-agent --once at the end of any pipe"},
     {"decode", command_decode, "what such a workload holds, as JSON"},
     {"list", command_list, "list the types there are here, or on a host"},

@@ -6,6 +6,8 @@
 #include <sshexec/error.h>
 
 int command_run(int argc, char **argv);
+int command_put(int argc, char **argv);
+int command_get(int argc, char **argv);
 int command_encode(int argc, char **argv);
 int command_decode(int argc, char **argv);
 int command_list(int argc, char **argv);

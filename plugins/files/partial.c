@@ -1,0 +1,273 @@
+#include "partial.h"
+
+#include "fail.h"
+#include "status.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+
+#define BLOCK 4096u              /* of a hole */
+#define TAG (sizeof PARTIAL_PREFIX - 1 + 17) /* prefix, T and "-" */
+#define PARTIAL_NAME (TAG + 17)
+
+int partial_init(struct partial *p, struct folder *f, const char *name, const struct entry *e, struct ssx_error *err)
+{
+    *p = (struct partial){.folder = f, .name = strdup(name), .mode = e->mode & MODE_BITS, .mtime = e->mtime, .nanoseconds = e->nanoseconds,
+                          .size = e->size, .fd = -1};
+    f->refs++;
+    sha256_start(&p->digest);
+    return p->name ? 0 : fail(err, SSX_ERROR_SYSTEM, "out of memory");
+}
+
+static void add_hex(char *out, const void *bytes, size_t n)
+{
+    unsigned char digest[SHA256_SIZE];
+    struct sha256 s;
+    sha256_start(&s);
+    sha256_add(&s, bytes, n);
+    sha256_digest(&s, digest);
+    for (int i = 0; i < 8; i++)
+        snprintf(out + 2 * i, 3, "%02x", digest[i]);
+}
+
+static void partial_name(const struct partial *p, char out[PARTIAL_NAME])
+{
+    unsigned char source[20];
+    put_u32(put_u64(put_u64(source, p->size), (uint64_t)p->mtime), p->nanoseconds);
+    memcpy(out, PARTIAL_PREFIX, sizeof PARTIAL_PREFIX);
+    add_hex(out + TAG - 17, p->name, strlen(p->name));
+    out[TAG - 1] = '-';
+    add_hex(out + TAG, source, sizeof source);
+}
+
+static int complain(const struct partial *p, const char *what, struct ssx_error *err)
+{
+    char path[PATH_BYTES];
+    return fail_errno(err, "can't %s %s", what, folder_path(p->folder, p->name, path));
+}
+
+/* Adds what is in the file, up to n bytes; a file that can't be read, or is shorter, leaves the digest empty: it is then of no use. */
+static void digest_file(struct partial *p, uint64_t n)
+{
+    static unsigned char bytes[256 << 10];
+    sha256_start(&p->digest);
+    while (p->digest.n < n) {
+        uint64_t left = n - p->digest.n;
+        ssize_t got = pread(p->fd, bytes, left < sizeof bytes ? (size_t)left : sizeof bytes, (off_t)p->digest.n);
+        if (got <= 0) {
+            sha256_start(&p->digest);
+            return;
+        }
+        sha256_add(&p->digest, bytes, (size_t)got);
+    }
+}
+
+static void close_file(struct partial *p)
+{
+    if (p->fd >= 0)
+        close(p->fd);
+    p->fd = -1;
+}
+
+/* One transfer at a time writes a partial file. Whoever waited for the file to be opened may find that it has become the whole one meanwhile: *gone. */
+static int take_lock(struct partial *p, const char *name, bool *gone, struct ssx_error *err)
+{
+    char path[PATH_BYTES];
+    struct stat mine, now;
+    if (flock(p->fd, LOCK_EX | LOCK_NB))
+        return errno == EWOULDBLOCK ? fail(err, SSX_ERROR_SYSTEM, "another transfer is writing %s", folder_path(p->folder, p->name, path))
+                                    : complain(p, "lock what there is of", err);
+    *gone = status_of(p->fd, &mine) || status_at(p->folder->fd, name, &now, AT_SYMLINK_NOFOLLOW) || now.st_ino != mine.st_ino || now.st_dev != mine.st_dev;
+    if (!*gone && (!S_ISREG(mine.st_mode) || mine.st_uid != geteuid() || mine.st_nlink != 1))
+        return fail(err, SSX_ERROR_SYSTEM, "%s is not ours to write to", folder_path(p->folder, name, path));
+    return 0;
+}
+
+static int find_partial(struct partial *p, struct ssx_error *err)
+{
+    char name[PARTIAL_NAME];
+    bool gone;
+    struct stat st;
+    partial_name(p, name);
+    p->fd = openat(p->folder->fd, name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (p->fd < 0)
+        return errno == ENOENT ? 0 : complain(p, "open what there is of", err);
+    if (take_lock(p, name, &gone, err)) {
+        close_file(p);
+        return -1;
+    }
+    if (gone || status_of(p->fd, &st))
+        close_file(p);
+    else if ((uint64_t)st.st_size <= p->size)
+        digest_file(p, (uint64_t)st.st_size);
+    return 0;
+}
+
+/* The same size and time mean probably the same bytes, which the digest will tell. */
+static void find_whole(struct partial *p)
+{
+    struct stat st;
+    p->fd = openat(p->folder->fd, p->name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    if (p->fd < 0)
+        return;
+    p->in_place = status_of(p->fd, &st) == 0 && S_ISREG(st.st_mode) && (uint64_t)st.st_size == p->size && st.st_mtim.tv_sec == p->mtime &&
+                  (uint32_t)st.st_mtim.tv_nsec == p->nanoseconds;
+    if (p->in_place)
+        digest_file(p, p->size);
+    if (!p->in_place || p->digest.n < p->size) {
+        p->in_place = false;
+        close_file(p);
+    }
+}
+
+int partial_find(struct partial *p, struct ssx_error *err)
+{
+    if (find_partial(p, err))
+        return -1;
+    if (p->fd < 0)
+        find_whole(p);
+    return 0;
+}
+
+static int create(struct partial *p, struct ssx_error *err)
+{
+    char name[PARTIAL_NAME];
+    bool gone;
+    partial_name(p, name);
+    p->fd = openat(p->folder->fd, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (p->fd < 0)
+        return complain(p, "write", err);
+    if (take_lock(p, name, &gone, err) == 0)
+        return 0;
+    close_file(p);
+    return -1;
+}
+
+int partial_begin(struct partial *p, uint64_t offset, struct ssx_error *err)
+{
+    if (p->in_place && offset == p->size)
+        return 0;
+    if (offset && p->fd >= 0 && !p->in_place && offset == p->digest.n)
+        return 0;
+    if (offset)
+        return fail(err, SSX_ERROR_PROTOCOL, "not a stream of files: bytes from where nothing was asked for");
+    sha256_start(&p->digest);
+    if (p->in_place)
+        close_file(p);
+    p->in_place = false;
+    if (p->fd < 0)
+        return create(p, err);
+    return ftruncate(p->fd, 0) ? complain(p, "write", err) : 0;
+}
+
+static bool is_zero(const unsigned char *at, size_t n) { return !at[0] && memcmp(at, at + 1, n - 1) == 0; }
+
+static int write_run(struct partial *p, const unsigned char *at, size_t n, uint64_t offset, struct ssx_error *err)
+{
+    while (n) {
+        ssize_t wrote = pwrite(p->fd, at, n, (off_t)offset);
+        if (wrote < 0 && errno == EINTR)
+            continue;
+        if (wrote < 0)
+            return complain(p, "write", err);
+        at += wrote;
+        n -= (size_t)wrote;
+        offset += (uint64_t)wrote;
+    }
+    return 0;
+}
+
+int partial_write(struct partial *p, const unsigned char *at, size_t n, struct ssx_error *err)
+{
+    uint64_t offset = p->digest.n;
+    if (n > p->size - offset)
+        return fail(err, SSX_ERROR_PROTOCOL, "not a stream of files: more bytes than were announced");
+    sha256_add(&p->digest, at, n);
+    for (size_t from = 0, to = 0; from < n; from = to) { /* each run of blocks that hold something */
+        size_t block = n - to < BLOCK ? n - to : BLOCK;
+        if (is_zero(at + to, block)) {
+            to += block;
+            continue;
+        }
+        from = to;
+        while (to < n && !is_zero(at + to, block)) {
+            to += block;
+            block = n - to < BLOCK ? n - to : BLOCK;
+        }
+        if (write_run(p, at + from, to - from, offset + from, err))
+            return -1;
+    }
+    return 0;
+}
+
+/* What earlier transfers of other sources left for this place. One that is being written is locked, and stays. */
+static void remove_leftovers(struct partial *p)
+{
+    char name[PARTIAL_NAME];
+    partial_name(p, name);
+    folder_scan(p->folder);
+    for (size_t i = 0; i < p->folder->leftover_count; i++) {
+        const char *other = p->folder->leftovers[i];
+        if (strncmp(other, name, TAG) != 0)
+            continue;
+        int fd = openat(p->folder->fd, other, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+        if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
+            unlinkat(p->folder->fd, other, 0);
+        if (fd >= 0)
+            close(fd);
+    }
+}
+
+static int give_name(struct partial *p, struct ssx_error *err)
+{
+    char name[PARTIAL_NAME];
+    struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = p->mtime, .tv_nsec = p->nanoseconds}};
+    partial_name(p, name);
+    if (ftruncate(p->fd, (off_t)p->size)) /* a hole at its end */
+        return complain(p, "write", err);
+    if (fchmod(p->fd, p->mode) || futimens(p->fd, times))
+        return complain(p, "set mode and time of", err);
+    if (fsync(p->fd))
+        return complain(p, "write to disk", err);
+    if (renameat(p->folder->fd, name, p->folder->fd, p->name))
+        return complain(p, "replace", err);
+    p->folder->changed = true;
+    close_file(p);
+    remove_leftovers(p);
+    return 0;
+}
+
+int partial_finish(struct partial *p, const unsigned char digest[SHA256_SIZE], struct ssx_error *err)
+{
+    unsigned char ours[SHA256_SIZE];
+    char path[PATH_BYTES];
+    sha256_digest(&p->digest, ours);
+    if (p->digest.n != p->size)
+        return fail(err, SSX_ERROR_PROTOCOL, "not a stream of files: fewer bytes than were announced");
+    if (memcmp(ours, digest, sizeof ours) != 0)
+        return fail(err, SSX_ERROR_PROTOCOL, "refused: what came for %s has not the digest that it was sent with", folder_path(p->folder, p->name, path));
+    if (!p->in_place)
+        return give_name(p, err);
+    struct stat st;
+    if (status_of(p->fd, &st) == 0 && (st.st_mode & 07777) != p->mode && fchmod(p->fd, p->mode))
+        return complain(p, "set the mode of", err);
+    return 0;
+}
+
+int partial_dispose(struct partial *p, bool keep, bool finished, struct ssx_error *err)
+{
+    char name[PARTIAL_NAME];
+    if (p->fd >= 0 && !p->in_place) {
+        partial_name(p, name);
+        keep = keep && p->digest.n && ftruncate(p->fd, (off_t)p->digest.n) == 0; /* a hole at its end */
+        if (!keep)
+            unlinkat(p->folder->fd, name, 0);
+    }
+    close_file(p);
+    free(p->name);
+    return folder_release(p->folder, finished, err);
+}

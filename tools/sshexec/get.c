@@ -1,0 +1,65 @@
+/* sshexec get: files and directories from a host to here. */
+#include "tool.h"
+#include "transfer.h"
+
+#include "base/error.h"
+#include "files/taker.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static int take(const struct transfer *t, int in, int out, const struct observer *observer, struct ssx_error *err)
+{
+    struct tally tally;
+    return taker_run(in, out, t->near[0], observer, &tally, err);
+}
+
+/* The paths of all words, which have to be on one host. Returns 0 or -1. */
+static int take_sources(const char **paths, char **host, char **words, size_t count, struct ssx_error *err)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct place p;
+        if (place_parse(&p, words[i], err))
+            return -1;
+        if (!p.remote) {
+            place_free(&p);
+            return error_set(err, SSX_ERROR_USAGE, "get %s from where? want HOST:PATH (:PATH for this machine), and a path here as the last word", words[i]);
+        }
+        if (i && strcmp(p.host ? p.host : "", *host ? *host : "") != 0) {
+            place_free(&p);
+            return error_set(err, SSX_ERROR_USAGE, "get from one host at a time, not from %s and from another", *host ? *host : "this machine");
+        }
+        paths[i] = p.path;
+        if (i)
+            place_free(&p);
+        else
+            *host = p.host;
+    }
+    return 0;
+}
+
+int command_get(int argc, char **argv)
+{
+    struct settings s;
+    struct ssx_error err = {0};
+    char **words, *host = NULL;
+    int count, code;
+    if (transfer_start(&s, "usage: sshexec get [options] HOST:PATH... LOCAL\n\n"
+                       "Gets files and directories from HOST, or with :PATH from this machine, with their modes and times. What is here already\n"
+                       "doesn't travel; a transfer that was cut goes on when the same words are said again.\n\n"
+                       "  LOCAL is a directory, or the new name of a single file. PATH is relative to the home directory.\n"
+                       "  A directory goes into LOCAL under its own name; what is in it, if PATH ends in \"/\".", argc, argv, &words, &count, &code))
+        return code;
+    size_t sources = (size_t)count - 1;
+    const char *near = words[sources], **far = calloc(sources, sizeof *far);
+    if (!far || take_sources(far, &host, words, sources, &err)) {
+        error_set(&err, SSX_ERROR_SYSTEM, "out of memory");
+        code = tool_complain(&err);
+    } else {
+        const struct transfer t = {.type = "get", .field = "paths", .far = far, .far_count = sources, .near = &near, .near_count = 1, .run = take};
+        code = transfer_run(&t, &s, host);
+    }
+    free(host);
+    free(far);
+    return code;
+}

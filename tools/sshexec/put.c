@@ -1,0 +1,52 @@
+/* sshexec put: files and directories from here to a host. */
+#include "tool.h"
+#include "transfer.h"
+
+#include "base/error.h"
+#include "files/giver.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+static int give(const struct transfer *t, int in, int out, const struct observer *observer, struct ssx_error *err)
+{
+    struct tally tally;
+    return giver_run(in, out, t->near, t->near_count, observer, &tally, err);
+}
+
+/* The words before the last are here, and there: what is missing is said before anything moves. */
+static int check_words(char **words, int count, const struct place *target, struct ssx_error *err)
+{
+    if (!target->remote)
+        return error_set(err, SSX_ERROR_USAGE, "put to where? the last word is HOST:PATH (:PATH for this machine), not %s", words[count - 1]);
+    for (int i = 0; i < count - 1; i++) {
+        if (access(words[i], R_OK))
+            return error_set(err, SSX_ERROR_USAGE, "can't read %s: %s", words[i], strerror(errno));
+    }
+    return 0;
+}
+
+int command_put(int argc, char **argv)
+{
+    struct settings s;
+    struct ssx_error err = {0};
+    struct place target;
+    char **words;
+    int count, code;
+    if (transfer_start(&s, "usage: sshexec put [options] LOCAL... HOST:PATH\n\n"
+                       "Puts files and directories on HOST, or with :PATH on this machine, with their modes and times. What is there already\n"
+                       "doesn't travel; a transfer that was cut goes on when the same words are said again.\n\n"
+                       "  PATH is a directory, or the new name of a single file; relative to the home directory.\n"
+                       "  A directory goes into PATH under its own name; what is in it, if it ends in \"/\".", argc, argv, &words, &count, &code))
+        return code;
+    if (place_parse(&target, words[count - 1], &err) || check_words(words, count, &target, &err)) {
+        code = tool_complain(&err);
+    } else {
+        const struct transfer t = {.type = "put", .field = "path", .far = &target.path, .far_count = 1,
+                                   .near = (const char *const *)words, .near_count = (size_t)count - 1, .run = give};
+        code = transfer_run(&t, &s, target.host);
+    }
+    place_free(&target);
+    return code;
+}

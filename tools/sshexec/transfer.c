@@ -1,0 +1,215 @@
+#include "transfer.h"
+
+#include "conversation.h"
+#include "interrupt.h"
+#include "report.h"
+#include "tool.h"
+
+#include "base/error.h"
+#include "base/io.h"
+#include "base/text.h"
+#include "worker/state.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define PIPE_BYTES (1 << 20) /* between the halves, as much as a call may have under way */
+#define EXIT_TRANSFER 1      /* as the plugins fail */
+
+struct joint {
+    const struct settings *settings;
+    struct report report;
+    int to_near, from_near;          /* the child's stdin and stdout, so to speak */
+    pid_t child;
+};
+
+/* --- words --- */
+
+/* Where the host of HOST:PATH ends; NULL: there is none. An address in brackets holds colons of its own. */
+static const char *host_end(const char *word)
+{
+    for (const char *p = word; *p && *p != '/'; p++) {
+        if (*p == ':')
+            return p;
+        if (*p == '[' && (p == word || p[-1] == '@') && !(p = strchr(p, ']')))
+            return NULL;
+    }
+    return NULL;
+}
+
+int place_parse(struct place *out, const char *word, struct ssx_error *err)
+{
+    const char *end = host_end(word);
+    *out = (struct place){.remote = end, .path = end ? end + 1 : word};
+    if (end && end > word && !(out->host = strndup(word, (size_t)(end - word))))
+        return error_set(err, SSX_ERROR_SYSTEM, "out of memory");
+    if (!*out->path)
+        out->path = ".";
+    return 0;
+}
+
+void place_free(struct place *p)
+{
+    free(p->host);
+    p->host = NULL;
+}
+
+int transfer_start(struct settings *s, const char *usage, int argc, char **argv, char ***words, int *count, int *code)
+{
+    struct ssx_error err = {0};
+    char **rest;
+    if (tool_start(s, OPTIONS_SSH | OPTIONS_TRANSFER | OPTIONS_JSON | OPTIONS_PLUGINS, usage, argc, argv, words, count, &rest, code))
+        return -1;
+    if (s->help) {
+        puts(usage);
+        settings_print_options(OPTIONS_SSH | OPTIONS_TRANSFER | OPTIONS_JSON | OPTIONS_PLUGINS);
+        *code = 0;
+        return -1;
+    }
+    for (; rest && *rest; rest++) /* "--" only ends the options here */
+        (*words)[(*count)++] = *rest;
+    if (*count >= 2)
+        return 0;
+    error_set(&err, SSX_ERROR_USAGE, "%s what where? (sshexec %s --help)", argv[0], argv[0]);
+    *code = tool_complain(&err);
+    return -1;
+}
+
+/* --- the near half --- */
+
+static void near_warn(void *user, const char *text)
+{
+    char safe[1024];
+    (void)user;
+    text_escape(safe, sizeof safe, text, strlen(text));
+    fprintf(stderr, "%ssshexec: %s\n", isatty(STDERR_FILENO) ? "\r\033[K" : "", safe); /* over the progress line */
+}
+
+static void near_progress(void *user, uint64_t done, uint64_t total, const char *name) { (void)user, (void)done, (void)total, (void)name; }
+static void near_file(void *user, const struct transferred *t) { (void)user, (void)t; }
+static bool near_stopped(void *user) { (void)user; return false; }
+
+/* In the child. It ends when the other side of its pipes does, whatever signals the terminal sends to both: the far half is to hear of a failure here. */
+static _Noreturn void be_near(const struct transfer *t, int in, int out)
+{
+    static const int ignored[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE};
+    const struct observer observer = {.warn = near_warn, .progress = near_progress, .file = near_file, .stopped = near_stopped};
+    struct ssx_error err = {0};
+    for (size_t i = 0; i < sizeof ignored / sizeof *ignored; i++)
+        signal(ignored[i], SIG_IGN);
+    _exit(t->run(t, in, out, &observer, &err) ? 1 : 0);
+}
+
+static int start_near(struct joint *j, const struct transfer *t, struct ssx_error *err)
+{
+    int down[2], up[2];
+    if (pipe2(down, O_CLOEXEC))
+        return error_system(err, "can't start a transfer");
+    if (pipe2(up, O_CLOEXEC) || (j->child = fork()) < 0)
+        return error_system(err, "can't start a transfer");
+    if (j->child == 0) {
+        close(down[1]);
+        close(up[0]);
+        be_near(t, down[0], up[1]);
+    }
+    close(down[0]);
+    close(up[1]);
+    j->to_near = down[1];
+    j->from_near = up[0];
+    fcntl(j->to_near, F_SETPIPE_SZ, PIPE_BYTES);
+    fcntl(j->from_near, F_SETPIPE_SZ, PIPE_BYTES);
+    return 0;
+}
+
+/* Returns whether it said that all is in place. */
+static bool end_near(struct joint *j)
+{
+    int status = 0;
+    fd_close(&j->to_near);
+    fd_close(&j->from_near);
+    while (waitpid(j->child, &status, 0) < 0 && errno == EINTR)
+        ;
+    return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+/* --- the call --- */
+
+/* The far half's output is for the near one. If that is gone, the far half has been told why, and its END will say so. */
+static int show(void *user, const struct message *m)
+{
+    struct joint *j = user;
+    if (m->kind != MESSAGE_OUTPUT || m->data.stream != 1)
+        return m->kind == MESSAGE_ITEM && !j->settings->json ? 0 : report_message(&j->report, m);
+    if (j->to_near >= 0 && fd_write_all(j->to_near, m->data.bytes.at, m->data.bytes.n))
+        fd_close(&j->to_near);
+    return 0;
+}
+
+static int make_state(struct buf *out, const struct descriptor *d, const struct transfer *t, struct ssx_error *err)
+{
+    struct state_builder *b = state_builder_new(d);
+    int rc = b ? 0 : error_set(err, SSX_ERROR_SYSTEM, "out of memory");
+    for (size_t i = 0; rc == 0 && i < t->far_count; i++)
+        rc = state_builder_text(b, t->field, t->far[i], strlen(t->far[i]), err);
+    if (rc == 0)
+        rc = state_builder_finish(b, out, err);
+    state_builder_free(b);
+    return rc;
+}
+
+static void start_report(struct joint *j, const struct type *type, const char *name, const char *host)
+{
+    report_init(&j->report, name, host ? host : "local", &type->plugin.descriptor);
+    j->report.json = j->settings->json;
+    j->report.quiet = j->settings->quiet;
+    j->report.verbose = j->settings->verbose;
+    j->report.show_result = j->settings->verbose > 0;
+}
+
+static int call(struct joint *j, const struct transfer *t, const struct type *type, const struct buf *state, const char *host)
+{
+    struct reach reach;
+    struct ssx_error err = {0};
+    start_report(j, type, t->type, host);
+    if (start_near(j, t, &err)) /* before there is anything that a child should not have */
+        return tool_complain(&err);
+    struct conversation c = {.settings = j->settings, .reach = &reach, .type = type, .interrupt_fd = interrupt_watch(), .input_fd = j->from_near,
+                             .show = show, .user = j};
+    int code = conversation_open(&c, host);
+    bool is_open = code == 0;
+    if (is_open)
+        code = conversation_hold(&c, buf_data(state), buf_length(state));
+    bool complete = end_near(j);
+    if (code == 0 && !complete) {
+        fprintf(stderr, "sshexec: %s: the host says that all is done, but it is not\n", t->type);
+        code = EXIT_TRANSFER;
+    }
+    if (is_open)
+        reach_close(&reach);
+    report_free(&j->report);
+    return code;
+}
+
+int transfer_run(const struct transfer *t, const struct settings *s, const char *host)
+{
+    struct joint j = {.settings = s};
+    struct ssx_error err = {0};
+    struct type type;
+    struct buf state = {0};
+    int code;
+    if (type_open(&type, t->type, s->plugin_path, &err))
+        return tool_complain(&err);
+    if ((!host && type_fits_here(&type, &err)) || make_state(&state, &type.plugin.descriptor, t, &err))
+        code = tool_complain(&err);
+    else
+        code = call(&j, t, &type, &state, host);
+    buf_free(&state);
+    type_close(&type);
+    return code;
+}
