@@ -5,7 +5,7 @@ PYTHON := /usr/bin/python3
 $(BUILD)/tests/test_%: tests/unit/test_%.c $(LIB_A)
 	$(call say,TEST,$@)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS_ALL) -MF $@.d -Itests/unit $< $(LIB_A) $(TOOL_LIBS) $(UNIT_LIBS) -lcmocka -o $@
+	$(Q)$(CC) $(CFLAGS_ALL) -MF $@.d -Itests/unit $< $(filter %.o,$^) $(LIB_A) $(TOOL_LIBS) $(UNIT_LIBS) -lcmocka -o $@
 
 # Without sanitizers: a bad plugin has to misbehave in its own way.
 $(BUILD)/zoo/%.so: tests/zoo/%.c
@@ -37,6 +37,11 @@ $(BUILD)/bench/bare_libssh: tests/bench/bare_libssh.c
 
 # msgpack-c's own unpacker judges ours.
 $(BUILD)/tests/test_value: private UNIT_LIBS := -lmsgpackc
+
+# The half of a transfer that put and the tool share.
+$(BUILD)/tests/test_files: private DEFS += -Iplugins
+$(BUILD)/tests/test_files: $(call obj,$(FILES_SRC))
+$(BUILD)/tests/test_sha256: $(FILES_SRC)
 
 # These read real plugins.
 $(BUILD)/tests/test_elf $(BUILD)/tests/test_plugin: private DEFS += -DPLUGIN_DIR='"$(abspath $(BUILD))/plugins"'

@@ -89,9 +89,10 @@ static compress_fn *compress_best(void)
 static compress_fn *compress_best(void) { return compress_plain; }
 #endif
 
+static compress_fn *best;
+
 static void compress(uint32_t *h, const unsigned char *at, size_t blocks)
 {
-    static compress_fn *best;
     if (!best)
         best = compress_best();
     best(h, at, blocks);
