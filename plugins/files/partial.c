@@ -12,7 +12,8 @@
 
 #define BLOCK 4096u              /* of a hole */
 #define TAG (sizeof PARTIAL_PREFIX - 1 + 17) /* prefix, T and "-" */
-#define PARTIAL_NAME (TAG + 17)
+#define PARTIAL_NAME (TAG + 19)
+#define SLOTS 10
 
 int partial_init(struct partial *p, struct folder *f, const char *name, const struct entry *e, struct ssx_error *err)
 {
@@ -34,7 +35,7 @@ static void add_hex(char *out, const void *bytes, size_t n)
         snprintf(out + 2 * i, 3, "%02x", digest[i]);
 }
 
-static void partial_name(const struct partial *p, char out[PARTIAL_NAME])
+static void partial_name(const struct partial *p, int slot, char out[PARTIAL_NAME])
 {
     unsigned char source[20];
     put_u32(put_u64(put_u64(source, p->size), (uint64_t)p->mtime), p->nanoseconds);
@@ -42,6 +43,7 @@ static void partial_name(const struct partial *p, char out[PARTIAL_NAME])
     add_hex(out + TAG - 17, p->name, strlen(p->name));
     out[TAG - 1] = '-';
     add_hex(out + TAG, source, sizeof source);
+    snprintf(out + PARTIAL_NAME - 3, 3, "-%d", slot);
 }
 
 static int complain(const struct partial *p, const char *what, struct ssx_error *err)
@@ -73,38 +75,93 @@ static void close_file(struct partial *p)
     p->fd = -1;
 }
 
-/* One transfer at a time writes a partial file. Whoever waited for the file to be opened may find that it has become the whole one meanwhile: *gone. */
-static int take_lock(struct partial *p, const char *name, bool *gone, struct ssx_error *err)
+enum lock { LOCKED, BUSY, GONE, LOCK_FAILED };
+
+/* One process at a time writes a partial file. It may have got its name, and be no partial file any more, between our opening and locking it: GONE. */
+static enum lock take_lock(struct partial *p, const char *name, struct ssx_error *err)
 {
     char path[PATH_BYTES];
     struct stat mine, now;
-    if (flock(p->fd, LOCK_EX | LOCK_NB))
-        return errno == EWOULDBLOCK ? fail(err, SSX_ERROR_SYSTEM, "another transfer is writing %s", folder_path(p->folder, p->name, path))
-                                    : complain(p, "lock what there is of", err);
-    *gone = status_of(p->fd, &mine) || status_at(p->folder->fd, name, &now, AT_SYMLINK_NOFOLLOW) || now.st_ino != mine.st_ino || now.st_dev != mine.st_dev;
-    if (!*gone && (!S_ISREG(mine.st_mode) || mine.st_uid != geteuid() || mine.st_nlink != 1))
-        return fail(err, SSX_ERROR_SYSTEM, "%s is not ours to write to", folder_path(p->folder, name, path));
+    if (flock(p->fd, LOCK_EX | LOCK_NB)) {
+        if (errno == EWOULDBLOCK)
+            return BUSY;
+        complain(p, "lock what there is of", err);
+        return LOCK_FAILED;
+    }
+    if (status_of(p->fd, &mine) || status_at(p->folder->fd, name, &now, AT_SYMLINK_NOFOLLOW) || now.st_ino != mine.st_ino || now.st_dev != mine.st_dev)
+        return GONE;
+    if (S_ISREG(mine.st_mode) && mine.st_uid == geteuid() && mine.st_nlink == 1)
+        return LOCKED;
+    fail(err, SSX_ERROR_SYSTEM, "%s is not ours to write to", folder_path(p->folder, name, path));
+    return LOCK_FAILED;
+}
+
+static int create(struct partial *p, struct ssx_error *err)
+{
+    char name[PARTIAL_NAME];
+    partial_name(p, p->slot, name);
+    p->fd = openat(p->folder->fd, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (p->fd < 0)
+        return complain(p, "write", err);
+    enum lock lock = take_lock(p, name, err);
+    if (lock == LOCKED)
+        return 0;
+    close_file(p);
+    return fail(err, SSX_ERROR_SYSTEM, "another transfer took the partial file of %s", p->name);
+}
+
+/* What another process has of it, into a partial file of our own. */
+static int copy_busy(struct partial *p, int busy, struct ssx_error *err)
+{
+    static unsigned char bytes[256 << 10];
+    char name[PARTIAL_NAME];
+    struct stat st;
+    ssize_t n = 0;
+    partial_name(p, busy, name);
+    int from = openat(p->folder->fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (from < 0)
+        return 0;
+    bool usable = status_of(from, &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == geteuid() && (uint64_t)st.st_size <= p->size;
+    int rc = usable ? create(p, err) : 0;
+    while (usable && rc == 0 && (n = pread(from, bytes, sizeof bytes, (off_t)p->digest.n)) > 0)
+        rc = partial_write(p, bytes, (size_t)n, err);
+    close(from);
+    return rc;
+}
+
+static int use_found(struct partial *p)
+{
+    struct stat st;
+    if (status_of(p->fd, &st) == 0 && (uint64_t)st.st_size <= p->size)
+        digest_file(p, (uint64_t)st.st_size);
     return 0;
 }
 
 static int find_partial(struct partial *p, struct ssx_error *err)
 {
     char name[PARTIAL_NAME];
-    bool gone;
-    struct stat st;
-    partial_name(p, name);
-    p->fd = openat(p->folder->fd, name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-    if (p->fd < 0)
-        return errno == ENOENT ? 0 : complain(p, "open what there is of", err);
-    if (take_lock(p, name, &gone, err)) {
+    int busy = -1;
+    for (p->slot = 0; p->slot < SLOTS; p->slot++) {
+        partial_name(p, p->slot, name);
+        p->fd = openat(p->folder->fd, name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+        if (p->fd < 0 && errno != ENOENT)
+            return complain(p, "open what there is of", err);
+        enum lock lock = p->fd < 0 ? GONE : take_lock(p, name, err);
+        if (lock == LOCKED)
+            return use_found(p);
         close_file(p);
-        return -1;
+        if (lock == LOCK_FAILED)
+            return -1;
+        if (lock == GONE)
+            return busy < 0 ? 0 : copy_busy(p, busy, err);
+        busy = busy < 0 ? p->slot : busy;
     }
-    if (gone || status_of(p->fd, &st))
-        close_file(p);
-    else if ((uint64_t)st.st_size <= p->size)
-        digest_file(p, (uint64_t)st.st_size);
-    return 0;
+    return fail(err, SSX_ERROR_SYSTEM, "%d other transfers are writing %s", SLOTS, p->name);
+}
+
+static bool looks_the_same(const struct partial *p, const struct stat *st)
+{
+    return S_ISREG(st->st_mode) && (uint64_t)st->st_size == p->size && st->st_mtim.tv_sec == p->mtime && (uint32_t)st->st_mtim.tv_nsec == p->nanoseconds;
 }
 
 /* The same size and time mean probably the same bytes, which the digest will tell. */
@@ -114,8 +171,7 @@ static void find_whole(struct partial *p)
     p->fd = openat(p->folder->fd, p->name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
     if (p->fd < 0)
         return;
-    p->in_place = status_of(p->fd, &st) == 0 && S_ISREG(st.st_mode) && (uint64_t)st.st_size == p->size && st.st_mtim.tv_sec == p->mtime &&
-                  (uint32_t)st.st_mtim.tv_nsec == p->nanoseconds;
+    p->in_place = status_of(p->fd, &st) == 0 && looks_the_same(p, &st);
     if (p->in_place)
         digest_file(p, p->size);
     if (!p->in_place || p->digest.n < p->size) {
@@ -131,20 +187,6 @@ int partial_find(struct partial *p, struct ssx_error *err)
     if (p->fd < 0)
         find_whole(p);
     return 0;
-}
-
-static int create(struct partial *p, struct ssx_error *err)
-{
-    char name[PARTIAL_NAME];
-    bool gone;
-    partial_name(p, name);
-    p->fd = openat(p->folder->fd, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-    if (p->fd < 0)
-        return complain(p, "write", err);
-    if (take_lock(p, name, &gone, err) == 0)
-        return 0;
-    close_file(p);
-    return -1;
 }
 
 int partial_begin(struct partial *p, uint64_t offset, struct ssx_error *err)
@@ -208,7 +250,7 @@ int partial_write(struct partial *p, const unsigned char *at, size_t n, struct s
 static void remove_leftovers(struct partial *p)
 {
     char name[PARTIAL_NAME];
-    partial_name(p, name);
+    partial_name(p, p->slot, name);
     folder_scan(p->folder);
     for (size_t i = 0; i < p->folder->leftover_count; i++) {
         const char *other = p->folder->leftovers[i];
@@ -226,7 +268,7 @@ static int give_name(struct partial *p, struct ssx_error *err)
 {
     char name[PARTIAL_NAME];
     struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = p->mtime, .tv_nsec = p->nanoseconds}};
-    partial_name(p, name);
+    partial_name(p, p->slot, name);
     if (ftruncate(p->fd, (off_t)p->size)) /* a hole at its end */
         return complain(p, "write", err);
     if (fchmod(p->fd, p->mode) || futimens(p->fd, times))
@@ -261,8 +303,11 @@ int partial_finish(struct partial *p, const unsigned char digest[SHA256_SIZE], s
 int partial_dispose(struct partial *p, bool keep, bool finished, struct ssx_error *err)
 {
     char name[PARTIAL_NAME];
+    struct stat st;
     if (p->fd >= 0 && !p->in_place) {
-        partial_name(p, name);
+        partial_name(p, p->slot, name);
+        if (status_at(p->folder->fd, p->name, &st, AT_SYMLINK_NOFOLLOW) == 0 && looks_the_same(p, &st))
+            keep = false; /* another transfer has finished it meanwhile */
         keep = keep && p->digest.n && ftruncate(p->fd, (off_t)p->digest.n) == 0; /* a hole at its end */
         if (!keep)
             unlinkat(p->folder->fd, name, 0);

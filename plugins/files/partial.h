@@ -1,9 +1,10 @@
 /* A file that is being taken: written under a name of its own beside its place, checked, made durable, and then given its name in one step. Whatever happens before
  * leaves the place as it was.
  *
- * The partial file is called .sshexec-part-TTTTTTTTTTTTTTTT-SSSSSSSSSSSSSSSS: T digests the name of the place, S what tells the source from others (its size and time). A transfer that was cut
- * leaves it, and the next one of the same source goes on from there, once both ends agree on the digest of what is in it. When a file is whole, the
- * partial files of other sources for its place go. `find DIR -name '.sshexec-part-*'` shows what transfers left that nobody took up again. */
+ * The partial file is called .sshexec-part-TTTTTTTTTTTTTTTT-SSSSSSSSSSSSSSSS-N: T digests the name of the place, S what tells the source from others (its size
+ * and time). A transfer that was cut leaves it, and the next one of the same source goes on from there, once both ends agree on the digest of what is in it. One that another
+ * process still holds (a link can be dead for hours before the far end notices) is copied to the next N. When a file is whole, the other partial files for
+ * its place go, but for those in use. `find DIR -name '.sshexec-part-*'` shows what transfers left that nobody took up again. */
 #ifndef FILES_PARTIAL_H
 #define FILES_PARTIAL_H
 #include "folder.h"
@@ -15,6 +16,7 @@ struct partial {
     int64_t mtime;
     uint64_t size;
     int fd;                      /* -1: nothing is open */
+    int slot;                    /* N: the first that no other process holds */
     bool in_place;               /* fd is the file that has the name already */
     struct sha256 digest;        /* of what it holds; digest.n bytes */
 };
