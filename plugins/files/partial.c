@@ -14,6 +14,7 @@
 #define TAG (sizeof PARTIAL_PREFIX - 1 + 17) /* prefix, T and "-" */
 #define PARTIAL_NAME (TAG + 19)
 #define SLOTS 10
+#define WRITE_OUT (16u << 20)     /* bytes between two nudges to the disk */
 
 int partial_init(struct partial *p, struct folder *f, const char *name, const struct entry *e, struct ssx_error *err)
 {
@@ -223,6 +224,13 @@ static int write_run(struct partial *p, const unsigned char *at, size_t n, uint6
     return 0;
 }
 
+/* Sets the disk to work on what came so far: the fsync at the end would else be a long silence after the last byte. */
+static void start_writing_out(const struct partial *p, uint64_t from)
+{
+    if (p->digest.n / WRITE_OUT != from / WRITE_OUT)
+        sync_file_range(p->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+}
+
 int partial_write(struct partial *p, const unsigned char *at, size_t n, struct ssx_error *err)
 {
     uint64_t offset = p->digest.n;
@@ -243,6 +251,7 @@ int partial_write(struct partial *p, const unsigned char *at, size_t n, struct s
         if (write_run(p, at + from, to - from, offset + from, err))
             return -1;
     }
+    start_writing_out(p, offset);
     return 0;
 }
 
