@@ -11,6 +11,7 @@ import pytest
 
 import processes
 from client import SLOW
+from conftest import Via
 from relay import Relay
 
 MIB = 1 << 20
@@ -81,6 +82,16 @@ def make_place(client, via, sshd, scratch):
     if via.host is not None and sshd.dedicated:
         os.chown(path, sshd.uid, sshd.uid)
     return Place(client, via, path)
+
+
+@pytest.fixture(params=["local", "libssh", pytest.param("ssh", marks=pytest.mark.long)])
+def via(request, sshd):
+    return Via(request.param)
+
+
+@pytest.fixture(params=["libssh", pytest.param("ssh", marks=pytest.mark.long)])
+def via_ssh(request, sshd):
+    return Via(request.param)
 
 
 @pytest.fixture
@@ -162,6 +173,7 @@ def test_json_names_each_file_with_its_digest(there, source):
     assert events[-1]["event"] == "end" and events[-1]["outcome"] == "ok" and not [e for e in events if e["event"] == "output"]
 
 
+@pytest.mark.long
 def test_progress_is_for_terminals(client, there, source):
     (source / "large").write_bytes(os.urandom(40 * MIB))
     terminal = client.terminal(there.words("put", source / "large", there.at()))
@@ -270,6 +282,7 @@ def test_a_cut_transfer_goes_on(client, sshd, far, source, scratch, command):
     assert processes.wait_until(lambda: not parts(), GONE_S * SLOW), parts()
 
 
+@pytest.mark.long
 def test_another_source_does_not_go_on_where_the_first_was_cut(client, sshd, far, source):
     data = large(source / "large")
     with Relay("127.0.0.1", sshd.port, cut_up=9 * MIB) as relay:
@@ -332,6 +345,7 @@ def test_ctrl_c_leaves_what_has_come(client, sshd, far, source, scratch, command
     assert processes.wait_until(lambda: not parts(), GONE_S * SLOW)
 
 
+@pytest.mark.long
 def test_a_killed_get_keeps_its_part(there, source, scratch):
     """SIGKILL to the sender: its other process has nobody left, and ends."""
     large(there.path / "large", 200).chmod(0o644)

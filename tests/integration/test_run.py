@@ -14,7 +14,7 @@ from sshd import free_port, make_key
 
 AGENT = BUILD / "bin" / "sshexec-agent"
 PLUGINS = BUILD / "plugins"
-NAMES = ["echo", "exec", "facts", "hello", "ping"]
+NAMES = ["echo", "exec", "facts", "get", "hello", "ping", "put", "tail"]
 GIB = 1 << 30
 FLAT_KIB = 16 << 10 # what a gigabyte may cost either end
 GONE_S = 2          # how long a worker may outlive its caller

@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,7 +26,8 @@
 struct joint {
     const struct settings *settings;
     struct report report;
-    int to_near, from_near;          /* the child's stdin and stdout, so to speak */
+    int to_near, from_near;          /* the child's stdin and stdout, so to speak; the first doesn't block */
+    int interrupt_fd;
     pid_t child;
 };
 
@@ -122,6 +124,7 @@ static int start_near(struct joint *j, const struct transfer *t, struct ssx_erro
     close(up[1]);
     j->to_near = down[1];
     j->from_near = up[0];
+    fd_set_nonblocking(j->to_near, true);
     fcntl(j->to_near, F_SETPIPE_SZ, PIPE_BYTES);
     fcntl(j->from_near, F_SETPIPE_SZ, PIPE_BYTES);
     return 0;
@@ -140,13 +143,29 @@ static bool end_near(struct joint *j)
 
 /* --- the call --- */
 
+/* A host that sends what the near half doesn't expect can make it wait for us while we wait for it: Ctrl-C still has to work then. Returns 0 or -1. */
+static int write_near(const struct joint *j, const unsigned char *at, size_t n)
+{
+    while (n) {
+        struct pollfd fds[2] = {{.fd = j->to_near, .events = POLLOUT}, {.fd = j->interrupt_fd, .events = POLLIN}};
+        ssize_t wrote = write(j->to_near, at, n);
+        if (wrote < 0 && (interrupt_signal() || (errno != EAGAIN && errno != EINTR)))
+            return -1;
+        if (wrote < 0)
+            poll(fds, 2, -1);
+        at += wrote > 0 ? wrote : 0;
+        n -= wrote > 0 ? (size_t)wrote : 0;
+    }
+    return 0;
+}
+
 /* The far half's output is for the near one. If that is gone, the far half has been told why, and its END will say so. */
 static int show(void *user, const struct message *m)
 {
     struct joint *j = user;
     if (m->kind != MESSAGE_OUTPUT || m->data.stream != 1)
         return m->kind == MESSAGE_ITEM && !j->settings->json ? 0 : report_message(&j->report, m);
-    if (j->to_near >= 0 && fd_write_all(j->to_near, m->data.bytes.at, m->data.bytes.n))
+    if (j->to_near >= 0 && write_near(j, m->data.bytes.at, m->data.bytes.n))
         fd_close(&j->to_near);
     return 0;
 }
@@ -179,7 +198,8 @@ static int call(struct joint *j, const struct transfer *t, const struct type *ty
     start_report(j, type, t->type, host);
     if (start_near(j, t, &err)) /* before there is anything that a child should not have */
         return tool_complain(&err);
-    struct conversation c = {.settings = j->settings, .reach = &reach, .type = type, .interrupt_fd = interrupt_watch(), .input_fd = j->from_near,
+    j->interrupt_fd = interrupt_watch();
+    struct conversation c = {.settings = j->settings, .reach = &reach, .type = type, .interrupt_fd = j->interrupt_fd, .input_fd = j->from_near,
                              .show = show, .user = j};
     int code = conversation_open(&c, host);
     bool is_open = code == 0;
