@@ -18,7 +18,7 @@ WARN    := -Wall -Wextra -Wpedantic -Wshadow -Wvla -Wstrict-prototypes -Wmissing
 HARDEN  := -fstack-protector-strong -fstack-clash-protection -fcf-protection
 LDHARD  := -Wl,-z,relro,-z,now,-z,noexecstack
 OPT     ?= -O2 -g
-DEFS    := -D_GNU_SOURCE -DSSX_VERSION='"$(VERSION)"' -DSSX_LIBDIR='"$(PREFIX)/lib/sshexec"' -Icore -Isdk/include -I$(BUILD)/gen
+DEFS    := -D_GNU_SOURCE -DSSX_VERSION='"$(VERSION)"' -DSSX_PREFIX='"$(PREFIX)"' -DSSX_LIBDIR='"$(PREFIX)/lib/sshexec"' -Icore -Isdk/include -I$(BUILD)/gen
 ifeq ($(filter arm% aarch64,$(ARCH)),$(ARCH))
 HARDEN  := $(filter-out -fcf-protection,$(HARDEN))
 endif
@@ -53,7 +53,7 @@ TOOL    := $(BUILD)/bin/sshexec
 HOST    := $(BUILD)/obj/agent/worker-host/worker-host
 TOOL_LIBS := -lssh -lsodium -lcrypto
 
-all: $(TOOL) $(AGENT) $(LIB_SO) $(PLUGINS:%=$(BUILD)/plugins/%.so)
+all: $(TOOL) $(AGENT) $(LIB_SO) $(PLUGINS:%=$(BUILD)/plugins/%.so) $(BUILD)/bin/sshexec-worker-run $(BUILD)/include $(BUILD)/template
 
 $(BUILD)/obj/%.o: %.c
 	$(call say,CC,$<)
@@ -122,6 +122,19 @@ $(BUILD)/plugins/%.so: $$(wildcard plugins/$$*.[ch] plugins/$$*/*.[ch]) sdk/incl
 	$(call say,PLUGIN,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(PLUGIN_FLAGS) $(SANFLAGS) -shared $(LDHARD) $(filter %.c,$^) -o $@
+
+# For workers built against this tree: `sshexec new` and its Makefile find them as in an installation.
+$(BUILD)/include $(BUILD)/template:
+	@mkdir -p $(@D)
+	$(Q)ln -sfn $(abspath sdk/$(@F)) $@
+
+# One call of a plugin in one process, for `sshexec test` with a debugger: the worker host's services without its forks.
+WORKER_RUN := $(BUILD)/bin/sshexec-worker-run
+WORKER_RUN_SRC := agent/worker-run/main.c agent/worker-host/services.c agent/worker-host/sandbox.c
+$(WORKER_RUN): $(call obj,$(WORKER_RUN_SRC)) $(SAN_OBJ) $(LIB_A)
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(SANFLAGS) -pie $(LDHARD) -Wl,--gc-sections $(LDFLAGS) $(filter %.o,$^) $(LIB_A) -ldl -o $@
 
 include tests/tests.mk
 

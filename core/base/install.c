@@ -9,6 +9,9 @@
 #ifndef SSX_LIBDIR
 #define SSX_LIBDIR "/usr/local/lib/sshexec"
 #endif
+#ifndef SSX_PREFIX
+#define SSX_PREFIX "/usr/local"
+#endif
 
 /* Cuts the last part off a path. Returns whether it was `name`, or whatever it was where that is NULL. */
 static bool cut(char *path, const char *name)
@@ -60,6 +63,21 @@ const char *install_agent(char *out, size_t size)
     char tree[PATH_MAX];
     return install_agent_of(out, size, own_tree(tree, sizeof tree));
 }
+
+/* What is `built` in a build tree, and `installed` elsewhere. */
+static const char *place(char *out, size_t size, const char *built, const char *installed)
+{
+    char tree[PATH_MAX];
+    bool is_built = own_tree(tree, sizeof tree);
+    snprintf(out, size, "%s%s", is_built ? tree : installed, is_built ? built : "");
+    return out;
+}
+
+const char *install_worker_run(char *out, size_t size) { return place(out, size, "/bin/sshexec-worker-run", SSX_LIBDIR "/sshexec-worker-run"); }
+
+const char *install_template(char *out, size_t size) { return place(out, size, "/template", SSX_PREFIX "/share/sshexec/template"); }
+
+const char *install_prefix(char *out, size_t size) { return place(out, size, "", SSX_PREFIX); }
 
 const char *install_xdg_dir(char *out, size_t size, const char *variable, const char *fallback)
 {

@@ -16,6 +16,14 @@ bool install_tree(char *path, const char *folder);
 /* The same two of a build tree, or (tree NULL) below the prefix. Return out. */
 const char *install_plugin_dir_of(char *out, size_t size, const char *tree);
 const char *install_agent_of(char *out, size_t size, const char *tree);
+/* The program that runs one call of a plugin in its own process, for `sshexec test --in-process` and debuggers, into out. Returns out. */
+const char *install_worker_run(char *out, size_t size);
+
+/* The directory of what `sshexec new` copies, into out. Returns out. */
+const char *install_template(char *out, size_t size);
+
+/* The directory that holds this installation's bin/sshexec and include/sshexec, into out. Returns out. */
+const char *install_prefix(char *out, size_t size);
 
 /* An XDG base directory with "/sshexec" behind it: variable is XDG_CACHE_HOME and so on, fallback is relative to HOME (".cache"). A relative value of the variable
  * is ignored, as the XDG specification says. Returns out, or NULL where neither the variable nor HOME is set. */

@@ -16,6 +16,8 @@ static const struct { const char *name; int (*run)(int argc, char **argv); const
     {"get", command_get, "files and directories from a host: sshexec get HOST:PATH... LOCAL"},
     {"encode", command_encode, "one call as bytes, for sshexec-agent --once at the end of any pipe"},
     {"decode", command_decode, "what such a workload holds, as JSON"},
+    {"new", command_new, "make a folder with a worker that builds, passes its test and runs"},
+    {"test", command_test, "run a plugin here, checked; also under gdb or valgrind"},
     {"list", command_list, "list the types there are here, or on a host"},
     {"describe", command_describe, "what a type takes and gives"},
     {"doctor", command_doctor, "how a host is reached, and what would run there"},

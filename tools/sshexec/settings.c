@@ -190,7 +190,7 @@ void settings_print(void)
 
 /* --- options --- */
 
-enum { HELP = 256, TRANSPORT, BECOME, JSON, PLUGIN_PATH, STATE, STATE_OUT, BARE, FORCE, NO_BOOTSTRAP, EPHEMERAL };
+enum { HELP = 256, TRANSPORT, BECOME, JSON, PLUGIN_PATH, STATE, STATE_OUT, BARE, FORCE, NO_BOOTSTRAP, EPHEMERAL, GDB, VALGRIND, IN_PROCESS };
 
 static const struct { struct option option; unsigned group; const char *value, *about; } table[] = {
     {{"ssh-config", required_argument, NULL, 'F'}, OPTIONS_SSH, "FILE", "ssh's configuration file, as ssh -F"},
@@ -215,6 +215,10 @@ static const struct { struct option option; unsigned group; const char *value, *
     {{"bare", no_argument, NULL, BARE}, OPTIONS_ENCODE, NULL, "without its length in front: read to the end of the pipe, so no input can follow"},
     {{"force", no_argument, NULL, FORCE}, OPTIONS_ENCODE, NULL, "write to a terminal, too"},
     {{"check", no_argument, NULL, 'c'}, OPTIONS_CHECK, NULL, "look for what a compiler can't see; exit 126 if there is something"},
+    {{"gdb", no_argument, NULL, GDB}, OPTIONS_TEST, NULL, "in one process, under gdb, which stops where the worker begins"},
+    {{"valgrind", no_argument, NULL, VALGRIND}, OPTIONS_TEST, NULL, "in one process, under valgrind's memcheck; what it finds fails the test"},
+    {{"in-process", no_argument, NULL, IN_PROCESS}, OPTIONS_TEST, NULL, "in one process, alone or under a program of your own (-X)"},
+    {{"tool-arg", required_argument, NULL, 'X'}, OPTIONS_TEST, "ARG", "one more argument for gdb or valgrind; a word of your own program (-X strace -X -f)"},
     {{"verbose", no_argument, NULL, 'v'}, 0, NULL, "say what is done and why; twice: more"},
     {{"help", no_argument, NULL, HELP}, 0, NULL, "print help and exit"},
 };
@@ -246,6 +250,14 @@ static int take_list(const char **list, size_t *count, const char *name, const c
     return 0;
 }
 
+static int take_way(struct settings *s, enum test_way way, struct ssx_error *err)
+{
+    if (s->test_way != TEST_AS_ON_A_NODE && s->test_way != way)
+        return error_set(err, SSX_ERROR_USAGE, "--gdb, --valgrind and --in-process: one of them at a time");
+    s->test_way = way;
+    return 0;
+}
+
 static int take_option(struct settings *s, int option, const char *value, struct ssx_error *err)
 {
     switch (option) {
@@ -270,6 +282,10 @@ static int take_option(struct settings *s, int option, const char *value, struct
     case 'q': s->quiet = true; return 0;
     case 'v': s->verbose++; return 0;
     case 'c': s->check = true; return 0;
+    case 'X': return take_list(s->tool_args, &s->tool_arg_count, "-X", value, err);
+    case GDB: return take_way(s, TEST_GDB, err);
+    case VALGRIND: return take_way(s, TEST_VALGRIND, err);
+    case IN_PROCESS: return take_way(s, TEST_IN_PROCESS, err);
     case HELP: s->help = true; return 0;
     default: return 0;
     }

@@ -13,6 +13,9 @@
 /* A [transport NAME] section. */
 struct named_transport { const char *name, *command, *origin; };
 
+/* How `sshexec test` runs the call. */
+enum test_way { TEST_AS_ON_A_NODE, TEST_IN_PROCESS, TEST_GDB, TEST_VALGRIND };
+
 struct settings {
     /* as ssh means them */
     const char *ssh_config, *port, *login;
@@ -26,12 +29,15 @@ struct settings {
     long timeout_ms, connect_timeout_ms;
     const char *plugin_path, *state_file, *state_out;
     enum bootstrap_mode bootstrap;
+    enum test_way test_way;
+    const char *tool_args[LIST_MAX + 1];
+    size_t tool_arg_count;
     bool json, no_input, quiet, check, bare, force, help;
     int verbose;
 };
 
 /* Which options a subcommand takes, beside --help and -v. */
-enum option_group { OPTIONS_SSH = 1, OPTIONS_CALL = 2, OPTIONS_JSON = 4, OPTIONS_PLUGINS = 8, OPTIONS_CHECK = 16, OPTIONS_ENCODE = 32, OPTIONS_TRANSFER = 64 };
+enum option_group { OPTIONS_SSH = 1, OPTIONS_CALL = 2, OPTIONS_JSON = 4, OPTIONS_PLUGINS = 8, OPTIONS_CHECK = 16, OPTIONS_ENCODE = 32, OPTIONS_TRANSFER = 64, OPTIONS_TEST = 128 };
 
 /* Defaults, then the configuration file. Returns 0, or -1 with err. Strings live as long as the process. */
 int settings_load(struct settings *s, struct ssx_error *err);

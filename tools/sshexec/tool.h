@@ -10,6 +10,8 @@ int command_put(int argc, char **argv);
 int command_get(int argc, char **argv);
 int command_encode(int argc, char **argv);
 int command_decode(int argc, char **argv);
+int command_new(int argc, char **argv);
+int command_test(int argc, char **argv);
 int command_list(int argc, char **argv);
 int command_describe(int argc, char **argv);
 int command_doctor(int argc, char **argv);
