@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static const struct { const char *name; int (*run)(int argc, char **argv); const char *about; } commands[] = {
+const struct command commands[] = {
     {"run", command_run, "run a worker: sshexec run TYPE [HOST] [field=value...] [-- word...]"},
     {"put", command_put, "files and directories to a host: sshexec put LOCAL... HOST:PATH"},
     {"get", command_get, "files and directories from a host: sshexec get HOST:PATH... LOCAL"},
@@ -24,15 +24,18 @@ static const struct { const char *name; int (*run)(int argc, char **argv); const
     {"authorize", command_authorize, "a line for authorized_keys that locks a key down to workers"},
     {"clean", command_clean, "remove what sshexec has stored on a host"},
     {"config", command_config, "the configuration in force, and where it comes from"},
+    {"complete", command_complete, NULL}, /* for programs: no page for people lists it */
 };
 #define COMMANDS (sizeof commands / sizeof *commands)
+const size_t command_count = COMMANDS;
 
 static int help(void)
 {
     puts("usage: sshexec COMMAND [options] ...\n\n"
          "Runs compiled, typed workers on any host that you can ssh to.\n");
     for (size_t i = 0; i < COMMANDS; i++)
-        printf("  %-10s %s\n", commands[i].name, commands[i].about);
+        if (commands[i].about)
+            printf("  %-10s %s\n", commands[i].name, commands[i].about);
     puts("  version    print the versions and exit\n"
          "  help       this page; sshexec help COMMAND for another\n\n"
          "examples:\n"

@@ -48,6 +48,8 @@ static int unknown_transport(const char *name, const char *text, struct ssx_erro
                      text_is_type_name(text) ? text : "NAME");
 }
 
+const char *settings_transport(size_t i) { return i < TRANSPORTS ? transports[i] : i - TRANSPORTS < named_count ? named[i - TRANSPORTS].name : NULL; }
+
 static struct named_transport *find_named(const char *name)
 {
     for (size_t i = 0; i < named_count; i++)
@@ -110,6 +112,9 @@ static int take_named(const char *name, const char *key, const char *value, cons
         return error_set(err, SSX_ERROR_USAGE, "more than %d transports", NAMED_MAX);
     if (!t)
         t = &named[named_count++];
+    free((char *)t->name);
+    free((char *)t->command);
+    free((char *)t->origin);
     *t = (struct named_transport){strdup(name), strdup(value), strdup(origin)};
     return t->name && t->command && t->origin ? 0 : error_set(err, SSX_ERROR_SYSTEM, "out of memory");
 }

@@ -49,6 +49,9 @@ int settings_options(struct settings *s, unsigned groups, int argc, char **argv,
 /* The text of those options for a help page. */
 void settings_print_options(unsigned groups);
 
+/* The i-th value that --transport takes; NULL: there are no more. */
+const char *settings_transport(size_t i);
+
 /* Each key of the configuration file with its value in force and its origin, for `sshexec config`. */
 void settings_print(void);
 

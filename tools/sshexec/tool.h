@@ -18,6 +18,11 @@ int command_doctor(int argc, char **argv);
 int command_authorize(int argc, char **argv);
 int command_clean(int argc, char **argv);
 int command_config(int argc, char **argv);
+int command_complete(int argc, char **argv);
+
+struct command { const char *name; int (*run)(int argc, char **argv); const char *about; /* NULL: not shown in lists */ };
+extern const struct command commands[];
+extern const size_t command_count;
 
 /* "sshexec: TEXT" on stderr, one line. Returns the exit code of the error. */
 int tool_complain(const struct ssx_error *err);
