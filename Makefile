@@ -43,6 +43,7 @@ PLUGINS    := $(sort $(patsubst plugins/%.c,%,$(wildcard plugins/*.c)) $(filter-
 FILES_SRC  := $(wildcard plugins/files/*.c)
 UNIT_SRC   := $(wildcard tests/unit/test_*.c)
 ZOO        := $(patsubst tests/zoo/%.c,%,$(wildcard tests/zoo/*.c))
+PAGES      := $(patsubst docs/%,$(BUILD)/%,$(wildcard docs/man/*.[1-8]))
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 
 LIB_A   := $(BUILD)/lib/libsshexec.a
@@ -53,7 +54,7 @@ TOOL    := $(BUILD)/bin/sshexec
 HOST    := $(BUILD)/obj/agent/worker-host/worker-host
 TOOL_LIBS := -lssh -lsodium -lcrypto
 
-all: $(TOOL) $(AGENT) $(LIB_SO) $(PLUGINS:%=$(BUILD)/plugins/%.so) $(BUILD)/bin/sshexec-worker-run $(BUILD)/include $(BUILD)/template
+all: $(TOOL) $(AGENT) $(LIB_SO) $(PLUGINS:%=$(BUILD)/plugins/%.so) $(BUILD)/bin/sshexec-worker-run $(BUILD)/include $(BUILD)/template $(PAGES)
 
 $(BUILD)/obj/%.o: %.c
 	$(call say,CC,$<)
@@ -128,6 +129,15 @@ $(BUILD)/include $(BUILD)/template:
 	@mkdir -p $(@D)
 	$(Q)ln -sfn $(abspath sdk/$(@F)) $@
 
+# Manual pages, with what several say in the same words put in; and the prefix, which a new one must bring into what was compiled.
+$(BUILD)/man/%: docs/man/% $(wildcard docs/man/*.inc) tools/page.awk
+	@mkdir -p $(@D)
+	$(Q)awk -v dir=docs/man -f tools/page.awk $< > $@
+$(BUILD)/gen/prefix: always
+	@mkdir -p $(@D)
+	@[ "$$(cat $@ 2>/dev/null)" = '$(PREFIX)' ] || printf '%s' '$(PREFIX)' > $@
+$(BUILD)/obj/core/base/install.o: $(BUILD)/gen/prefix
+
 # One call of a plugin in one process, for `sshexec test` with a debugger: the worker host's services without its forks.
 WORKER_RUN := $(BUILD)/bin/sshexec-worker-run
 WORKER_RUN_SRC := agent/worker-run/main.c agent/worker-host/services.c agent/worker-host/sandbox.c
@@ -137,6 +147,14 @@ $(WORKER_RUN): $(call obj,$(WORKER_RUN_SRC)) $(SAN_OBJ) $(LIB_A)
 	$(Q)$(CC) $(SANFLAGS) -pie $(LDHARD) -Wl,--gc-sections $(LDFLAGS) $(filter %.o,$^) $(LIB_A) -ldl -o $@
 
 include tests/tests.mk
+
+# PREFIX is compiled in: the same for all three.
+LIBDIR ?= $(PREFIX)/lib
+INSTALL_WHERE = BUILD='$(BUILD)' DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' LIBDIR='$(LIBDIR)' VERSION='$(VERSION)'
+install: all
+	@$(INSTALL_WHERE) tools/install
+uninstall:
+	@$(INSTALL_WHERE) tools/install --uninstall
 
 demo:
 	@tools/setup build
@@ -148,9 +166,10 @@ clean: ; rm -rf build build-*
 help:
 	@printf '%s\n' 'make             build into build/' 'make demo        install what is missing, build, run workers here' \
 	  'make check       all tests (installs what they need)' 'make check-asan  the same under address and undefined-behaviour sanitizers' \
-	  'make check-long  the longer tests' 'make bench       compare with peers, in the same run' 'make clean' \
+	  'make check-long  the longer tests' 'make bench       compare with peers, in the same run' \
+	  'make install     into PREFIX (/usr/local), below DESTDIR where given; make uninstall' 'make clean' \
 	  'V=1 shows commands; CC=clang, CFLAGS, LDFLAGS, BUILD are yours to set'
 
-.PHONY: all demo clean help
+.PHONY: all install uninstall demo clean help always
 .DELETE_ON_ERROR:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -11,8 +11,12 @@ from client import BUILD, SANITIZED, SSHEXEC
 COMPILERS = [cc for cc in ("gcc", "clang") if shutil.which(cc)]
 
 
+# Not what an outer make hands down: its variables and its job server.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES")}
+
+
 def make(folder, *words, **env):
-    return subprocess.run(["make", "-s", *words], cwd=folder, env=dict(os.environ, **env), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)
+    return subprocess.run(["make", "-s", *words], cwd=folder, env=dict(ENVIRONMENT, **env), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)
 
 
 @pytest.fixture

@@ -1,0 +1,70 @@
+"""The manual pages: sound mdoc, and the same options, commands, keys and services as the programs have."""
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from client import BUILD
+
+TREE = Path(__file__).resolve().parents[2]
+PAGES = sorted((BUILD / "man").glob("*.[1-8]"))
+COMMANDS = ["run", "test", "new", "encode", "decode", "list", "describe", "doctor", "authorize", "clean", "config", "complete"]
+
+
+def text(page):
+    return (BUILD / "man" / page).read_text()
+
+
+def options_of_page(page):
+    """What stands in the tags of its lists, -x and --xyz."""
+    tags = "\n".join(re.findall(r"^\.It (Fl .*)", text(page), re.M))
+    return {"-" + name for name in re.findall(r"\bFl (-?[A-Za-z][\w-]*)", tags)}
+
+
+def options_of_help(output):
+    """Of the lines that begin with an option: what stands before the first two blanks."""
+    heads = [re.split(r" {2,}", line.strip())[0] for line in output.splitlines() if re.match(r" +-{1,2}\w", line)]
+    return {option for head in heads for option in re.findall(r"(?<!\S)(--?[A-Za-z][\w-]*)", head)}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_a_page_is_sound(page):
+    done = subprocess.run(["mandoc", "-T", "lint", "-W", "warning", page], capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout == "", done.stdout
+    assert "include" not in re.findall(r'^\.\\" (\w+)', page.read_text(), re.M), "an include was left"
+
+
+def test_each_command_has_a_page_and_each_page_a_command(client):
+    listed = client.run(["help"]).text.split("examples:")[0]
+    shown = set(re.findall(r"^  ([a-z]+) ", listed, re.M)) - {"help", "version"}
+    assert shown | {"complete"} == set(COMMANDS) == {p.stem[len("sshexec-"):] for p in PAGES if re.match(r"sshexec-.*\.1$", p.name)}
+    assert set(re.findall(r"^\.It Cm ([a-z]+)$", text("sshexec.1"), re.M)) == set(COMMANDS) | {"help", "version"}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_page_has_the_options_of_its_help_and_no_other(client, command):
+    help = client.run(["help", command])
+    assert help.code == 0 and options_of_help(help.text), help
+    assert options_of_page("sshexec-%s.1" % command) == options_of_help(help.text)
+
+
+def test_the_agents_page_too(client):
+    done = subprocess.run([BUILD / "bin/sshexec-agent", "--help"], capture_output=True, text=True, env=client.env)
+    assert options_of_page("sshexec-agent.8") == options_of_help(done.stdout)
+
+
+def test_the_configurations_page_has_its_keys(client):
+    shown = re.findall(r"^(\w+) *=", client.run(["config"]).text, re.M)
+    assert set(re.findall(r"^\.It Cm (\w+)$", text("sshexec.conf.5"), re.M)) == set(shown) | {"command"}
+
+
+def test_the_workers_page_has_what_the_header_offers():
+    header = (TREE / "sdk/include/sshexec/worker.h").read_text().split("From here on: how the lists become code")[0]
+    macros = re.split("---- The macros an author uses", header)[1]
+    offered = set(re.findall(r"^#define (SSX_[A-Z]+(?:_[A-Z]+)*)\b", macros, re.M)) - set(re.findall(r"^#define (SSX_WORKER_ALL)\b", macros, re.M))
+    offered |= set(re.findall(r"^#define (SSX_[A-Z_]+) +\d+u ", header, re.M))
+    offered |= set(re.findall(r"^(?:__attribute__.*)?(?:static inline .*?|#define )(ssx_\w+)\(", macros, re.M))
+    page = text("sshexec-worker.7")
+    named = set(re.findall(r"^\.It (?:Fn|Dv) (ssx_\w+|SSX_[A-Z_]+)", page, re.M)) | set(re.findall(r"SSX_LOG_\w+", page)) | {"SSX_NO_NOTES"}
+    assert named - {"SSX_NO_NOTES"} == offered
