@@ -150,11 +150,16 @@ include tests/tests.mk
 
 # PREFIX is compiled in: the same for all three.
 LIBDIR ?= $(PREFIX)/lib
-INSTALL_WHERE = BUILD='$(BUILD)' DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' LIBDIR='$(LIBDIR)' VERSION='$(VERSION)'
+ZSH_FUNCTIONS ?= $(PREFIX)/share/zsh/site-functions
+INSTALL_WHERE = BUILD='$(BUILD)' DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' LIBDIR='$(LIBDIR)' ZSH_FUNCTIONS='$(ZSH_FUNCTIONS)' VERSION='$(VERSION)'
 install: all
 	@$(INSTALL_WHERE) tools/install
 uninstall:
 	@$(INSTALL_WHERE) tools/install --uninstall
+
+deb:
+	@tools/setup deb
+	@packaging/deb $(abspath $(BUILD))
 
 demo:
 	@tools/setup build
@@ -167,9 +172,10 @@ help:
 	@printf '%s\n' 'make             build into build/' 'make demo        install what is missing, build, run workers here' \
 	  'make check       all tests (installs what they need)' 'make check-asan  the same under address and undefined-behaviour sanitizers' \
 	  'make check-long  the longer tests' 'make bench       compare with peers, in the same run' \
-	  'make install     into PREFIX (/usr/local), below DESTDIR where given; make uninstall' 'make clean' \
+	  'make install     into PREFIX (/usr/local), below DESTDIR where given; make uninstall' \
+	  'make deb         Debian packages, in build/deb' 'make clean' \
 	  'V=1 shows commands; CC=clang, CFLAGS, LDFLAGS, BUILD are yours to set'
 
-.PHONY: all install uninstall demo clean help always
+.PHONY: all install uninstall deb demo clean help always
 .DELETE_ON_ERROR:
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD) -path $(BUILD)/deb -prune -o -type f -name '*.d' -print 2>/dev/null)

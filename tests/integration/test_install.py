@@ -93,8 +93,8 @@ def test_destdir_takes_all_of_it_and_uninstall_all_of_it_back(scratch):
     assert os.readlink(stage / "usr/local/bin/sshexec-agent") == "../lib/sshexec/sshexec-agent"
     for path in files:
         if not path.is_symlink():
-            assert path.stat().st_mode & 0o777 == (0o755 if path.name in ("sshexec", "sshexec-agent", "sshexec-worker-run") and path.suffix == "" and "bash" not in str(path)
-                                                   else 0o644), path
+            is_program = path.name in ("sshexec", "sshexec-agent", "sshexec-worker-run", "test.sh") and "completion" not in str(path)
+            assert path.stat().st_mode & 0o777 == (0o755 if is_program else 0o644), path
             assert path.suffix != ".pc" or str(stage) not in path.read_text(), path
     foreign = stage / "usr/local/lib/sshexec/plugins/mine.so"
     foreign.write_text("mine")
