@@ -6,10 +6,10 @@
 #include "show_type.h"
 #include "state_out.h"
 #include "tool.h"
+#include "types.h"
 #include "words.h"
 
 #include "base/error.h"
-#include "fleet/types.h"
 #include "wire/ending.h"
 #include "wire/outcome.h"
 #include "wire/value.h"
