@@ -171,6 +171,7 @@ clean: ; rm -rf build build-*
 help:
 	@printf '%s\n' 'make             build into build/' 'make demo        install what is missing, build, run workers here' \
 	  'make check       all tests (installs what they need)' 'make check-asan  the same under address and undefined-behaviour sanitizers' \
+	  'make check-tsan  the library under the thread sanitizer' \
 	  'make check-long  the longer tests' 'make bench       compare with peers, in the same run' \
 	  'make install     into PREFIX (/usr/local), below DESTDIR where given; make uninstall' \
 	  'make deb         Debian packages, in build/deb' 'make clean' \

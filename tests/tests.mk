@@ -76,9 +76,15 @@ check-long:
 	@$(SUBMAKE) all zoo
 	@$(PYTHON) tests/run --long $(BUILD)
 check-asan: ; @$(SUBMAKE) BUILD=$(BUILD)-asan SAN=address,undefined check
+# The sender under ThreadSanitizer, against agents and plugins of the ordinary build.
+check-tsan:
+	@tools/setup test
+	@$(SUBMAKE) all zoo
+	@$(SUBMAKE) BUILD=$(BUILD)-tsan SAN=thread all $(BUILD)-tsan/tests/api
+	@BUILD=$(BUILD)-tsan API_BUILD=$(BUILD) $(PYTHON) -m pytest -q -p no:cacheprovider tests/integration/test_api.py
 bench:
 	@tools/setup bench
 	@$(SUBMAKE) all $(BUILD)/bench/bare_libssh
 	@$(PYTHON) tests/bench/bench $(BUILD)
 
-.PHONY: unit zoo check check-long check-asan bench
+.PHONY: unit zoo check check-long check-asan check-tsan bench

@@ -1,5 +1,8 @@
 """<sshexec/client.h>: each case of tests/api, a program that knows the public headers and the shared library alone, locally and over a real sshd; and the README's
-program."""
+program.
+
+API_BUILD names the build whose agent and plugins serve, where it is another one than BUILD: under ThreadSanitizer (make check-tsan) the sender alone is instrumented.
+"""
 import os
 import re
 import subprocess
@@ -8,14 +11,16 @@ from pathlib import Path
 import pytest
 
 import processes
-from client import BUILD, SANITIZED, SLOW, reports_in
+from client import BUILD, SLOW, reports_in
+from conftest import Via
 
 ROOT = Path(__file__).resolve().parents[2]
 API = BUILD / "tests" / "api"
-AGENT = Path(os.environ.get("API_AGENT", BUILD / "bin" / "sshexec-agent"))
-ZOO = Path(os.environ.get("API_ZOO", BUILD / "zoo"))
+SERVING = Path(os.environ.get("API_BUILD") or BUILD).resolve()
+SANITIZER = next((flag for flag, mark in [("address,undefined", b"__asan_init"), ("thread", b"__tsan_init")] if API.exists() and mark in API.read_bytes()), None)
 CASES = subprocess.run([API, "--list"], stdout=subprocess.PIPE, text=True, check=True).stdout.split() if API.exists() else []
 LOCAL_ONLY = {"a_command_as_transport", "a_host_that_talks_beside_the_protocol", "an_unreachable_host"}    # the same wherever they are started
+BY_SSH = {"a_typed_call", "a_flood_that_is_not_read", "runs_in_a_foreign_loop", "a_broken_link_loses_its_runs", "sessions_in_threads"}
 MEMORY = {"a_flood_that_is_not_read", "large_items_that_are_not_read"}
 
 
@@ -33,7 +38,7 @@ def run(argv, client, timeout=60):
 
 
 def words(via, client):
-    found = ["agent=%s" % AGENT, "plugins=%s" % ZOO, "zoo=%s" % ZOO]
+    found = ["agent=%s/bin/sshexec-agent" % SERVING, "plugins=%s/zoo:%s/plugins" % (SERVING, SERVING), "zoo=%s/zoo" % SERVING]
     return found if via.host is None else found + ["host=%s" % via.host, "config=%s" % client.config, "transport=%s" % via.transport]
 
 
@@ -42,11 +47,19 @@ def test_there_are_cases():
     assert len(CASES) > 20
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_case(case, via, client):
-    if via.host and case in LOCAL_ONLY:
-        pytest.skip("no host in it")
-    if SANITIZED and case in MEMORY:
+def ways():
+    """Each case locally and by libssh; by the system ssh, which is a child process as the local agent is, a few always and the rest in the long tests."""
+    for case in CASES:
+        yield pytest.param(case, "local")
+        if case not in LOCAL_ONLY:
+            yield pytest.param(case, "libssh")
+            yield pytest.param(case, "ssh", marks=[] if case in BY_SSH else [pytest.mark.long])
+
+
+@pytest.mark.parametrize("case, transport", ways())
+def test_case(case, transport, client):
+    via = Via(transport)
+    if SANITIZER and case in MEMORY:
         pytest.skip("a sanitizer's own memory is not ours")
     assert run([API, case, *words(via, client)], client) == (0, "", ""), "silent: the library prints nothing"
 
@@ -62,12 +75,13 @@ def test_readme_shows_the_example_as_it_is():
     assert readme_program() == example and len(example.splitlines()) < 30
 
 
+@pytest.mark.skipif(SANITIZER == "thread", reason="its agent would be instrumented")
 @pytest.mark.parametrize("compiler", [["gcc", "-std=c17"], ["g++", "-std=c++17", "-x", "c++"]], ids=["C", "C++"])
 def test_readme_program_compiles_and_calls(compiler, client, scratch):
     source, program = scratch / "call_hello.c", scratch / "call_hello"
     text = readme_program()
     source.write_text(text if compiler[0] == "gcc" else text.replace("err = {0}", "err = {SSX_ERROR_NONE, {0}}"))
-    sanitizers = ["-fsanitize=address,undefined"] if SANITIZED else []
+    sanitizers = ["-fsanitize=" + SANITIZER] if SANITIZER else []
     subprocess.run([*compiler, "-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Werror", "-I%s/sdk/include" % ROOT, "-I%s/plugins" % ROOT, source, "-o", program, *sanitizers,
                     "-L%s/lib" % BUILD, "-lsshexec", "-Wl,-rpath,%s/lib" % BUILD], check=True)
     assert run([program], client) == (0, "hello, Ada (1 in all)\n", "")

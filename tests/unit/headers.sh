@@ -100,6 +100,28 @@ compile "a plugin that returns its state" "$tmp/returns.c"
 } >"$tmp/embedder.c"
 compile "lists without notes" "$tmp/embedder.c"
 
+# The same with calls of the library: it and a plugin's lists in one file.
+{
+    echo '#include <sshexec/client.h>'
+    cat "$tmp/embedder.c"
+    cat <<'END'
+int call(struct ssx_session *session, struct ssx_run *run, struct ssx_error *err);
+int call(struct ssx_session *session, struct ssx_run *run, struct ssx_error *err)
+{
+    struct ssx_session_options s = ssx_session_defaults();
+    struct ssx_run_options o = ssx_run_defaults();
+    struct state in;
+    struct result out;
+    struct disk item;
+    state_ssx_defaults(&in);
+    o.pull = SSX_PULL_STDOUT | SSX_PULL_ITEMS;
+    return ssx_session_open(&session, "node1", &s, err) || ssx_run_start_as(&run, session, "plugin", state, &in, &o, err) ||
+           ssx_run_result_as(run, result, &out, err) || ssx_run_state_as(run, state, &in, err) || ssx_run_item_as(run, disk, &item, "", 0, err);
+}
+END
+} >"$tmp/caller.c"
+compile "a program that calls" "$tmp/caller.c"
+
 check "the changelog ends with the current ABI version" changelog_names_version
 echo "1..$number"
 exit $failed
