@@ -87,10 +87,11 @@ BAD = {
     "big_result": ("ok", {"results": 1}, ""),
 }
 NEED_ARGUMENTS = {"flood", "flood_stderr", "log_flood", "loop", "ignore_term", "loop_constructor", "stubborn_constructor", "sleep", "forge", "deaf"}
+ELSEWHERE = {"items"} # it is a good one, and test_api.py's
 
 
 def test_every_plugin_of_the_zoo_has_a_test():
-    assert {path.stem for path in ZOO.glob("*.so")} == set(BAD) | NEED_ARGUMENTS
+    assert {path.stem for path in ZOO.glob("*.so")} == set(BAD) | NEED_ARGUMENTS | ELSEWHERE
 
 
 @pytest.mark.parametrize("type", BAD)
