@@ -142,16 +142,19 @@ def test_broken_link_is_an_error(probe, sshd):
 
 @pytest.mark.skipif(SANITIZED, reason="measures time")
 def test_no_pause_of_40_ms(probe):
-    """sshd's Nagle and our delayed acknowledgement cost 40 ms in every connection, which ssh pays: 75 ms and more of its 140. Without, it is a quarter."""
-    ssh = ["ssh", "-F", probe.config, "-p", probe.sshd.port, "-l", probe.sshd.user, "-i", probe.key, "-oBatchMode=yes", "-oKexAlgorithms=curve25519-sha256",
-           "-oUserKnownHostsFile=%s" % probe.known_hosts, "-oGlobalKnownHostsFile=none", "127.0.0.1", "true"]
-    ours, theirs = [], []
-    for _ in range(8): # side by side, for the machine may be busy
-        ours.append(int(re.search(rb"open (\d+) us", probe.run("-t", "libssh", "-T", "true").stderr)[1]))
-        began = time.monotonic()
-        assert probe.call([str(word) for word in ssh]).returncode == 0
-        theirs.append((time.monotonic() - began) * 1e6)
-    assert min(ours) < 0.45 * min(theirs), (ours, theirs)
+    """sshd's Nagle and our delayed acknowledgement: 75 ms and more instead of 40, in every connection. TCP_QUICKACK isn't sticky: it has to be on
+    before each wait of the set-up. (How long it all takes is the benchmark's to say: a busy machine has pauses of its own.)"""
+    done = probe.call(["strace", "-f", "-e", "trace=setsockopt,poll,ppoll", *probe.argv("-t", "libssh", "-T", "true")])
+    quick, waits = False, []
+    for line in done.stderr.decode(errors="replace").splitlines():
+        if "TCP_QUICKACK" in line:
+            quick = True
+        elif re.search(r"poll\(\[\{fd=\d+, events=POLLIN[^]]*\], \d+, [1-9]", line): # one that waits, for something from sshd
+            waits.append(quick)
+            quick = False
+        elif line.startswith("time: open "):
+            break
+    assert done.returncode == 0 and len(waits) > 3 and all(waits), (waits, done.stderr)
 
 
 def test_interrupted_while_connecting(probe, sshd):
