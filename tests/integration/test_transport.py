@@ -146,7 +146,8 @@ def test_no_pause_of_40_ms(probe):
     before each wait of the set-up. (How long it all takes is the benchmark's to say: a busy machine has pauses of its own.)"""
     done = probe.call(["strace", "-f", "-e", "trace=setsockopt,poll,ppoll", *probe.argv("-t", "libssh", "-T", "true")])
     quick, waits = False, []
-    for line in done.stderr.decode(errors="replace").splitlines():
+    connected = done.stderr.decode(errors="replace").partition("TCP_NODELAY")[2]
+    for line in connected.splitlines():
         if "TCP_QUICKACK" in line:
             quick = True
         elif re.search(r"poll\(\[\{fd=\d+, events=POLLIN[^]]*\], \d+, [1-9]", line): # one that waits, for something from sshd
