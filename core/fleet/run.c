@@ -135,6 +135,8 @@ int ssx_run_start(struct ssx_run **out, struct ssx_session *session, const char 
 {
     static const unsigned char no_fields[] = {0x80}; /* msgpack: an empty map */
     *out = NULL;
+    if (session->link.ended)
+        return error_set(err, SSX_ERROR_UNREACHABLE, "the session has ended: %s", session->error.text);
     struct ssx_run *run = calloc(1, sizeof *run);
     if (!run)
         return error_set(err, SSX_ERROR_SYSTEM, "can't run %s: out of memory", type);

@@ -10,6 +10,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+_Static_assert(SSX_WINDOW == CLIENT_WINDOW, "what the header promises is what the client grants");
+
 #define ROUNDS 16 /* pieces of at most 64 KiB read in one step, so that a flood leaves other sessions of an event loop their turn */
 
 /* --- moving --- */

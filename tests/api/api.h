@@ -14,6 +14,7 @@ struct place {
     const char *host;                     /* NULL: this machine */
     struct ssx_session_options options;
     const char *zoo;                      /* the directory of the zoo's plugins */
+    const char *key;                      /* for a case that is asked for its passphrase */
 };
 extern struct place place;
 

@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -42,10 +43,11 @@ static void count_loss(void *context, struct ssx_run *run)
     ends++;
 }
 
+static const char kill_agent[] = "p=$PPID; for i in 1 2; do p=$(sed -n 's/^PPid:.//p' /proc/$p/status); done; kill -9 $p; sleep 60";
+
 /* The agent dies under two runs: both are lost, the session says why, nothing more can be started, and no SIGPIPE comes. */
 static void a_broken_link_loses_its_runs(void)
 {
-    static const char kill_agent[] = "p=$PPID; for i in 1 2; do p=$(sed -n 's/^PPid:.//p' /proc/$p/status); done; kill -9 $p; sleep 60";
     struct ssx_session *s = session_here();
     struct ssx_run_options o = ssx_run_defaults();
     struct ssx_error err = {0};
@@ -166,6 +168,133 @@ static void a_host_that_talks_beside_the_protocol(void)
     CHECK(ssx_session_open(&s, "anything", &o, &err) == -1 && strstr(err.text, "this way is closed"));
 }
 
+/* Two at once is all that this agent takes: the others wait here, in order, and can be cancelled and freed there. */
+static int told;
+static void count_told(void *context, struct ssx_run *run)
+{
+    told += ssx_run_outcome(run) == *(int *)context;
+}
+
+static struct ssx_session *session_of_two(void)
+{
+    struct ssx_session *s;
+    struct ssx_error err = {0};
+    struct ssx_session_options o = place.options;
+    static char command[4200];
+    snprintf(command, sizeof command, "/bin/sh -c 'exec %s --max-calls 2' sh %%c", place.options.agent_file);
+    o.transport = NULL;
+    o.transport_command = command;
+    MUST(ssx_session_open(&s, "anything", &o, &err));
+    return s;
+}
+
+static void runs_wait_their_turn(void)
+{
+    int ok = SSX_OUTCOME_OK, cancelled = SSX_OUTCOME_CANCELLED;
+    struct ssx_session *s = session_of_two();
+    struct ssx_run_options o = ssx_run_defaults(), gone = ssx_run_defaults();
+    struct ssx_run *runs[6];
+    char text[8] = "";
+    struct pollfd p = {ssx_session_fd(s), POLLIN, 0};
+    o.context = &ok;
+    o.on_end = count_told;
+    o.input = true;
+    o.pull = SSX_PULL_STDOUT;
+    gone = o;
+    gone.context = &cancelled;
+    for (int i = 0; i < 6; i++)
+        runs[i] = run_shell(s, "cat", i == 3 ? &gone : &o);
+    while (ssx_session_step(s, 100, NULL) == 0)
+        ;
+    CHECK(ssx_session_running(s) == 6 && ssx_run_write(runs[5], "early", 5, 100, NULL) == SSX_AGAIN);
+    ssx_run_cancel(runs[3]);
+    CHECK(poll(&p, 1, 0) == 1 && told == 0); /* told by the next step, not from within the cancel */
+    CHECK(ssx_session_step(s, 0, NULL) == 0 && told == 1 && ssx_run_outcome(runs[3]) == SSX_OUTCOME_CANCELLED);
+    ssx_run_free(runs[4]);
+    CHECK(ssx_session_running(s) == 4);
+    ssx_run_write_end(runs[2]); /* before it has begun */
+    CHECK(ssx_run_wait(runs[2], 100, NULL) == SSX_AGAIN);
+    ssx_run_write_end(runs[0]);
+    await(runs[2]);
+    CHECK(ssx_run_write(runs[5], "late", 4, 30000, NULL) == 4);
+    ssx_run_write_end(runs[5]);
+    ssx_run_write_end(runs[1]);
+    CHECK(ssx_session_wait(s, 30000, NULL) == 0 && told == 5 && ssx_run_read(runs[5], SSX_STDOUT, text, 8, 0, NULL) == 4 && !strcmp(text, "late"));
+    for (int i = 0; i < 6; i++)
+        if (i != 4)
+            ssx_run_free(runs[i]);
+    ssx_session_close(s);
+}
+
+static void start_again(void *context, struct ssx_run *run)
+{
+    struct ssx_error err = {0};
+    struct ssx_run *none;
+    (void)context;
+    told += ssx_run_outcome(run) == SSX_OUTCOME_UNREACHABLE;
+    CHECK(ssx_run_start(&none, ssx_run_session(run), "hello", NULL, 0, NULL, &err) == -1 && err.code == SSX_ERROR_UNREACHABLE);
+}
+
+/* What was never sent is `unreachable`, not `lost`: it may be tried elsewhere. */
+static void runs_that_wait_when_the_link_breaks(void)
+{
+    struct ssx_session *s = session_of_two();
+    struct ssx_run_options o = ssx_run_defaults();
+    struct ssx_run *runs[6];
+    o.on_end = start_again;
+    for (int i = 0; i < 6; i++)
+        runs[i] = i ? run_json(s, "sleep", "{\"ms\":60000}", &o) : run_shell(s, kill_agent, &o);
+    CHECK(ssx_session_wait(s, 30000, NULL) == 0 && told == 4);
+    CHECK(ssx_run_outcome(runs[1]) == SSX_OUTCOME_LOST && ssx_run_outcome(runs[2]) == SSX_OUTCOME_UNREACHABLE);
+    for (int i = 0; i < 6; i++)
+        ssx_run_free(runs[i]);
+    ssx_session_close(s);
+}
+
+/* --- the host's part --- */
+
+static int asked;
+static int answer(void *context, const char *prompt, bool echo, char *out, size_t size)
+{
+    CHECK(context == &asked && strstr(prompt, "passphrase") && !echo);
+    asked++;
+    snprintf(out, size, "secret");
+    return 0;
+}
+
+static void a_question_is_answered(void)
+{
+    struct ssx_session *s;
+    struct ssx_error err = {0};
+    struct ssx_session_options o = place.options;
+    const char *keys[] = {place.key, NULL}, *options[] = {"IdentitiesOnly=yes", NULL};
+    o.identities = keys;
+    o.options = options;
+    CHECK(ssx_session_open(&s, place.host, &o, &err) == -1 && err.code == SSX_ERROR_UNREACHABLE); /* nobody to ask */
+    err.code = SSX_ERROR_NONE;
+    o.context = &asked;
+    o.on_question = answer;
+    MUST(ssx_session_open(&s, place.host, &o, &err));
+    CHECK(asked == 1);
+    ssx_session_close(s);
+}
+
+static void nothing_is_left_or_nothing_brought(void)
+{
+    struct ssx_session *s;
+    struct ssx_error err = {0};
+    struct ssx_session_options o = place.options;
+    o.bootstrap = SSX_BOOTSTRAP_EPHEMERAL;
+    MUST(ssx_session_open(&s, place.host, &o, &err));
+    struct ssx_run *run = run_json(s, "hello", NULL, NULL);
+    await(run);
+    CHECK(ssx_run_outcome(run) == SSX_OUTCOME_OK);
+    ssx_run_free(run);
+    ssx_session_close(s);
+    o.bootstrap = SSX_BOOTSTRAP_NEVER;
+    CHECK(ssx_session_open(&s, place.host, &o, &err) == -1 && err.code == SSX_ERROR_UNREACHABLE && strstr(err.text, "no-bootstrap"));
+}
+
 /* --- the program's own --- */
 
 struct own { struct sigaction actions[32]; sigset_t mask; bool fds[256]; };
@@ -221,5 +350,7 @@ static void nothing_of_the_program_changes(void)
 const struct api_case life_cases[] = {
     {"closed_under_its_runs", closed_under_its_runs}, {"a_broken_link_loses_its_runs", a_broken_link_loses_its_runs}, {"an_unreachable_host", an_unreachable_host},
     {"options_are_checked", options_are_checked}, {"a_program_gives_up", a_program_gives_up}, {"a_command_as_transport", a_command_as_transport},
+    {"runs_wait_their_turn", runs_wait_their_turn}, {"runs_that_wait_when_the_link_breaks", runs_that_wait_when_the_link_breaks},
+    {"a_question_is_answered", a_question_is_answered}, {"nothing_is_left_or_nothing_brought", nothing_is_left_or_nothing_brought},
     {"a_host_that_talks_beside_the_protocol", a_host_that_talks_beside_the_protocol}, {"nothing_of_the_program_changes", nothing_of_the_program_changes}, {NULL, NULL},
 };

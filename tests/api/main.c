@@ -1,4 +1,4 @@
-/* api --list, or api CASE [host=H config=F transport=T agent=FILE plugins=DIRS zoo=DIR]: silent and 0 where the case holds. */
+/* api --list, or api CASE [host=H config=F transport=T agent=FILE plugins=DIRS zoo=DIR key=FILE]: silent and 0 where the case holds. */
 #include "api.h"
 
 #include <time.h>
@@ -73,7 +73,7 @@ static void take_word(char *word)
     *value++ = 0;
     const struct { const char *key; const char **to; } known[] = {
         {"host", &place.host}, {"config", &place.options.config_file}, {"transport", &place.options.transport}, {"agent", &place.options.agent_file},
-        {"plugins", &place.options.plugin_path}, {"zoo", &place.zoo},
+        {"plugins", &place.options.plugin_path}, {"zoo", &place.zoo}, {"key", &place.key},
     };
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (!strcmp(word, known[i].key))

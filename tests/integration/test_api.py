@@ -13,13 +13,16 @@ import pytest
 import processes
 from client import BUILD, SLOW, reports_in
 from conftest import Via
+from sshd import make_key
 
 ROOT = Path(__file__).resolve().parents[2]
 API = BUILD / "tests" / "api"
 SERVING = Path(os.environ.get("API_BUILD") or BUILD).resolve()
 SANITIZER = next((flag for flag, mark in [("address,undefined", b"__asan_init"), ("thread", b"__tsan_init")] if API.exists() and mark in API.read_bytes()), None)
 CASES = subprocess.run([API, "--list"], stdout=subprocess.PIPE, text=True, check=True).stdout.split() if API.exists() else []
-LOCAL_ONLY = {"a_command_as_transport", "a_host_that_talks_beside_the_protocol", "an_unreachable_host"}    # the same wherever they are started
+LOCAL_ONLY = {"a_command_as_transport", "a_host_that_talks_beside_the_protocol", "an_unreachable_host", "runs_wait_their_turn",
+              "runs_that_wait_when_the_link_breaks"}    # the same wherever they are started
+OWN_TEST = {"a_question_is_answered", "nothing_is_left_or_nothing_brought"}    # they need more than a place to run in
 BY_SSH = {"a_typed_call", "a_flood_that_is_not_read", "runs_in_a_foreign_loop", "a_broken_link_loses_its_runs", "sessions_in_threads"}
 MEMORY = {"a_flood_that_is_not_read", "large_items_that_are_not_read"}
 
@@ -49,7 +52,7 @@ def test_there_are_cases():
 
 def ways():
     """Each case locally and by libssh; by the system ssh, which is a child process as the local agent is, a few always and the rest in the long tests."""
-    for case in CASES:
+    for case in sorted(set(CASES) - OWN_TEST, key=CASES.index):
         yield pytest.param(case, "local")
         if case not in LOCAL_ONLY:
             yield pytest.param(case, "libssh")
@@ -62,6 +65,21 @@ def test_case(case, transport, client):
     if SANITIZER and case in MEMORY:
         pytest.skip("a sanitizer's own memory is not ours")
     assert run([API, case, *words(via, client)], client) == (0, "", ""), "silent: the library prints nothing"
+
+
+def holds(case, client, *more):
+    assert run([API, case, *words(Via("libssh"), client), *more], client) == (0, "", "")
+
+
+def test_a_question_is_answered_by_the_program(client, sshd, scratch):
+    sshd.authorize(make_key(scratch / "locked", passphrase="secret"))
+    client.key.unlink() # so that only the locked one is left
+    holds("a_question_is_answered", client, "key=%s" % (scratch / "locked"))
+
+
+def test_an_agent_that_leaves_nothing_and_one_that_is_not_brought(client, clean_sshd):
+    holds("nothing_is_left_or_nothing_brought", client)
+    assert not list(clean_sshd.home.glob(".cache/sshexec/*"))
 
 
 # --- the README's program ---

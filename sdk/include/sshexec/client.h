@@ -163,8 +163,9 @@ static inline struct ssx_run_options ssx_run_defaults(void)
  * step or wait. Any number of runs may be under way; they end in any order. A plugin of this end is read once a session.
  *
  * Returns 0: the caller owns *out and frees it. Or -1 with *out NULL, and nothing was sent: SSX_ERROR_REFUSED (not a plugin, an
- * untrusted file, a state that is too large or none), SSX_ERROR_UNKNOWN_TYPE (not a name at all), SSX_ERROR_USAGE (options),
- * SSX_ERROR_UNREACHABLE (the session is over), SSX_ERROR_SYSTEM. A type that neither end has makes a run that ends as `refused`. */
+ * untrusted file, a state that is too large or none), SSX_ERROR_UNKNOWN_TYPE (not a name at all), SSX_ERROR_USAGE (options, a file
+ * that can't be read), SSX_ERROR_UNREACHABLE (the session is over), SSX_ERROR_SYSTEM. A type that neither end has makes a run that
+ * ends as `refused`. Where the agent takes no more calls at once, a run waits its turn here, in order. */
 SSX_API int ssx_run_start(struct ssx_run **out, struct ssx_session *session, const char *type, const void *state, size_t n,
                           const struct ssx_run_options *options, struct ssx_error *err);
 
@@ -178,7 +179,8 @@ SSX_API int ssx_run_start_struct(struct ssx_run **out, struct ssx_session *sessi
 /* Frees a run, and all that was borrowed from it. One that has not ended is cancelled; no callback comes any more. NULL is fine. */
 SSX_API void ssx_run_free(struct ssx_run *run);
 
-/* Asks the host to end the run: SIGTERM, SIGKILL after the grace time. It still ends by itself, as `cancelled` where that came first. */
+/* Asks the host to end the run: SIGTERM, SIGKILL after the grace time. It still ends by itself, as `cancelled` where that came first. What was
+ * to be pulled and has come stays to be taken; what comes later is dropped. */
 SSX_API void ssx_run_cancel(struct ssx_run *run);
 
 /* Waits until the run has ended, and moves all runs of the session meanwhile. Returns 0, whatever the outcome; SSX_AGAIN when
