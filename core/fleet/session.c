@@ -52,25 +52,31 @@ static size_t outgoing(const struct ssx_session *s)
     return n;
 }
 
-/* Returns whether anything moved. */
-static bool move(struct ssx_session *s)
+/* What is waited for, if anything is. */
+struct goal { bool (*done)(const void *what); const void *what; };
+
+static bool is_done(const struct goal *g) { return g->done && g->done(g->what); }
+
+/* Moves until nothing moves any more or the goal is reached; *more: there may be something left, for it was enough for one step. Returns whether anything moved. */
+static bool move(struct ssx_session *s, const struct goal *goal, bool *more)
 {
     struct ssx_error why = {0};
     bool moved = take_messages(s) > 0;
     moved |= queue_advance(s);
-    for (int i = 0; i < ROUNDS && !s->link.ended; i++) {
+    *more = true;
+    for (int i = 0; i < ROUNDS && !s->link.ended && !is_done(goal); i++) {
         size_t before = outgoing(s);
         s->in_callback = true; /* on_stderr may be called */
         int rc = link_step(&s->link, true, &why);
         s->in_callback = false;
         if (rc < 0)
             fail(s, &why);
-        moved |= rc != 0 || outgoing(s) != before;
-        bool more = take_messages(s) > 0;
-        more |= queue_advance(s);
-        if (!more && rc == 0)
+        bool came = take_messages(s) > 0;
+        came |= queue_advance(s);
+        moved |= came || rc != 0 || outgoing(s) != before;
+        *more = came || rc != 0;
+        if (!*more)
             break;
-        moved = true;
     }
     return moved;
 }
@@ -94,30 +100,30 @@ static int left_until(int64_t deadline_ms)
 
 static void watch(struct ssx_session *s);
 
-static int until(struct ssx_session *s, bool (*done)(const void *), const void *what, int timeout_ms, struct ssx_error *err)
+static int until(struct ssx_session *s, const struct goal *goal, int timeout_ms, struct ssx_error *err)
 {
     int64_t deadline = clock_ms() + timeout_ms;
-    for (;;) {
-        if (done && done(what))
-            return 0;
-        bool moved = move(s);
-        if (done ? done(what) : moved)
-            return 0;
+    for (bool more; !is_done(goal);) {
+        bool moved = move(s, goal, &more);
+        if (is_done(goal) || (!goal->done && moved))
+            break;
         if (s->link.ended)
             return error_set(err, s->error.code, "%s", s->error.text);
         int left = timeout_ms < 0 ? -1 : left_until(deadline);
         if (!left)
             return SSX_AGAIN;
-        if (!moved && wait_for_link(s, left, err))
+        if (!more && wait_for_link(s, left, err))
             return -1;
     }
+    return 0;
 }
 
 int session_until(struct ssx_session *s, bool (*done)(const void *), const void *what, int timeout_ms, struct ssx_error *err)
 {
     if (s->in_callback)
         return error_set(err, SSX_ERROR_USAGE, "can't wait in a callback: what is waited for comes after it has returned");
-    int rc = until(s, done, what, timeout_ms, err);
+    const struct goal goal = {done, what};
+    int rc = until(s, &goal, timeout_ms, err);
     watch(s);
     return rc;
 }
