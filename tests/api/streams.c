@@ -1,7 +1,7 @@
 /* Output, input, items: called back and pulled. */
 #include "api.h"
 
-struct heard { char out[256], err[256], log[256]; size_t items, bytes; uint64_t done, total; int levels, ends; };
+struct heard { char out[256], err[256], log[256]; size_t items, bytes, states; uint64_t done, total; int levels, ends; };
 
 static void hear_output(void *context, struct ssx_run *run, int stream, const void *bytes, size_t n)
 {
@@ -41,6 +41,14 @@ static void hear_item(void *context, struct ssx_run *run, const void *msgpack, s
     h->bytes += one.payload.n;
 }
 
+static void hear_state(void *context, struct ssx_run *run, const void *msgpack, size_t n)
+{
+    size_t kept;
+    const void *state = ssx_run_state(run, &kept);
+    CHECK(kept == n && !memcmp(state, msgpack, n));
+    ((struct heard *)context)->states++;
+}
+
 static void hear_end(void *context, struct ssx_run *run)
 {
     CHECK(ssx_run_ending(run));
@@ -56,6 +64,7 @@ static struct ssx_run_options hearing(struct heard *h)
     o.on_log = hear_log;
     o.on_progress = hear_progress;
     o.on_item = hear_item;
+    o.on_state = hear_state;
     o.on_end = hear_end;
     return o;
 }
@@ -86,6 +95,29 @@ static void items_log_and_progress_are_called_back(void)
     MUST(ssx_run_result_as(run, items_result, &sent, &err));
     CHECK(sent.sent == 3);
     ssx_run_free(run);
+    ssx_session_close(s);
+}
+
+/* The caller holds the new object: it can be sent again as it is. */
+static void a_state_comes_back(void)
+{
+    struct ssx_error err = {0};
+    struct ssx_session *s = session_here();
+    struct heard h;
+    struct ssx_run_options o = hearing(&h);
+    struct ssx_run *run;
+    struct items items;
+    items_ssx_defaults(&items);
+    items.count = 2;
+    for (uint32_t wanted = 2; wanted <= 8; wanted *= 2) {
+        h.items = 0;
+        MUST(ssx_run_start_as(&run, s, "items", items, &items, &o, &err));
+        await(run);
+        CHECK(h.items == wanted);
+        MUST(ssx_run_state_as(run, items, &items, &err));
+        ssx_run_free(run);
+    }
+    CHECK(items.count == 16 && h.states == 3);
     ssx_session_close(s);
 }
 
@@ -203,6 +235,6 @@ static void input_is_bounded(void)
 
 const struct api_case stream_cases[] = {
     {"output_is_called_back", output_is_called_back}, {"items_log_and_progress_are_called_back", items_log_and_progress_are_called_back},
-    {"output_is_pulled", output_is_pulled}, {"items_are_pulled", items_are_pulled}, {"what_nobody_asked_for_holds_nothing_up", what_nobody_asked_for_holds_nothing_up},
+    {"a_state_comes_back", a_state_comes_back}, {"output_is_pulled", output_is_pulled}, {"items_are_pulled", items_are_pulled}, {"what_nobody_asked_for_holds_nothing_up", what_nobody_asked_for_holds_nothing_up},
     {"input_travels_and_comes_back", input_travels_and_comes_back}, {"input_is_bounded", input_is_bounded}, {NULL, NULL},
 };

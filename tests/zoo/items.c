@@ -1,7 +1,7 @@
-/* Not bad: sends items, each with a line in the log and its progress. */
+/* Not bad: sends items, each with a line in the log and its progress, and gives its state back with twice the count. */
 #include "items.h"
 
-static int items_run(struct ssx_call *call, const struct items *in, struct items_result *out)
+static int items_run(struct ssx_call *call, struct items *in, struct items_result *out)
 {
     struct items_one one = {.payload = {ssx_alloc(call, in->size + 1), in->size}};
     for (one.number = 0; one.number < in->count; one.number++) {
@@ -12,6 +12,7 @@ static int items_run(struct ssx_call *call, const struct items *in, struct items
             return ssx_fail(call, 2, "item %u could not be sent", one.number);
     }
     out->sent = in->count;
+    in->count *= 2;
     return 0;
 }
-SSX_WORKER("items", "1.0", "sends items", items, items_result, 0, items_run)
+SSX_WORKER_ITEMS("items", "1.0", "sends items", items, items_result, items_one, SSX_RETURNS_STATE, items_run)
