@@ -1,5 +1,5 @@
-/* tail: the last lines of a file, and with `follow` what is added to it from then on, until the call is cancelled: through rotation (another file has
- * the name now) and truncation. */
+/* tail: the last lines of a file, and with `follow` what is added to it from then on, until the call is cancelled: through rotation
+ * (another file has the name now) and truncation. */
 #include <sshexec/worker.h>
 
 #include <errno.h>
@@ -39,7 +39,10 @@ struct follower {
 static int status_of(int fd, struct stat *out) { return (int)syscall(SYS_fstat, fd, out); }
 static int status_at(const char *path, struct stat *out) { return (int)syscall(SYS_newfstatat, AT_FDCWD, path, out, 0); }
 
-static int fail_errno(const struct follower *f, const char *what) { return ssx_fail(f->call, 1, "can't %s %s: %s", what, f->path, strerror(errno)); }
+static int fail_errno(const struct follower *f, const char *what)
+{
+    return ssx_fail(f->call, 1, "can't %s %s: %s", what, f->path, strerror(errno));
+}
 
 static int open_file(struct follower *f)
 {
@@ -183,4 +186,5 @@ static int tail_run(struct ssx_call *call, const struct tail *in, struct tail_re
         rc = in->follow ? follow(f) : send_new(f) ? 1 : 0;
     return rc;
 }
-SSX_WORKER("tail", "1.0", "the last lines of a file, and what is added to it", tail, tail_result, SSX_IDEMPOTENT | SSX_SHOWS_OUTPUT, tail_run)
+SSX_WORKER("tail", "1.0", "the last lines of a file, and what is added to it", tail, tail_result, SSX_IDEMPOTENT | SSX_SHOWS_OUTPUT,
+           tail_run)

@@ -14,6 +14,7 @@
 #define TAG (sizeof PARTIAL_PREFIX - 1 + 17) /* prefix, T and "-" */
 #define PARTIAL_NAME (TAG + 19)
 #define SLOTS 10
+#define MANY 16                  /* files that are worth one flush together */
 #define WRITE_OUT (16u << 20)     /* bytes between two nudges to the disk */
 
 int partial_init(struct partial *p, struct folder *f, const char *name, const struct entry *e, struct ssx_error *err)
@@ -78,7 +79,8 @@ static void close_file(struct partial *p)
 
 enum lock { LOCKED, BUSY, GONE, LOCK_FAILED };
 
-/* One process at a time writes a partial file. It may have got its name, and be no partial file any more, between our opening and locking it: GONE. */
+/* One process at a time writes a partial file. It may have got its name, and be no partial file any more, between our opening and
+ * locking it: GONE. */
 static enum lock take_lock(struct partial *p, const char *name, struct ssx_error *err)
 {
     char path[PATH_BYTES];
@@ -89,7 +91,8 @@ static enum lock take_lock(struct partial *p, const char *name, struct ssx_error
         complain(p, "lock what there is of", err);
         return LOCK_FAILED;
     }
-    if (status_of(p->fd, &mine) || status_at(p->folder->fd, name, &now, AT_SYMLINK_NOFOLLOW) || now.st_ino != mine.st_ino || now.st_dev != mine.st_dev)
+    if (status_of(p->fd, &mine) || status_at(p->folder->fd, name, &now, AT_SYMLINK_NOFOLLOW) ||
+        now.st_ino != mine.st_ino || now.st_dev != mine.st_dev)
         return GONE;
     if (S_ISREG(mine.st_mode) && mine.st_uid == geteuid() && mine.st_nlink == 1)
         return LOCKED;
@@ -162,7 +165,8 @@ static int find_partial(struct partial *p, struct ssx_error *err)
 
 static bool looks_the_same(const struct partial *p, const struct stat *st)
 {
-    return S_ISREG(st->st_mode) && (uint64_t)st->st_size == p->size && st->st_mtim.tv_sec == p->mtime && (uint32_t)st->st_mtim.tv_nsec == p->nanoseconds;
+    return S_ISREG(st->st_mode) && (uint64_t)st->st_size == p->size && st->st_mtim.tv_sec == p->mtime &&
+           (uint32_t)st->st_mtim.tv_nsec == p->nanoseconds;
 }
 
 /* The same size and time mean probably the same bytes, which the digest will tell. */
@@ -273,17 +277,40 @@ static void remove_leftovers(struct partial *p)
     }
 }
 
+static int set_mode_and_time(struct partial *p, struct ssx_error *err)
+{
+    struct stat st;
+    struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = p->mtime, .tv_nsec = p->nanoseconds}};
+    bool same_mode = p->in_place && status_of(p->fd, &st) == 0 && (st.st_mode & 07777) == p->mode; /* it may be another's */
+    if (!same_mode && fchmod(p->fd, p->mode))
+        return complain(p, "set the mode of", err);
+    if (p->in_place)
+        return 0;
+    if (ftruncate(p->fd, (off_t)p->size)) /* a hole at its end */
+        return complain(p, "write", err);
+    return futimens(p->fd, times) ? complain(p, "set the time of", err) : 0;
+}
+
+int partial_check(struct partial *p, const unsigned char digest[SHA256_SIZE], struct ssx_error *err)
+{
+    unsigned char ours[SHA256_SIZE];
+    char path[PATH_BYTES];
+    sha256_digest(&p->digest, ours);
+    if (p->digest.n != p->size)
+        return fail(err, SSX_ERROR_PROTOCOL, "not a stream of files: fewer bytes than were announced");
+    if (memcmp(ours, digest, sizeof ours) != 0)
+        return fail(err, SSX_ERROR_PROTOCOL, "refused: what came for %s has not the digest that it was sent with",
+                    folder_path(p->folder, p->name, path));
+    if (set_mode_and_time(p, err))
+        return -1;
+    p->whole = true;
+    return 0;
+}
+
 static int give_name(struct partial *p, struct ssx_error *err)
 {
     char name[PARTIAL_NAME];
-    struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = p->mtime, .tv_nsec = p->nanoseconds}};
     partial_name(p, p->slot, name);
-    if (ftruncate(p->fd, (off_t)p->size)) /* a hole at its end */
-        return complain(p, "write", err);
-    if (fchmod(p->fd, p->mode) || futimens(p->fd, times))
-        return complain(p, "set mode and time of", err);
-    if (fsync(p->fd))
-        return complain(p, "write to disk", err);
     if (renameat(p->folder->fd, name, p->folder->fd, p->name))
         return complain(p, "replace", err);
     p->folder->changed = true;
@@ -292,33 +319,74 @@ static int give_name(struct partial *p, struct ssx_error *err)
     return 0;
 }
 
-int partial_finish(struct partial *p, const unsigned char digest[SHA256_SIZE], struct ssx_error *err)
+static bool is_waiting(const struct partial *p) { return p->whole && !p->in_place; }
+
+static bool is_on(const struct partial *p, dev_t device)
 {
-    unsigned char ours[SHA256_SIZE];
-    char path[PATH_BYTES];
-    sha256_digest(&p->digest, ours);
-    if (p->digest.n != p->size)
-        return fail(err, SSX_ERROR_PROTOCOL, "not a stream of files: fewer bytes than were announced");
-    if (memcmp(ours, digest, sizeof ours) != 0)
-        return fail(err, SSX_ERROR_PROTOCOL, "refused: what came for %s has not the digest that it was sent with", folder_path(p->folder, p->name, path));
-    if (!p->in_place)
-        return give_name(p, err);
     struct stat st;
-    if (status_of(p->fd, &st) == 0 && (st.st_mode & 07777) != p->mode && fchmod(p->fd, p->mode))
-        return complain(p, "set the mode of", err);
+    return status_of(p->fd, &st) == 0 && st.st_dev == device;
+}
+
+/* One fsync costs a flush of the disk's own cache, some milliseconds, whatever the file's size. So many files are written out side
+ * by side, each waited for (an error of the disk is told there), and the rest, names and all, goes out with one flush for the whole
+ * file system. */
+static int write_out_many(struct partial *p, size_t count, dev_t device, struct ssx_error *err)
+{
+    const unsigned all = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
+    const struct partial *last = NULL;
+    for (size_t i = 0; i < count; i++)
+        if (is_waiting(&p[i]))
+            sync_file_range(p[i].fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+    for (size_t i = 0; i < count; i++) {
+        if (!is_waiting(&p[i]))
+            continue;
+        bool together = is_on(&p[i], device) && sync_file_range(p[i].fd, 0, 0, all) == 0;
+        if (!together && fsync(p[i].fd))
+            return complain(&p[i], "write to disk", err);
+        last = together ? &p[i] : last;
+    }
+    return last && syncfs(last->fd) ? complain(last, "write to disk", err) : 0;
+}
+
+static int write_out(struct partial *p, size_t count, struct ssx_error *err)
+{
+    size_t waiting = 0;
+    struct stat st;
+    const struct partial *some = NULL;
+    for (size_t i = 0; i < count; i++)
+        if (is_waiting(&p[i])) {
+            some = &p[i];
+            waiting++;
+        }
+    if (waiting >= MANY && status_of(some->fd, &st) == 0)
+        return write_out_many(p, count, st.st_dev, err);
+    for (size_t i = 0; i < count; i++)
+        if (is_waiting(&p[i]) && fsync(p[i].fd))
+            return complain(&p[i], "write to disk", err);
     return 0;
 }
 
-int partial_dispose(struct partial *p, bool keep, bool finished, struct ssx_error *err)
+int partial_place(struct partial *p, size_t count, struct ssx_error *err)
+{
+    if (write_out(p, count, err))
+        return -1;
+    for (size_t i = 0; i < count; i++)
+        if (is_waiting(&p[i]) && give_name(&p[i], err)) {
+            p[i].spoilt = true;
+            return -1;
+        }
+    return 0;
+}
+
+int partial_dispose(struct partial *p, bool finished, struct ssx_error *err)
 {
     char name[PARTIAL_NAME];
     struct stat st;
     if (p->fd >= 0 && !p->in_place) {
         partial_name(p, p->slot, name);
         if (status_at(p->folder->fd, p->name, &st, AT_SYMLINK_NOFOLLOW) == 0 && looks_the_same(p, &st))
-            keep = false; /* another transfer has finished it meanwhile */
-        keep = keep && p->digest.n && ftruncate(p->fd, (off_t)p->digest.n) == 0; /* a hole at its end */
-        if (!keep)
+            p->spoilt = true; /* another transfer has finished it meanwhile */
+        if (p->spoilt || !p->digest.n || ftruncate(p->fd, (off_t)p->digest.n)) /* a hole at its end */
             unlinkat(p->folder->fd, name, 0);
     }
     close_file(p);

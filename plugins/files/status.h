@@ -9,6 +9,9 @@ _Static_assert(sizeof(long) == 8, "the kernel's struct stat is libc's on 64-bit 
 
 /* Both return 0, or -1 with errno. */
 static inline int status_of(int fd, struct stat *out) { return (int)syscall(SYS_fstat, fd, out); }
-static inline int status_at(int dir, const char *name, struct stat *out, int flags) { return (int)syscall(SYS_newfstatat, dir, name, out, flags); }
+static inline int status_at(int dir, const char *name, struct stat *out, int flags)
+{
+    return (int)syscall(SYS_newfstatat, dir, name, out, flags);
+}
 
 #endif

@@ -58,7 +58,8 @@ static void put_header(unsigned char *at, enum record_kind kind, size_t n)
     put_u32(at + 1, (uint32_t)n);
 }
 
-int stream_put(struct stream *s, enum record_kind kind, const void *head, size_t head_n, const void *tail, size_t tail_n, struct ssx_error *err)
+int stream_put(struct stream *s, enum record_kind kind, const void *head, size_t head_n, const void *tail, size_t tail_n,
+               struct ssx_error *err)
 {
     if (sizeof s->output - s->waiting < STREAM_HEADER + head_n + tail_n && stream_flush(s, err))
         return -1;
@@ -163,7 +164,8 @@ bool stream_has_input(const struct stream *s)
 int stream_refuse(const struct record *r, struct ssx_error *err)
 {
     bool printable = r->kind > ' ' && r->kind < 127;
-    return fail(err, SSX_ERROR_PROTOCOL, "not a stream of files: a record '%c' (%d) out of turn or malformed", printable ? r->kind : '?', r->kind);
+    return fail(err, SSX_ERROR_PROTOCOL, "not a stream of files: a record '%c' (%d) out of turn or malformed",
+                printable ? r->kind : '?', r->kind);
 }
 
 /* --- fields --- */

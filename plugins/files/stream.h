@@ -1,5 +1,5 @@
-/* Records, over the two byte streams between giver and taker. A record is a kind (1 byte), a length (4 bytes, big-endian) and so many bytes; integers in it
- * are big-endian. Texts (names, link targets, reasons) take the rest of their record.
+/* Records, over the two byte streams between giver and taker. A record is a kind (1 byte), a length (4 bytes, big-endian) and so
+ * many bytes; integers in it are big-endian. Texts (names, link targets, reasons) take the rest of their record.
  *
  *   from the giver
  *   S  start      "ssxfiles", version u8 (1), flags u8: 1 = the target is a directory, 2 = make it if it is not there
@@ -22,7 +22,8 @@
  *   from both
  *   !  failed     why, for a person; nothing follows
  *
- * A name is one component of a path: no "/", not "." or "..", 1 to 255 bytes. A reader refuses what is not in its turn, too long, or not of the form above. */
+ * A name is one component of a path: no "/", not "." or "..", 1 to 255 bytes. A reader refuses what is not in its turn, too long, or
+ * not of the form above. */
 #ifndef FILES_STREAM_H
 #define FILES_STREAM_H
 #include "transfer.h"
@@ -67,7 +68,8 @@ struct stream {
 struct stream *stream_new(int in, int out, const struct observer *observer);
 
 /* Adds a record to what waits to be sent: head, then tail (either may be empty). Returns 0 or -1. */
-int stream_put(struct stream *s, enum record_kind kind, const void *head, size_t head_n, const void *tail, size_t tail_n, struct ssx_error *err);
+int stream_put(struct stream *s, enum record_kind kind, const void *head, size_t head_n, const void *tail, size_t tail_n,
+               struct ssx_error *err);
 
 /* Where the bytes of the next chunk go (STREAM_PIECE of room), and sending n of them. NULL, or -1, with err. */
 unsigned char *stream_chunk(struct stream *s, struct ssx_error *err);

@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define PLACE_BYTES (16u << 20) /* of files that wait for their names */
+
 struct taker {
     struct stream *stream;
     const struct observer *observer;
@@ -50,11 +52,12 @@ static int start(struct taker *t, const char *path)
     struct record r;
     if (stream_next(t->stream, &r, t->err))
         return -1;
-    if (r.kind != RECORD_START || record_bytes(&r, magic, sizeof magic) || memcmp(magic, STREAM_MAGIC, sizeof magic) != 0 || record_u8(&r, &version) ||
-        record_u8(&r, &flags))
+    if (r.kind != RECORD_START || record_bytes(&r, magic, sizeof magic) || memcmp(magic, STREAM_MAGIC, sizeof magic) != 0 ||
+        record_u8(&r, &version) || record_u8(&r, &flags))
         return stream_refuse(&r, t->err);
     if (version != STREAM_VERSION)
-        return fail(t->err, SSX_ERROR_PROTOCOL, "the files come in a stream of version %d, this end knows version %d", version, STREAM_VERSION);
+        return fail(t->err, SSX_ERROR_PROTOCOL, "the files come in a stream of version %d, this end knows version %d",
+                    version, STREAM_VERSION);
     if (!*path)
         return fail(t->err, SSX_ERROR_USAGE, "no path to put anything at");
     if (!(flags & START_DIRECTORY) && path[strlen(path) - 1] != '/' && !is_directory(path))
@@ -134,69 +137,99 @@ static int say_what_there_is(struct taker *t)
     return stream_put(t->stream, RECORD_GO, NULL, 0, NULL, 0, t->err) || stream_flush(t->stream, t->err) ? -1 : 0;
 }
 
-static int count_file(struct taker *t, struct partial *p, uint64_t offset, const unsigned char *digest)
-{
-    char path[PATH_BYTES];
-    struct transferred done = {.name = folder_path(p->folder, p->name, path), .size = p->size, .bytes = p->size - offset};
-    memcpy(done.digest, digest, sizeof done.digest);
-    *(p->in_place ? &t->tally->skipped : &t->tally->files) += 1;
-    t->tally->kept += offset;
-    t->observer->file(t->observer->user, &done);
-    t->observer->progress(t->observer->user, t->tally->files + t->tally->skipped, 0, done.name);
-    return 0;
-}
-
 static int take_chunk(struct taker *t, struct partial *p, const struct record *r)
 {
     char path[PATH_BYTES];
     if (!r->n || p->in_place || partial_write(p, r->at, r->n, t->err))
         return r->n && !p->in_place ? -1 : stream_refuse(r, t->err);
     t->tally->bytes += r->n;
+    p->sent += r->n;
     if (p->size > STREAM_PIECE)
         t->observer->progress(t->observer->user, p->digest.n, p->size, folder_path(p->folder, p->name, path));
     return 0;
 }
 
-/* The bytes of one file, and then its digest. *keep: whether what there is of it is worth keeping after a failure. */
-static int take_body(struct taker *t, struct partial *p, bool *keep)
+/* What comes for one file until its digest does, or the giver can't go on with it. */
+static int take_bytes(struct taker *t, struct partial *p)
 {
     unsigned char digest[SHA256_SIZE];
+    struct record r;
+    while (stream_next(t->stream, &r, t->err) == 0) {
+        if (r.kind == RECORD_TOTAL)
+            return record_bytes(&r, digest, sizeof digest) ? stream_refuse(&r, t->err) : partial_check(p, digest, t->err);
+        p->spoilt = r.kind == RECORD_NO_TOTAL;
+        if (p->spoilt)
+            return 0;
+        if (r.kind != RECORD_CHUNK)
+            return stream_refuse(&r, t->err);
+        if (take_chunk(t, p, &r))
+            return -1;
+    }
+    return -1;
+}
+
+static int take_body(struct taker *t, struct partial *p)
+{
     uint64_t offset;
     struct record r;
-    *keep = true;
     if (stream_expect(t->stream, RECORD_BODY, &r, t->err))
         return -1;
     if (record_u64(&r, &offset))
         return stream_refuse(&r, t->err);
     if (partial_begin(p, offset, t->err))
         return -1;
-    while (stream_next(t->stream, &r, t->err) == 0) {
-        *keep = false;
-        if (r.kind == RECORD_NO_TOTAL)
-            return 0;
-        if (r.kind == RECORD_TOTAL)
-            return record_bytes(&r, digest, sizeof digest) ? stream_refuse(&r, t->err)
-                                                           : partial_finish(p, digest, t->err) || count_file(t, p, offset, digest) ? -1 : 0;
-        if (r.kind != RECORD_CHUNK)
-            return stream_refuse(&r, t->err);
-        if (take_chunk(t, p, &r))
-            return -1;
-        *keep = true;
+    t->tally->kept += offset;
+    int rc = take_bytes(t, p);
+    p->spoilt |= rc && !t->stream->cut;
+    return rc;
+}
+
+static void count_file(struct taker *t, const struct partial *p)
+{
+    char path[PATH_BYTES];
+    struct transferred done = {.name = folder_path(p->folder, p->name, path), .size = p->size, .bytes = p->sent};
+    sha256_digest(&p->digest, done.digest);
+    *(p->in_place ? &t->tally->skipped : &t->tally->files) += 1;
+    t->observer->file(t->observer->user, &done);
+    t->observer->progress(t->observer->user, t->tally->files + t->tally->skipped, 0, done.name);
+}
+
+static int place(struct taker *t, size_t from, size_t to, struct ssx_error *err)
+{
+    if (partial_place(t->batch + from, to - from, err))
+        return -1;
+    for (size_t i = from; i < to; i++)
+        if (t->batch[i].whole)
+            count_file(t, &t->batch[i]);
+    return 0;
+}
+
+/* Small files get their names together, a large one as soon as it is there. After a failure, those that are whole still do. */
+static int take_bodies(struct taker *t)
+{
+    size_t placed = 0;
+    uint64_t bytes = 0;
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < t->count; i++) {
+        struct ssx_error ignored = {0};
+        rc = take_body(t, &t->batch[i]);
+        bytes += t->batch[i].sent;
+        if (rc == 0 && bytes < PLACE_BYTES && i + 1 < t->count)
+            continue;
+        if (place(t, placed, i + 1, rc ? &ignored : t->err))
+            rc = -1;
+        placed = i + 1;
+        bytes = 0;
     }
-    *keep = t->stream->cut;
-    return -1;
+    return rc;
 }
 
 static int take_batch(struct taker *t)
 {
-    int rc = say_what_there_is(t);
-    for (size_t i = 0; i < t->count; i++) {
-        bool keep = true;
-        if (rc == 0)
-            rc = take_body(t, &t->batch[i], &keep);
-        if (partial_dispose(&t->batch[i], keep, rc == 0, t->err))
+    int rc = say_what_there_is(t) || take_bodies(t) ? -1 : 0;
+    for (size_t i = 0; i < t->count; i++)
+        if (partial_dispose(&t->batch[i], rc == 0, t->err))
             rc = -1;
-    }
     t->count = t->entered = 0;
     return rc;
 }
@@ -237,7 +270,7 @@ static void taker_free(struct taker *t)
 {
     struct ssx_error ignored = {0};
     for (size_t i = 0; i < t->count; i++)
-        partial_dispose(&t->batch[i], true, false, &ignored);
+        partial_dispose(&t->batch[i], false, &ignored);
     folder_release(t->here, false, &ignored);
     free(t->new_name);
     free(t->stream);

@@ -5,9 +5,10 @@
 
 #include <sshexec/error.h>
 
-/* Takes what a giver on `in` and `out` sends. Where path is a directory, ends in "/", or several things come, they go into it under their own names; else path is the
- * new name of the one that comes. Trusts nothing that comes. Returns 0 once all is in place and the giver knows (tally->problems tells what it couldn't give); else -1 with err: what was
- * finished before stays, and of a file that was cut the partial file (partial.h). */
+/* Takes what a giver on `in` and `out` sends. Where path is a directory, ends in "/", or several things come, they go into it under
+ * their own names; else path is the new name of the one that comes. Trusts nothing that comes. Returns 0 once all is in place and
+ * the giver knows (tally->problems tells what it couldn't give); else -1 with err: what was finished before stays, and of a file
+ * that was cut the partial file (partial.h). */
 int taker_run(int in, int out, const char *path, const struct observer *observer, struct tally *tally, struct ssx_error *err);
 
 #endif

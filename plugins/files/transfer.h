@@ -1,5 +1,6 @@
-/* A transfer of files: what its two halves, the giver (giver.h) and the taker (taker.h), share. The plugin `put` is a taker and the plugin `get` a giver;
- * the other half runs in `sshexec put` and `sshexec get`. They see each other through two byte streams only (stream.h). */
+/* A transfer of files: what its two halves, the giver (giver.h) and the taker (taker.h), share. The plugin `put` is a taker and the
+ * plugin `get` a giver; the other half runs in `sshexec put` and `sshexec get`. They see each other through two byte streams only
+ * (stream.h). */
 #ifndef FILES_TRANSFER_H
 #define FILES_TRANSFER_H
 #include "sha256.h"
@@ -25,7 +26,7 @@ struct observer {
     void (*warn)(void *user, const char *text);
     void (*progress)(void *user, uint64_t done, uint64_t total, const char *name); /* total 0: done counts files */
     void (*file)(void *user, const struct transferred *t);
-    bool (*stopped)(void *user);                                                    /* whether to leave now; asked when a system call is interrupted, too */
+    bool (*stopped)(void *user);  /* whether to leave now: asked before each wait */
 };
 
 /* The mode bits that travel. Owners don't, so the set-id bits would mean another owner than they did. */

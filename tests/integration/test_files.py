@@ -17,7 +17,8 @@ from relay import Relay
 MIB = 1 << 20
 PARTIAL = ".sshexec-part-*"
 GONE_S = 2
-ODD_NAMES = ["a b", "-dash", "new\nline", "über", "'quoted\"", ".hidden", "tab\t", b"\xff\xfe".decode("utf-8", "surrogateescape"), "n" * 255, "$HOME", "*"]
+ODD_NAMES = ["a b", "-dash", "new\nline", "über", "'quoted\"", ".hidden", "tab\t",
+             b"\xff\xfe".decode("utf-8", "surrogateescape"), "n" * 255, "$HOME", "*"]
 
 
 def look(root):
@@ -204,7 +205,9 @@ def test_a_missing_or_closed_target_is_one_clear_line(client, far, sshd, source,
 
 
 def test_wrong_words_are_usage_errors(client, source):
-    for words in (["put", "x"], ["put", source / "no", ":/tmp/x"], ["put", source / "big", "/tmp/x"], ["get", "/tmp/x", "/tmp/y"], ["get", "a:x", "b:y", "/tmp"]):
+    wrong = [["put", "x"], ["put", source / "no", ":/tmp/x"], ["put", source / "big", "/tmp/x"], ["get", "/tmp/x", "/tmp/y"],
+             ["get", "a:x", "b:y", "/tmp"]]
+    for words in wrong:
         assert complains(client.run(words), 125), words
 
 
@@ -338,7 +341,8 @@ def test_ctrl_c_leaves_what_has_come(client, sshd, far, source, scratch, command
         sender.send_signal(signal.SIGINT)
         out, err = sender.communicate(timeout=5 * SLOW)
         assert sender.returncode == 130 and out == b"", (sender.returncode, err)
-    assert len(parts()) == 1 and not target.exists() and sorted(p.name for p in target.parent.iterdir() if p.name.startswith(".")) == [parts()[0].name]
+    assert len(parts()) == 1 and not target.exists()
+    assert [p.name for p in target.parent.iterdir() if p.name.startswith(".")] == [parts()[0].name]
     client.connect_to(sshd)
     done = far.run(command, *words, before=["--json"])
     assert done.code == 0 and result_of(done)["kept"] > MIB and target.read_bytes() == data.read_bytes(), done

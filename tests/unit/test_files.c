@@ -1,4 +1,5 @@
-/* A transfer's two halves against an honest, a broken and a hostile other one: the stream as bytes in a file, the target an empty directory. */
+/* A transfer's two halves against an honest, a broken and a hostile other one: the stream as bytes in a file, the target an empty
+ * directory. */
 #include "files/giver.h"
 #include "files/status.h"
 #include "files/stream.h"

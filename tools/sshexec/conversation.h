@@ -1,4 +1,5 @@
-/* One call from the opening of its link to its END: the loop that every command which makes a call runs, with a descriptor as the worker's input and Ctrl-C as its end. */
+/* One call from the opening of its link to its END: the loop that every command which makes a call runs, with a descriptor as the
+ * worker's input and Ctrl-C as its end. */
 #ifndef SSHEXEC_CONVERSATION_H
 #define SSHEXEC_CONVERSATION_H
 #include "reach.h"
@@ -26,7 +27,8 @@ struct conversation {
     int code;
 };
 
-/* Opens the reach; host NULL: this machine. Returns 0, or the exit code after it was said (with --json as the call's END) why there is no call. */
+/* Opens the reach; host NULL: this machine. Returns 0, or the exit code after it was said (with --json as the call's END) why there
+ * is no call. */
 int conversation_open(struct conversation *c, const char *host);
 
 /* Makes the call with this state and sees it through. Returns the exit code; where the call could not be made, it was said on stderr. */

@@ -23,7 +23,8 @@ static int take_sources(const char **paths, char **host, char **words, size_t co
             return -1;
         if (!p.remote) {
             place_free(&p);
-            return error_set(err, SSX_ERROR_USAGE, "get %s from where? want HOST:PATH (:PATH for this machine), and a path here as the last word", words[i]);
+            return error_set(err, SSX_ERROR_USAGE, "get %s from where? want HOST:PATH (:PATH for this machine), and a path here as the last word",
+                             words[i]);
         }
         if (i && strcmp(p.host ? p.host : "", *host ? *host : "") != 0) {
             place_free(&p);

@@ -19,7 +19,8 @@ static int give(const struct transfer *t, int in, int out, const struct observer
 static int check_words(char **words, int count, const struct place *target, struct ssx_error *err)
 {
     if (!target->remote)
-        return error_set(err, SSX_ERROR_USAGE, "put to where? the last word is HOST:PATH (:PATH for this machine), not %s", words[count - 1]);
+        return error_set(err, SSX_ERROR_USAGE, "put to where? the last word is HOST:PATH (:PATH for this machine), not %s",
+                         words[count - 1]);
     for (int i = 0; i < count - 1; i++) {
         if (access(words[i], R_OK))
             return error_set(err, SSX_ERROR_USAGE, "can't read %s: %s", words[i], strerror(errno));

@@ -97,7 +97,8 @@ static void near_progress(void *user, uint64_t done, uint64_t total, const char 
 static void near_file(void *user, const struct transferred *t) { (void)user, (void)t; }
 static bool near_stopped(void *user) { (void)user; return false; }
 
-/* In the child. It ends when the other side of its pipes does, whatever signals the terminal sends to both: the far half is to hear of a failure here. */
+/* In the child. It ends when the other side of its pipes does, whatever signals the terminal sends to both: the far half is to hear
+ * of a failure here. */
 static _Noreturn void be_near(const struct transfer *t, int in, int out)
 {
     static const int ignored[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE};
@@ -143,7 +144,8 @@ static bool end_near(struct joint *j)
 
 /* --- the call --- */
 
-/* A host that sends what the near half doesn't expect can make it wait for us while we wait for it: Ctrl-C still has to work then. Returns 0 or -1. */
+/* A host that sends what the near half doesn't expect can make it wait for us while we wait for it: Ctrl-C still has to work then.
+ * Returns 0 or -1. */
 static int write_near(const struct joint *j, const unsigned char *at, size_t n)
 {
     while (n) {
@@ -199,8 +201,8 @@ static int call(struct joint *j, const struct transfer *t, const struct type *ty
     if (start_near(j, t, &err)) /* before there is anything that a child should not have */
         return tool_complain(&err);
     j->interrupt_fd = interrupt_watch();
-    struct conversation c = {.settings = j->settings, .reach = &reach, .type = type, .interrupt_fd = j->interrupt_fd, .input_fd = j->from_near,
-                             .show = show, .user = j};
+    struct conversation c = {.settings = j->settings, .reach = &reach, .type = type, .interrupt_fd = j->interrupt_fd,
+                             .input_fd = j->from_near, .show = show, .user = j};
     int code = conversation_open(&c, host);
     bool is_open = code == 0;
     if (is_open)
