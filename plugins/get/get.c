@@ -20,5 +20,5 @@ static int get_run(struct ssx_call *call, const struct get *in, struct transfer_
     int rc = giver_run(STDIN_FILENO, STDOUT_FILENO, paths, in->paths.n, &observer, &tally, &err);
     return call_end(call, rc, &tally, &err, out);
 }
-SSX_WORKER("get", "1.0", "gives files on its output (the far half of `sshexec get`)", get, transfer_result,
-           SSX_IDEMPOTENT | SSX_TAKES_INPUT | SSX_SHOWS_RESULT, get_run)
+SSX_WORKER_ITEMS("get", "1.0", "gives files on its output (the far half of `sshexec get`)", get, transfer_result, placed,
+                 SSX_IDEMPOTENT | SSX_TAKES_INPUT | SSX_SHOWS_RESULT, get_run)

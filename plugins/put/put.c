@@ -16,5 +16,5 @@ static int put_run(struct ssx_call *call, const struct put *in, struct transfer_
     int rc = taker_run(STDIN_FILENO, STDOUT_FILENO, call_path(call, in->path), &observer, &tally, &err);
     return call_end(call, rc, &tally, &err, out);
 }
-SSX_WORKER("put", "1.0", "takes files and puts them in place (the far half of `sshexec put`)", put, transfer_result,
-           SSX_IDEMPOTENT | SSX_TAKES_INPUT | SSX_SHOWS_RESULT, put_run)
+SSX_WORKER_ITEMS("put", "1.0", "takes files and puts them in place (the far half of `sshexec put`)", put, transfer_result, placed,
+                 SSX_IDEMPOTENT | SSX_TAKES_INPUT | SSX_SHOWS_RESULT, put_run)
