@@ -31,6 +31,7 @@ pub struct Host {
 }
 
 const KIND_UINT: u8 = 3;
+const LOG_INFO: c_int = 1;
 
 #[repr(C)]
 struct Type {
@@ -204,6 +205,10 @@ pub static ssx_plugin: Plugin = Plugin {
 
 // --- the services, safe to call ---
 
+fn c_text(text: &str) -> CString {
+    CString::new(text.replace('\0', " ")).unwrap_or_default()
+}
+
 /// The call's context: lives as long as `run`.
 struct Worker(*mut Call);
 
@@ -217,13 +222,15 @@ impl Worker {
     fn progress(&self, done: u64, total: u64) {
         unsafe { (self.host().progress)(self.0, done, total, b"\0".as_ptr().cast()) }
     }
+    fn log(&self, level: c_int, message: &str) {
+        unsafe { (self.host().log)(self.0, level, c_text(message).as_ptr()) }
+    }
     fn item(&self, item: &Found) -> Result<(), String> {
         let rc = unsafe { (self.host().item)(self.0, &FOUND, (item as *const Found).cast()) };
         if rc == 0 { Ok(()) } else { Err("an item could not be sent".to_string()) }
     }
     fn fail(&self, code: i32, message: &str) -> i32 {
-        let text = CString::new(message.replace('\0', " ")).unwrap_or_default();
-        unsafe { (self.host().fail)(self.0, code, text.as_ptr()) }
+        unsafe { (self.host().fail)(self.0, code, c_text(message).as_ptr()) }
     }
 }
 
@@ -233,15 +240,14 @@ fn count_primes(worker: &Worker, state: &Primes, result: &mut PrimesResult) -> R
     let below = state.below as usize;
     let mut composite = vec![false; below];
     for n in 2..below {
-        if n % 4096 == 0 {
-            if worker.cancelled() {
-                return Err(format!("cancelled at {n}"));
-            }
-            worker.progress(n as u64, state.below);
-        }
         if composite[n] {
             continue;
         }
+        if worker.cancelled() {
+            worker.log(LOG_INFO, &format!("cancelled at {n}"));
+            return Err("cancelled".to_string());
+        }
+        worker.progress(n as u64, state.below);
         result.count += 1;
         result.largest = n as u64;
         if result.count % 1000 == 0 {
