@@ -56,6 +56,7 @@ static void *service_alloc(struct ssx_call *call, size_t n)
     void *at = arena_alloc(&c->arena, n);
     if (at)
         return at;
+    fflush(NULL);
     send_message(&(struct message){.kind = MESSAGE_END, .id = c->id,
                                    .end = {.outcome = SSX_OUTCOME_FAILED, .code = 1, .message = span_text("the worker ran out of memory")}});
     _exit(0);

@@ -9,12 +9,13 @@ import subprocess
 import msgpack
 import pytest
 
+import processes
 from agents import AGENT, ITEM, frame
 from client import BUILD, SLOW
 from test_run import complains
 
 SDK = BUILD / "sdk"
-OBJECT, INPUT, ITEMS, THROWER, PLACES = (str(SDK / (name + ".so")) for name in ("object", "input", "items", "thrower", "places"))
+OBJECT, INPUT, ITEMS, THROWER, PLACES, SERVICES = (str(SDK / (name + ".so")) for name in ("object", "input", "items", "thrower", "places", "services"))
 
 
 def events(done):
@@ -107,12 +108,20 @@ def test_a_type_says_that_its_state_comes_back(client):
 
 # --- input ---
 
-@pytest.mark.parametrize("size", [0, 1, 65537, 5000003])
-def test_input_is_read_to_its_end(client, via, size):
-    data = bytes(range(256)) * (size // 256 + 1)
-    for words in (["asks=no"], ["asks=yes", "piece=4096"]):
-        done = client.run(via.words(INPUT, *words), input=data[:size])
-        assert json.loads(done.text) == {"bytes": size, "sum": sum(data[:size]) & 0xffffffff, "error": ""}, done
+def reads_all(client, words, data):
+    done = client.run(words, input=data)
+    assert json.loads(done.text) == {"bytes": len(data), "sum": sum(data) & 0xffffffff, "error": ""}, done
+
+
+@pytest.mark.parametrize("size", [0, 1, 65537])
+def test_input_is_read_to_its_end(client, size):
+    data = (bytes(range(256)) * 300)[:size]
+    reads_all(client, ["run", INPUT], data)
+    reads_all(client, ["run", INPUT, "asks=yes", "piece=4096"], data)
+
+
+def test_much_input_is_read_to_its_end(client, via):
+    reads_all(client, via.words(INPUT, "asks=yes"), bytes(range(256)) * 20000)
 
 
 def test_no_input_is_an_end_at_once(client):
@@ -187,6 +196,41 @@ def test_items_without_a_session_have_no_secrets_either(client):
 
 
 # --- what else a worker finds ---
+
+def test_log_lines_have_levels_and_are_cut(client):
+    done = client.run(["run", "--json", SERVICES, "ask=log"])
+    lines = [(event["level"], event["text"]) for event in of_kind(done, "log")]
+    assert lines == [("debug", "a debug line"), ("info", "an info line"), ("warning", "two\nlines"), ("error", "x" * 1023)]
+    assert "a debug line" not in client.run(["run", SERVICES, "ask=log"]).error
+    assert "a debug line" in client.run(["run", "-v", SERVICES, "ask=log"]).error
+
+
+def test_progress_is_thinned_but_ends(client, via):
+    events = of_kind(client.run(via.words(SERVICES, "ask=progress", before=["--json"])), "progress")
+    assert (events[-1]["done"], events[-1]["total"]) == (200000, 200000)
+    assert len(events) < 2000 and [event["done"] for event in events] == sorted(event["done"] for event in events)
+
+
+def test_time_left_is_that_of_the_deadline(client):
+    def left(*options):
+        return json.loads(client.run(["run", *options, SERVICES, "ask=time"]).text)["left_ms"]
+    assert left() == -1
+    assert 0 < left("-u", "60") <= 60000
+
+
+def test_the_temp_directory_goes_with_the_call(client, via):
+    found = json.loads(client.run(via.words(SERVICES, "ask=temp")).text)
+    assert found["right"] and processes.wait_until(lambda: not os.path.lexists(found["temp"]), 2 * SLOW)
+
+
+def test_memory_is_zeroed_and_aligned(client):
+    assert json.loads(client.run(["run", SERVICES, "ask=memory"]).text)["right"]
+
+
+def test_a_worker_without_memory_says_so_and_keeps_its_output(client, via):
+    done = client.run(via.words(SERVICES, "ask=too_much"))
+    assert done.code == 1 and "ran out of memory" in done.error and done.text == "said before", done
+
 
 def test_no_directory_outside_the_sandbox(client):
     assert json.loads(client.run(["run", PLACES]).text) == {"has_temp_dir": False}

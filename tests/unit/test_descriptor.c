@@ -43,7 +43,7 @@ static const char golden[] =
     "{\"field\":\"disks\",\"type\":{\"list\":{\"struct\":\"disk\"}},\"default\":null,\"doc\":\"d\"}\n"
     "{\"field\":\"pin\",\"type\":{\"secret\":{\"opt\":\"i64\"}},\"default\":null,\"doc\":\"d\"}\n"
     "{\"field\":\"words\",\"type\":{\"rest\":{\"list\":{\"str\":4}}},\"default\":null,\"doc\":\"only these\"}\n"
-    "{\"worker\":\"disks\",\"version\":\"1.2\",\"abi\":[1,0],\"state\":\"all\",\"result\":\"disk\",\"traits\":\"SSX_IDEMPOTENT | SSX_SHOWS_RESULT\",\"doc\":\"what\"}\n";
+    "{\"worker\":\"disks\",\"version\":\"1.2\",\"abi\":[1,0],\"state\":\"all\",\"result\":\"disk\",\"items\":\"disk\",\"traits\":\"SSX_IDEMPOTENT | SSX_SHOWS_RESULT\",\"doc\":\"what\"}\n";
 
 /* Note text from lines ended by \n. The caller frees it. */
 static char *note_of(const char *lines, size_t *n)

@@ -75,7 +75,8 @@ extern "C" {
  *   member(enum, v)       an enum's value
  *
  * In a result, a field that the worker leaves alone is sent with its default (required: the empty value). Names match
- * [A-Za-z_][A-Za-z0-9_]{0,63}; those that begin with ssx_ are taken. A struct or enum has at most 256 fields or values. */
+ * [A-Za-z_][A-Za-z0-9_]{0,63}; those that begin with ssx_ are taken, and a field can't have a macro's (errno). A struct or enum
+ * has at most 256 fields or values. */
 
 /* Bytes, borrowed: in a state they live as long as the call. */
 struct ssx_bin { const void *at; size_t n; };
