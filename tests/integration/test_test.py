@@ -98,6 +98,46 @@ def test_a_bad_field_is_refused_as_by_run(client, way):
     assert complains(client.run(["test", *way, HELLO, "times=300"]), 126, "times", "300")
 
 
+SELFTEST = """#include <sshexec/worker.h>
+SSX_NOTHING(nothing)
+static int selftest(struct ssx_call *call) { return %s; }
+SSX_NOTE(ssx_worker, "{\\"worker\\":\\"probe\\",\\"version\\":\\"1\\",\\"abi\\":[1,1],\\"state\\":\\"nothing\\",\\"result\\":\\"nothing\\",\\"traits\\":\\"0\\",\\"doc\\":\\"for a test\\"}",
+         SSX_NO_LIST, SSX_F_ROOM, SSX_F_TEXT)
+int run(struct ssx_call *call, const void *in, void *out) { (void)call; (void)in; (void)out; return puts("it ran") < 0; }
+extern const struct ssx_plugin ssx_plugin;
+const struct ssx_plugin ssx_plugin = {SSX_ABI_MAJOR, SSX_ABI_MINOR, (uint32_t)sizeof(struct ssx_plugin), "probe", "1", 0, nothing_ssx, nothing_ssx, selftest, NULL};
+"""
+
+
+def test_a_selftest_comes_before_the_call(client, scratch):
+    def probe(answer):
+        (scratch / "probe.c").write_text(SELFTEST % answer)
+        subprocess.run(["gcc", "-shared", "-fPIC", "-I%s/include" % BUILD, scratch / "probe.c", "-o", scratch / "probe.so"], check=True)
+        return client.run(["test", scratch / "probe.so"])
+    done = probe("ssx_temp_dir(call) == NULL")
+    assert done.code == 0 and rows(done)["selftest"] == "ok" and "it ran" in done.text, done
+    done = probe('ssx_fail(call, 5, "no device")')
+    assert done.code == 5 and "no device" in done.error and "it ran" not in done.text and "outcome" not in rows(done), done
+    done = probe("*(volatile int *volatile)0")
+    assert done.code == 139 and "it ran" not in done.text, done
+
+
+@way
+def test_a_state_that_comes_back_is_kept(client, scratch, way):
+    source = scratch / "counter.c"
+    source.write_text("""#include <sshexec/worker.h>
+#define COUNTER(F) F(u32, count, empty, "so far")
+SSX_STRUCT(counter, COUNTER)
+SSX_NOTHING(nothing)
+static int work(struct ssx_call *call, struct counter *in, struct nothing *out) { (void)call; (void)out; in->count++; return 0; }
+SSX_WORKER("counter", "1.0", "counts", counter, nothing, SSX_RETURNS_STATE, work)
+""")
+    subprocess.run(["gcc", "-shared", "-fPIC", "-I%s/include" % BUILD, source, "-o", scratch / "counter.so"], check=True)
+    done = client.run(["test", *way, "--state-out", scratch / "kept.json", scratch / "counter.so", "count=41"])
+    assert done.code == 0 and "came back" in done.error and '"count":42' in (scratch / "kept.json").read_text(), done
+    assert client.run(["test", *way, "-q", "--state-out", "-", scratch / "counter.so", "count=1"]).out == b"\x81\xa5count\x02"
+
+
 def test_a_host_is_no_place_for_a_test(client):
     assert complains(client.run(["test", HELLO, "node1"]), 125, "sshexec run")
 

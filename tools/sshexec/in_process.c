@@ -98,12 +98,12 @@ static void deliver(struct conversation *c, struct message *m)
             return;
         m->data.bytes = (struct span){buf_data(value), buf_length(value)};
         if (value_scan(m->data.bytes.at, m->data.bytes.n, NULL) == 0)
-            c->p->take(c->p->user, m);
+            (void)!c->p->take(c->p->user, m);
         buf_free(value);
         return;
     }
     c->p->ended |= m->kind == MESSAGE_END;
-    c->p->take(c->p->user, m);
+    (void)!c->p->take(c->p->user, m);
 }
 
 /* The plugin could have written to the socket as well: what isn't a frame ends the conversation. */

@@ -2,7 +2,7 @@
 #ifndef SSHEXEC_IN_PROCESS_H
 #define SSHEXEC_IN_PROCESS_H
 #include "base/buf.h"
-#include "fleet/types.h"
+#include "types.h"
 #include "wire/message.h"
 
 struct in_process {
@@ -11,7 +11,8 @@ struct in_process {
     const char *what;                  /* "call" or "selftest" */
     const struct buf *state;
     long timeout_ms;                   /* told to the worker; nothing ends it, for a person may be thinking */
-    void (*take)(void *user, const struct message *m); /* LOG, PROGRESS, ITEM, RESULT (the last two whole), END; from each run that a debugger starts */
+    /* LOG, PROGRESS, ITEM, STATE, RESULT (these three whole) and END of each run that a debugger starts. What it returns makes no difference: the program goes on. */
+    int (*take)(void *user, const struct message *m);
     void *user;
     int status;                        /* out: of the first program, as waitpid gives it */
     bool ended;                        /* out: an END came */

@@ -3,7 +3,6 @@
 #include "interrupt.h"
 #include "node_type.h"
 #include "report.h"
-#include "run.h"
 #include "show_type.h"
 #include "state_out.h"
 #include "tool.h"
@@ -29,8 +28,6 @@ struct run {
     bool is_open;                    /* the reach */
     bool input;                      /* the worker gets our stdin */
     struct buf state;                /* what came back, if somebody wants it */
-    run_observer *observe;           /* NULL: nobody does */
-    void *user;
 };
 
 static int show(void *user, const struct message *m)
@@ -38,8 +35,6 @@ static int show(void *user, const struct message *m)
     struct run *r = user;
     if (m->kind == MESSAGE_STATE && r->settings.state_out)
         buf_add(&r->state, m->data.bytes.at, m->data.bytes.n);
-    if (r->observe)
-        r->observe(r->user, m);
     return report_message(&r->report, m);
 }
 
@@ -116,21 +111,6 @@ static int run_type(struct run *r, char **words, int count, char **rest)
         code = call(r, &state);
     }
     buf_free(&state);
-    return code;
-}
-
-int run_here(const struct settings *s, const struct type *type, const struct buf *state, bool input, run_observer *observe, void *user)
-{
-    static struct run r; /* lives as long as the command */
-    r.settings = *s;
-    r.type = *type;
-    r.name = type->plugin.descriptor.type;
-    r.input = input;
-    r.observe = observe;
-    r.user = user;
-    int code = call(&r, state);
-    if (r.is_open)
-        reach_close(&r.reach);
     return code;
 }
 

@@ -1,8 +1,9 @@
 /* sshexec test: one call of a plugin on this machine, with all that can be checked about it said: its descriptor, its selftest, how the call ended, whether the result fits
  * the declared fields, what it cost and how it was protected. The report goes to stderr; stdout has what `sshexec run` prints. */
+#include "conversation.h"
 #include "in_process.h"
+#include "interrupt.h"
 #include "report.h"
-#include "run.h"
 #include "show_type.h"
 #include "state_out.h"
 #include "tool.h"
@@ -12,10 +13,8 @@
 #include "base/error.h"
 #include "wire/ending.h"
 #include "wire/outcome.h"
-#include "wire/value.h"
 #include "worker/schema.h"
 
-#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -63,9 +62,8 @@ static void take_end(struct test *t, const struct message_end *e)
     span_copy(t->selftest_reason, sizeof t->selftest_reason, e->reason);
 }
 
-static void observe(void *user, const struct message *m)
+static void note(struct test *t, const struct message *m)
 {
-    struct test *t = user;
     if (m->kind == MESSAGE_RESULT) {
         buf_free(&t->result);
         t->has_result = buf_add(&t->result, m->data.bytes.at, m->data.bytes.n) == 0;
@@ -110,6 +108,39 @@ static int report_call(struct test *t)
     return t->code == 0 && rc ? EXIT_REFUSED : t->code;
 }
 
+/* --- what both ways share --- */
+
+/* Shows a message of the call; of a selftest, what it has logged. */
+static int take_message(void *user, const struct message *m)
+{
+    struct test *t = user;
+    note(t, m);
+    return t->selftest && m->kind != MESSAGE_LOG ? 0 : report_message(&t->report, m);
+}
+
+static void start_report(struct test *t)
+{
+    const struct descriptor *d = &t->type.plugin.descriptor;
+    report_init(&t->report, d->type, "local", d);
+    t->report.show_output = true;
+    t->report.json = t->settings.json;
+    t->report.quiet = t->settings.quiet;
+    t->report.verbose = t->settings.verbose;
+    if (t->settings.state_out && strcmp(t->settings.state_out, "-") == 0)
+        t->report.out_fd = STDERR_FILENO;
+}
+
+/* Returns the exit code. */
+static int conclude_call(struct test *t)
+{
+    struct ssx_error err = {0};
+    report_free(&t->report);
+    if (t->settings.state_out && t->ended && t->end.outcome == SSX_OUTCOME_OK &&
+        state_out_write(t->settings.state_out, &t->type.plugin.descriptor, buf_data(&t->state), buf_length(&t->state), &err))
+        t->code = tool_complain(&err);
+    return report_call(t);
+}
+
 /* --- in one process --- */
 
 static const char *const *tool_words(const struct test *t)
@@ -128,26 +159,6 @@ static const char *const *tool_words(const struct test *t)
         words[n++] = "--args";
     words[n] = NULL;
     return words;
-}
-
-static void take_message(void *user, const struct message *m)
-{
-    struct test *t = user;
-    observe(t, m);
-    if (!t->selftest || m->kind == MESSAGE_LOG)
-        (void)!report_message(&t->report, m);
-}
-
-static void start_report(struct test *t)
-{
-    const struct descriptor *d = &t->type.plugin.descriptor;
-    report_init(&t->report, d->type, "local", d);
-    t->report.show_output = true;
-    t->report.json = t->settings.json;
-    t->report.quiet = t->settings.quiet;
-    t->report.verbose = t->settings.verbose;
-    if (t->settings.state_out && strcmp(t->settings.state_out, "-") == 0)
-        t->report.out_fd = STDERR_FILENO;
 }
 
 /* For a process that said nothing of an end: killed by a signal, or left on its own. */
@@ -171,13 +182,9 @@ static int call_in_process(struct test *t, const struct buf *state)
     int rc = in_process_run(&p, &err);
     if (rc == 0 && !p.ended)
         conclude(t, p.status);
-    report_free(&t->report);
+    int code = conclude_call(t);
     if (rc)
         return tool_complain(&err);
-    if (t->settings.state_out && t->ended && t->code == 0 &&
-        state_out_write(t->settings.state_out, &t->type.plugin.descriptor, buf_data(&t->state), buf_length(&t->state), &err))
-        t->code = tool_complain(&err);
-    int code = report_call(t);
     if (t->settings.test_way != TEST_VALGRIND || !WIFEXITED(p.status) || WEXITSTATUS(p.status) != VALGRIND_FOUND)
         return code;
     error_set(&err, SSX_ERROR_REFUSED, "valgrind found errors (above)");
@@ -216,8 +223,16 @@ static int call_as_on_a_node(struct test *t, const struct buf *state, bool input
     int code = selftest(t);
     if (code)
         return code;
-    t->code = run_here(&t->settings, &t->type, state, input, observe, t);
-    return report_call(t);
+    struct reach reach;
+    struct conversation c = {.settings = &t->settings, .reach = &reach, .type = &t->type, .interrupt_fd = interrupt_watch(), .input_fd = input ? STDIN_FILENO : -1,
+                             .show = take_message, .user = t};
+    start_report(t);
+    code = conversation_open(&c, NULL);
+    if (code)
+        return code;
+    t->code = conversation_hold(&c, buf_data(state), buf_length(state));
+    reach_close(&reach);
+    return conclude_call(t);
 }
 
 /* --- the command --- */
