@@ -71,6 +71,8 @@ def test_subcommands_types_and_fields_by_tab(shell):
     ("sshexec run hello node1 na", "sshexec run hello node1 name="),
     ("sshexec help au", "sshexec help authorize"),
     ("sshexec clean ada@nod", "sshexec clean ada@node"),
+    ("sshexec put config ada@node1", "sshexec put config ada@node1:"),
+    ("sshexec put conf", "sshexec put config"),
 ])
 def test_tab(shell, typed, completed):
     assert shell.tab(typed).rstrip() == completed

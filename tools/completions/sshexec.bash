@@ -31,7 +31,7 @@ _sshexec() {
     COMPREPLY=()
     for line in "${candidates[@]}"; do
         printf -v line %q "${line#"$cut"}"
-        [[ ${#candidates[@]} -gt 1 || $line == *[=/.] ]] || line+=' '
+        [[ ${#candidates[@]} -gt 1 || $line == *[=/.:] ]] || line+=' '
         COMPREPLY+=("$line")
     done
 }

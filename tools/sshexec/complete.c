@@ -92,15 +92,17 @@ static void offer_files(const struct completion *c, const char *part, const char
         closedir(dir);
 }
 
-/* [user@]host */
-static void offer_hosts(const struct completion *c, const char *part)
+/* [user@]host, with what comes behind it. */
+static void offer_hosts(const struct completion *c, const char *part, const char *behind)
 {
-    char before[PATH_MAX];
+    char before[PATH_MAX], host[PATH_MAX];
     struct words hosts = {0};
     const char *at = strchr(part, '@');
     host_names_add(&hosts, c->settings.ssh_config, at ? at + 1 : part);
-    for (size_t i = 0; i < hosts.n; i++)
-        offer_word(c, part_before(before, sizeof before, c, at ? at + 1 : part), hosts.at[i], "host");
+    for (size_t i = 0; i < hosts.n; i++) {
+        snprintf(host, sizeof host, "%s%s", hosts.at[i], behind);
+        offer_word(c, part_before(before, sizeof before, c, at ? at + 1 : part), host, "host");
+    }
     words_free(&hosts);
 }
 
@@ -347,7 +349,7 @@ static void offer_option_value(struct completion *c, const struct option_help *o
         if (strlen(files[i]) == o->value_length && memcmp(files[i], o->value, o->value_length) == 0)
             offer_files(c, part, NULL);
     if (o->value_length == 4 && memcmp(o->value, "HOST", 4) == 0)
-        offer_hosts(c, part);
+        offer_hosts(c, part, "");
     const char *name = o->value_length == 3 && memcmp(o->value, "HOW", 3) == 0 ? settings_transport(0) : NULL;
     for (size_t i = 0; name; name = settings_transport(++i))
         offer_word(c, part_before(before, sizeof before, c, part), name, "transport");
@@ -372,9 +374,12 @@ static void offer_words(struct completion *c)
     }
     if (c->type && usage_has(c, "field") && offer_state(c))
         return;
-    if (usage_has(c, "HOST") && !c->has_host)
-        offer_hosts(c, c->current);
-    if (usage_has(c, "[FILE]"))
+    bool copies = usage_has(c, "HOST:PATH");
+    if (copies)
+        offer_hosts(c, c->current, ":");
+    else if (usage_has(c, "HOST") && !c->has_host)
+        offer_hosts(c, c->current, "");
+    if (copies || usage_has(c, "[FILE]"))
         offer_files(c, c->current, NULL);
 }
 

@@ -112,9 +112,6 @@ static int take_named(const char *name, const char *key, const char *value, cons
         return error_set(err, SSX_ERROR_USAGE, "more than %d transports", NAMED_MAX);
     if (!t)
         t = &named[named_count++];
-    free((char *)t->name);
-    free((char *)t->command);
-    free((char *)t->origin);
     *t = (struct named_transport){strdup(name), strdup(value), strdup(origin)};
     return t->name && t->command && t->origin ? 0 : error_set(err, SSX_ERROR_SYSTEM, "out of memory");
 }
@@ -168,10 +165,12 @@ static const char *config_path(char *out, size_t size)
 
 int settings_load(struct settings *s, struct ssx_error *err)
 {
+    static bool is_read; /* once: the strings of an earlier call stay good */
     char path[PATH_MAX + 16] = "";
     memset(s, 0, sizeof *s);
-    if (config_path(path, sizeof path)[0] && read_file(path, err))
+    if (config_path(path, sizeof path)[0] && !is_read && read_file(path, err))
         return -1;
+    is_read = true;
     if (take_transport(s, "transport", value_of("transport"), err) ||
         take_duration(&s->timeout_ms, "timeout", value_of("timeout"), err) ||
         take_duration(&s->connect_timeout_ms, "connect_timeout", value_of("connect_timeout"), err))
