@@ -70,10 +70,10 @@ def test_pkg_config_and_path_are_enough(installed, prefix, scratch):
 
 
 @pytest.mark.skipif(SANITIZED, reason="a program that loads a sanitized library has to be sanitized too")
-def test_a_program_links_the_library(installed, scratch):
-    (scratch / "p.c").write_text('#include <sshexec/version.h>\n#include <stdio.h>\nint main(void) { return puts(ssx_version()) < 0; }\n')
-    done = installed("sh", "-c", "gcc p.c $(pkg-config --cflags --libs sshexec) -o p && ./p && readelf -d p", cwd=scratch)
-    assert done.returncode == 0 and "[libsshexec.so.0]" in done.stdout, done
+def test_a_program_links_the_library_which_finds_agent_and_plugins(installed, prefix, scratch):
+    shutil.copytree(prefix / "share/doc/sshexec/examples", scratch / "examples")
+    done = installed("sh", "-c", "gcc call_hello.c $(pkg-config --cflags --libs sshexec) -o call_hello && ./call_hello && readelf -d call_hello", cwd=scratch / "examples")
+    assert done.returncode == 0 and "hello, Ada" in done.stdout and "[libsshexec.so.0]" in done.stdout, done
 
 
 def test_its_pages_and_completions_are_where_they_are_looked_for(prefix):
