@@ -20,6 +20,7 @@ const struct command commands[] = {
     {"test", command_test, "run a plugin here, checked; also under gdb or valgrind"},
     {"list", command_list, "list the types there are here, or on a host"},
     {"describe", command_describe, "what a type takes and gives"},
+    {"hosts", command_hosts, "the hosts that a set, a group or a file stands for"},
     {"doctor", command_doctor, "how a host is reached, and what would run there"},
     {"authorize", command_authorize, "a line for authorized_keys that locks a key down to workers"},
     {"clean", command_clean, "remove what sshexec has stored on a host"},

@@ -1,0 +1,248 @@
+/* sshexec hosts: what a host set expression, a group or a file comes to: the names, the set folded again, or how many. */
+#include "interrupt.h"
+#include "tool.h"
+
+#include "base/error.h"
+#include "fleet/hostset_parse.h"
+#include "wire/outcome.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* --- options --- */
+
+enum { HOSTFILE = 256, EXPAND, FOLD, COUNT, HELP };
+
+static const struct { struct option option; const char *value, *about; } table[] = {
+    {{"hosts", required_argument, NULL, 'w'}, "SET", "these hosts: node[01-10,12], a,b  a!b  a&b  a^b, @group, ^FILE"},
+    {{"exclude", required_argument, NULL, 'x'}, "SET", "but not these"},
+    {{"group", required_argument, NULL, 'g'}, "GROUP", "the hosts of a group, or of several: rack[1-2],web"},
+    {{"exclude-group", required_argument, NULL, 'X'}, "GROUP", "but not those of a group"},
+    {{"all", no_argument, NULL, 'a'}, NULL, "all hosts that the group source knows"},
+    {{"hostfile", required_argument, NULL, HOSTFILE}, "FILE", "the hosts in a file (-: stdin), sets with blanks or newlines between them"},
+    {{"groupsource", required_argument, NULL, 's'}, "SOURCE", "look for groups here where none is named: one of groups.conf, dsh, genders, ansible, ssh"},
+    {{"ssh-config", required_argument, NULL, 'F'}, "FILE", "the configuration that the group source ssh reads"},
+    {{"expand", no_argument, NULL, EXPAND}, NULL, "print each name (the default)"},
+    {{"fold", no_argument, NULL, FOLD}, NULL, "print one set"},
+    {{"count", no_argument, NULL, COUNT}, NULL, "print how many there are"},
+    {{"separator", required_argument, NULL, 'S'}, "TEXT", "between expanded names, instead of a newline; \\n, \\t and \\\\ as in C"},
+    {{"help", no_argument, NULL, HELP}, NULL, "print help and exit"},
+};
+#define OPTIONS (sizeof table / sizeof *table)
+
+struct request {
+    struct groups_options groups;
+    int output;            /* EXPAND, FOLD, COUNT */
+    const char *separator;
+    bool help;
+};
+
+static int print_help(void)
+{
+    puts("usage: sshexec hosts [-w SET] [-g GROUP] [-a] [--hostfile FILE] [-x SET] [-X GROUP] [--expand|--fold|--count]\n\n"
+         "Prints the hosts that a set stands for. The syntax is ClusterShell's; sshexec-hosts(1) has all of it.\n\n"
+         "options:");
+    for (size_t i = 0; i < OPTIONS; i++) {
+        char names[64];
+        const struct option *o = &table[i].option;
+        int n = o->val < 256 ? snprintf(names, sizeof names, "-%c, --%s", o->val, o->name) : snprintf(names, sizeof names, "    --%s", o->name);
+        if (table[i].value)
+            snprintf(names + n, sizeof names - (size_t)n, " %s", table[i].value);
+        printf("  %-27s %s\n", names, table[i].about);
+    }
+    puts("\nexamples:\n"
+         "  sshexec hosts -w 'node[01-10,12]!node03'\n"
+         "  sshexec hosts -g web -X drained --fold\n"
+         "  sshexec hosts --hostfile - --count < machines");
+    return 0;
+}
+
+static void build_tables(struct option *longs, char *shorts)
+{
+    *shorts++ = ':'; /* no messages of getopt's own */
+    for (size_t i = 0; i < OPTIONS; i++) {
+        *longs++ = table[i].option;
+        if (table[i].option.val < 256) {
+            *shorts++ = (char)table[i].option.val;
+            if (table[i].option.has_arg)
+                *shorts++ = ':';
+        }
+    }
+    memset(longs, 0, sizeof *longs);
+    *shorts = 0;
+}
+
+static int complain(int c, const char *word, struct ssx_error *err)
+{
+    char letter[3] = {'-', (char)optopt, 0};
+    const char *name = optopt > 0 && optopt < 256 ? letter : word;
+    return error_set(err, SSX_ERROR_USAGE, c == ':' ? "%s needs a value (sshexec hosts --help)" : "unknown option %s (sshexec hosts --help)", name);
+}
+
+/* --- the sets --- */
+
+/* included minus excluded; built as the options come, which is when their groups are resolved. */
+struct sets { struct hostset *included, *excluded; struct host_scope scope; bool any; };
+
+static int add_set(struct hostset *out, const char *text, const char *option, const struct host_scope *scope, struct ssx_error *err)
+{
+    return hostset_parse(out, text, strlen(text), scope, err) ? error_prefix(err, "%s", option) : 0;
+}
+
+struct grouping { struct hostset *out; const struct host_scope *scope; struct ssx_error *err; };
+
+static int add_group(void *ctx, const char *name, size_t n)
+{
+    struct grouping *g = ctx;
+    struct buf text = {0};
+    int rc = buf_add(&text, "@", 1) || buf_add(&text, name, n) ? error_set(g->err, SSX_ERROR_SYSTEM, "out of memory for a group") : 0;
+    if (rc == 0)
+        rc = hostset_parse(g->out, (const char *)buf_data(&text), buf_length(&text), g->scope, g->err);
+    buf_free(&text);
+    return rc ? 1 : 0;
+}
+
+/* The value is a set of names of groups. */
+static int add_groups(struct hostset *out, const char *text, const char *option, const struct host_scope *scope, struct ssx_error *err)
+{
+    static const struct host_scope names_only = {0};
+    struct grouping grouping = {out, scope, err};
+    struct hostset *names = hostset_new();
+    int rc = names ? hostset_parse(names, text, strlen(text), &names_only, err) : error_set(err, SSX_ERROR_SYSTEM, "out of memory for groups");
+    if (rc == 0)
+        rc = hostset_each(names, add_group, &grouping, err);
+    hostset_free(names);
+    return rc ? error_prefix(err, "%s", option) : 0;
+}
+
+static int take_set(struct sets *s, int option, const char *value, struct ssx_error *err)
+{
+    s->any |= option != 'x' && option != 'X';
+    switch (option) {
+    case 'w': return add_set(s->included, value, "-w", &s->scope, err);
+    case 'x': return add_set(s->excluded, value, "-x", &s->scope, err);
+    case 'g': return add_groups(s->included, value, "-g", &s->scope, err);
+    case 'X': return add_groups(s->excluded, value, "-X", &s->scope, err);
+    case 'a': return add_set(s->included, "@*", "-a", &s->scope, err);
+    default: return hostset_parse_file(s->included, value, &s->scope, err);
+    }
+}
+
+/* Two rounds over the words: what holds for all of them first. */
+static int take_options(struct request *r, struct sets *s, int argc, char **argv, bool sets, struct ssx_error *err)
+{
+    struct option longs[OPTIONS + 1];
+    char shorts[2 * OPTIONS + 2];
+    build_tables(longs, shorts);
+    opterr = 0;
+    optind = 0;
+    for (int c; (c = getopt_long(argc, argv, shorts, longs, NULL)) != -1;) {
+        switch (c) {
+        case '?': case ':': return complain(c, argv[optind - 1], err);
+        case HELP: r->help = true; break;
+        case 's': r->groups.source = optarg; break;
+        case 'F': r->groups.ssh_config = optarg; break;
+        case 'S': r->separator = optarg; break;
+        case EXPAND: case FOLD: case COUNT: r->output = c; break;
+        default:
+            if (sets && take_set(s, c, optarg, err))
+                return -1;
+        }
+    }
+    if (optind < argc)
+        return error_set(err, SSX_ERROR_USAGE, "hosts takes no word \"%s\"; hosts go behind -w", argv[optind]);
+    return 0;
+}
+
+static int compute(struct request *r, struct sets *s, int argc, char **argv, struct ssx_error *err)
+{
+    s->included = hostset_new();
+    s->excluded = hostset_new();
+    s->scope = (struct host_scope){groups_new(&r->groups), NULL, true};
+    if (!s->included || !s->excluded || !s->scope.groups)
+        return error_set(err, SSX_ERROR_SYSTEM, "out of memory for host names");
+    if (take_options(r, s, argc, argv, true, err) || hostset_combine(s->included, s->excluded, '!', err))
+        return -1;
+    if (!s->any)
+        return error_set(err, SSX_ERROR_USAGE, "which hosts? -w SET, -g GROUP, -a or --hostfile FILE (sshexec hosts --help)");
+    return hostset_count(s->included) ? 0 : error_set(err, SSX_ERROR_USAGE, "no host is left of what was asked for");
+}
+
+static void sets_free(struct sets *s)
+{
+    hostset_free(s->included);
+    hostset_free(s->excluded);
+    groups_free(s->scope.groups);
+}
+
+/* --- printing --- */
+
+struct printing { struct buf out; const char *separator; size_t length; bool first; };
+
+static int add_name(void *ctx, const char *name, size_t n)
+{
+    struct printing *p = ctx;
+    if (!p->first)
+        buf_add(&p->out, p->separator, p->length);
+    p->first = false;
+    return buf_add(&p->out, name, n) ? 1 : 0;
+}
+
+/* \n, \t and \\ in place. */
+static void unescape(char *text)
+{
+    char *to = text;
+    for (const char *from = text; *from; from++) {
+        static const char letters[] = "nt\\", meanings[] = "\n\t\\";
+        const char *letter = *from == '\\' && from[1] ? strchr(letters, from[1]) : NULL;
+        *to++ = letter ? meanings[letter - letters] : *from;
+        from += letter != NULL;
+    }
+    *to = 0;
+}
+
+static int print(const struct request *r, struct hostset *s, struct ssx_error *err)
+{
+    char *separator = strdup(r->separator ? r->separator : "\n");
+    struct printing p = {.separator = separator, .first = true};
+    int rc = separator ? 0 : -1;
+    if (separator) {
+        unescape(separator);
+        p.length = strlen(separator);
+    }
+    if (rc == 0)
+        rc = r->output == FOLD ? hostset_fold(s, &p.out, err) : r->output == COUNT ? buf_printf(&p.out, "%zu", hostset_count(s)) : hostset_each(s, add_name, &p, err);
+    if (rc || buf_add(&p.out, "\n", 1))
+        rc = error_set(err, SSX_ERROR_SYSTEM, "out of memory for host names");
+    else if (fwrite(buf_data(&p.out), 1, buf_length(&p.out), stdout) != buf_length(&p.out) || fflush(stdout))
+        rc = error_system(err, "can't write the names");
+    buf_free(&p.out);
+    free(separator);
+    return rc;
+}
+
+int command_hosts(int argc, char **argv)
+{
+    struct request r = {.groups = {.watch = interrupt_watch, .unwatch = interrupt_unwatch}, .output = EXPAND};
+    struct settings settings;
+    struct sets s = {0};
+    struct ssx_error err = {0};
+    int rc = take_options(&r, NULL, argc, argv, false, &err);
+    if (rc == 0 && r.help)
+        return print_help();
+    if (rc == 0)
+        rc = settings_load(&settings, &err);
+    if (rc == 0 && !r.groups.ssh_config)
+        r.groups.ssh_config = settings.ssh_config;
+    if (rc == 0)
+        rc = compute(&r, &s, argc, argv, &err);
+    if (rc == 0)
+        rc = print(&r, s.included, &err);
+    sets_free(&s);
+    if (rc == 0)
+        return 0;
+    return interrupt_signal() ? EXIT_SIGNAL + interrupt_signal() : tool_complain(&err);
+}
