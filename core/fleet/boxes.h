@@ -8,12 +8,10 @@
 
 /* One dimension of a box. */
 struct side_set {
-    uint64_t hash;             /* a sum over the indexes, so that a union of disjoint sets has the sum of theirs */
-    uint64_t count;
-    int64_t lo, hi;            /* the first and the last index ... */
-    int64_t lo_order, hi_order; /* ... and where they sort as strings */
-    struct interval *at;       /* owned; NULL where the one interval lo..hi is all */
-    size_t n;
+    uint64_t hash;       /* a sum over the indexes, so that a union of disjoint sets has the sum of theirs */
+    int64_t lo, hi;      /* the first and the last index */
+    struct interval *at; /* owned; NULL where the one interval lo..hi is all */
+    uint32_t n, count;   /* intervals, indexes: small, for there may be as many sides as names */
 };
 
 struct boxes {

@@ -51,6 +51,16 @@ int64_t index_string_order(int64_t index)
     return negative ? INT64_MIN + order : order;
 }
 
+int64_t index_from_string_order(int64_t order)
+{
+    bool negative = order < 0;
+    if (negative)
+        order -= INT64_MIN;
+    unsigned width = (unsigned)(order & 31);
+    int64_t value = (order >> 5) / index_power(INDEX_DIGITS_MAX - width);
+    return negative ? -value : index_make(value, width);
+}
+
 static struct interval *more(struct indexes *s)
 {
     if (s->n == s->capacity && !s->failed) {

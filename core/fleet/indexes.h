@@ -33,6 +33,9 @@ size_t index_text(char *out, int64_t index);
 /* A number that sorts as the texts do as strings: "10" before "2". */
 int64_t index_string_order(int64_t index);
 
+/* The index that sorts there. */
+int64_t index_from_string_order(int64_t order);
+
 struct interval { int64_t lo, hi; }; /* of indexes of one width, or of negative ones */
 
 /* A zeroed struct is an empty set. Additions gather at the end until the set is needed in order. */

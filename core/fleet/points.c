@@ -39,8 +39,10 @@ static void add_from(struct points *p, const struct indexes *sets, size_t dim, i
         return;
     }
     for (size_t i = 0; i < sets[dim].n; i++)
-        for (row[dim] = sets[dim].at[i].lo; row[dim] <= sets[dim].at[i].hi; row[dim]++)
+        for (int64_t index = sets[dim].at[i].lo; index <= sets[dim].at[i].hi; index++) {
+            row[dim] = index_string_order(index);
             add_from(p, sets, dim + 1, row);
+        }
 }
 
 void points_add_product(struct points *p, const struct indexes *sets)

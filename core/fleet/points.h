@@ -1,11 +1,13 @@
-/* Sets of host names with several numbers in them, rack1-node07: each name a row of indexes (indexes.h), the rows in order. */
+/* Sets of host names with several numbers in them, rack1-node07: each name a row of indexes (indexes.h), the rows in order.
+ *
+ * An index is kept as index_string_order() of it: that is the order in which folding starts (boxes.h), and any other would do as well here. */
 #ifndef FLEET_POINTS_H
 #define FLEET_POINTS_H
 #include "fleet/indexes.h"
 
 /* A zeroed struct with `dims` set (at least 2) is an empty set. */
 struct points {
-    int64_t *at;     /* owned: n rows of `dims` indexes */
+    int64_t *at;     /* owned: n rows of `dims` indexes, as string orders */
     size_t dims, n, capacity;
     bool unsorted;   /* not in order, or with rows twice */
     bool failed;     /* memory ran out; sticky until points_free */
