@@ -2,6 +2,7 @@
 #include "fleet/group_source.h"
 
 #include "base/error.h"
+#include "transport/words.h"
 
 #include <glob.h>
 #include <limits.h>
@@ -12,17 +13,24 @@
 #include <strings.h>
 #include <unistd.h>
 
-#define DEPTH_MAX 16 /* Include in Include, as in ssh */
 #define FILES_MAX 1024
 
 struct reading {
     struct group_source *source;
     const char *base, *home; /* what Include starts from; what ~ is */
-    unsigned depth;
-    size_t files;
+    struct words files;      /* to be read, or read already: each once, however they include one another */
 };
 
-static int read_one(struct reading *r, const char *path, struct ssx_error *err);
+static int add_file(struct reading *r, const char *path, struct ssx_error *err)
+{
+    for (size_t i = 0; i < r->files.n; i++)
+        if (strcmp(r->files.at[i], path) == 0)
+            return 0;
+    if (r->files.n == FILES_MAX)
+        return error_set(err, SSX_ERROR_USAGE, "more than %d files", FILES_MAX);
+    words_add(&r->files, path);
+    return r->files.failed ? error_set(err, SSX_ERROR_SYSTEM, "out of memory for ssh's configuration") : 0;
+}
 
 static int include(struct reading *r, const char *pattern, struct ssx_error *err)
 {
@@ -36,7 +44,7 @@ static int include(struct reading *r, const char *pattern, struct ssx_error *err
     if (glob(path, 0, NULL, &found))
         return 0;
     for (size_t i = 0; i < found.gl_pathc && rc == 0; i++)
-        rc = read_one(r, found.gl_pathv[i], err);
+        rc = add_file(r, found.gl_pathv[i], err);
     globfree(&found);
     return rc;
 }
@@ -72,15 +80,14 @@ static int take_line(void *ctx, char *line, struct ssx_error *err)
     return 0;
 }
 
-static int read_one(struct reading *r, const char *path, struct ssx_error *err)
+/* A file and what it includes. One that can't be read is passed over, as ssh does. */
+static int read_all(struct reading *r, const char *path, struct ssx_error *err)
 {
-    if (++r->files > FILES_MAX || r->depth == DEPTH_MAX)
-        return error_set(err, SSX_ERROR_USAGE, "%s: too many files that include one another", path);
-    if (access(path, R_OK))
-        return 0;
-    r->depth++;
-    int rc = group_file_read(path, take_line, r, err);
-    r->depth--;
+    size_t i = r->files.n;
+    int rc = add_file(r, path, err);
+    for (; i < r->files.n && rc == 0; i++)
+        if (access(r->files.at[i], R_OK) == 0)
+            rc = group_file_read(r->files.at[i], take_line, r, err);
     return rc;
 }
 
@@ -89,13 +96,16 @@ int group_ssh_load(struct group_source *s, struct ssx_error *err)
     const struct passwd *pw = getpwuid(getuid()); /* as ssh does: not $HOME */
     char base[PATH_MAX], path[PATH_MAX + 8];
     struct reading r = {.source = s, .base = base, .home = pw ? pw->pw_dir : ""};
+    int rc;
     snprintf(base, sizeof base, "%s/.ssh", r.home);
-    group_table_group(&s->table, "all");
-    if (*s->origin)
-        return access(s->origin, R_OK) ? error_system(err, "can't read %s", s->origin) : read_one(&r, s->origin, err);
     snprintf(path, sizeof path, "%s/config", base);
-    if (read_one(&r, path, err))
-        return -1;
-    r.base = "/etc/ssh";
-    return read_one(&r, "/etc/ssh/ssh_config", err);
+    group_table_group(&s->table, "all");
+    if (*s->origin) {
+        rc = access(s->origin, R_OK) ? error_system(err, "can't read %s", s->origin) : read_all(&r, s->origin, err);
+    } else if ((rc = read_all(&r, path, err)) == 0) {
+        r.base = "/etc/ssh";
+        rc = read_all(&r, "/etc/ssh/ssh_config", err);
+    }
+    words_free(&r.files);
+    return rc;
 }

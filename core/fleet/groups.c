@@ -72,6 +72,16 @@ static const char *genders_file(char *out, size_t size)
     return out;
 }
 
+/* As dsh does, the user's own first. */
+static const char *dsh_directories(char *out, size_t size)
+{
+    const char *given = variable("DSHGROUP_PATH", NULL), *home = variable("HOME", NULL);
+    if (given)
+        return given;
+    snprintf(out, size, "%s%s/etc/dsh/group", home ? home : "", home ? "/.dsh/group:" : "");
+    return out;
+}
+
 /* Where groups.conf has no source of that name. */
 static int add_own(struct groups *g, const char *name, const char *origin, int (*load)(struct group_source *, struct ssx_error *), struct ssx_error *err)
 {
@@ -86,11 +96,11 @@ static int add_own(struct groups *g, const char *name, const char *origin, int (
 
 static int load(struct groups *g, struct ssx_error *err)
 {
-    char path[PATH_MAX];
+    char path[PATH_MAX], dsh[PATH_MAX];
     const char *ssh = g->options->ssh_config ? g->options->ssh_config : "";
     if (g->loaded)
         return 0;
-    if (group_conf_load(&g->sources, &g->default_name, err) || add_own(g, "dsh", variable("DSHGROUP_PATH", "/etc/dsh/group"), group_dsh_load, err) ||
+    if (group_conf_load(&g->sources, &g->default_name, err) || add_own(g, "dsh", dsh_directories(dsh, sizeof dsh), group_dsh_load, err) ||
         add_own(g, "genders", genders_file(path, sizeof path), group_genders_load, err) ||
         add_own(g, "ansible", variable("ANSIBLE_INVENTORY", "/etc/ansible/hosts"), group_ansible_load, err) || add_own(g, "ssh", ssh, group_ssh_load, err)) {
         forget(g);
@@ -103,7 +113,11 @@ static int load(struct groups *g, struct ssx_error *err)
 }
 
 /* Whether it is there to be the default: what is configured, else what has a file. ssh's hosts are asked for by name only: they are no cluster. */
-static bool is_candidate(const struct group_source *s) { return s->load != group_ssh_load && (!s->load || access(s->origin, R_OK) == 0); }
+static bool is_candidate(const struct group_source *s)
+{
+    const char *last = strrchr(s->origin, ':'); /* of dsh's directories */
+    return s->load != group_ssh_load && (!s->load || access(s->origin, R_OK) == 0 || (last && access(last + 1, R_OK) == 0));
+}
 
 static struct group_source *default_source(const struct groups *g)
 {

@@ -137,13 +137,20 @@ size_t hostset_count(struct hostset *s)
     return n;
 }
 
-/* Whether n names more are not too many; those that are there twice are counted off only where it matters. */
+int hostset_check(struct hostset *s, struct ssx_error *err)
+{
+    if (s->bound > HOSTSET_MAX)
+        s->bound = hostset_count(s);
+    return s->bound > HOSTSET_MAX ? error_set(err, SSX_ERROR_USAGE, "that makes more than %d names", HOSTSET_MAX) : 0;
+}
+
+/* Whether n names more are not too many. Up to twice as many may wait: which of them are there twice is only looked at when it matters. */
 static int admit(struct hostset *s, size_t n, struct ssx_error *err)
 {
-    if (n <= HOSTSET_MAX && s->bound + n > HOSTSET_MAX)
-        s->bound = hostset_count(s);
-    if (n > HOSTSET_MAX || s->bound + n > HOSTSET_MAX)
+    if (n > HOSTSET_MAX)
         return error_set(err, SSX_ERROR_USAGE, "that makes more than %d names", HOSTSET_MAX);
+    if (s->bound + n > 2 * HOSTSET_MAX && hostset_check(s, err))
+        return -1;
     s->bound += n;
     return 0;
 }

@@ -18,8 +18,11 @@ struct hostset;
 struct hostset *hostset_new(void);
 void hostset_free(struct hostset *s);
 
+/* Whether the set holds at most HOSTSET_MAX names: it may be over that for a while. Returns 0 or -1 with err. */
+int hostset_check(struct hostset *s, struct ssx_error *err);
+
 /* Adds the names of a pattern. pattern is the text with %s for each number and %% for each percent sign (n bytes); sets: `dims` normalised sets, none of them empty, borrowed.
- * Returns 0, or -1 with err where the set would hold more than HOSTSET_MAX names. */
+ * Returns 0, or -1 with err where that is too many names. */
 int hostset_add(struct hostset *s, const char *pattern, size_t n, const struct indexes *sets, size_t dims, struct ssx_error *err);
 
 /* a becomes a,b or a!b or a&b or a^b. b keeps its names. Returns 0 or -1 with err. */

@@ -11,9 +11,11 @@
 
 #define DEPTH_MAX 32                 /* groups in groups: more is a circle */
 #define GROUP_TEXT_MAX (64u << 20)   /* bytes of group definitions for one expression: g1 = @g2,@g2, g2 = @g3,@g3 ... ends too */
+#define GROUP_COST 1024              /* and for each group, as many as it costs to read that many */
 #define FILE_MAX (256u << 20)
 #define MASKS_MAX 256                /* names with wildcards from one operand: each is tried on all nodes */
 #define EXCERPT 24
+#define SHOWN 2                      /* how deep in groups a complaint tells the way: a longer one would bury the reason */
 
 /* How deep in groups we are. */
 struct nesting { unsigned depth; size_t text; bool in_wildcard; };
@@ -64,17 +66,26 @@ static int locate(struct parser *p)
 
 /* --- one operand's text --- */
 
-static int take_address(struct parser *p, struct span inside)
+/* How many of the characters are of a kind. */
+static size_t count_in(struct span text, const char *kind)
 {
-    static const char allowed[] = "0123456789abcdefABCDEF:.";
     size_t n = 0;
-    while (n < inside.n && strchr(allowed, inside.at[n]))
+    while (n < text.n && text.at[n] && strchr(kind, text.at[n]))
         n++;
+    return n;
+}
+
+/* [::1], [fe80::1%eth0]: at the start of a name, or behind its user@. */
+static int take_address(struct parser *p, struct span before, struct span inside)
+{
+    size_t n = count_in(inside, "0123456789abcdefABCDEF:.");
     if (n < inside.n && inside.at[n] == '%') /* a zone: an interface's name */
-        for (n++; n < inside.n && (is_digit(inside.at[n]) || (inside.at[n] | 32) >= 'a') && !memchr("[]{}|~`\\^", inside.at[n], 9);)
-            n++;
+        n += 1 + count_in((struct span){inside.at + n + 1, inside.n - n - 1}, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-");
     if (n < inside.n)
         return fault(p, p->at + 1 + n, "that is no IPv6 address");
+    if (before.n ? before.at[before.n - 1] != '@' : buf_length(&p->term.pattern) != 0)
+        return fault(p, p->at, "an address begins a name");
+    term_add_text(&p->term, before);
     term_add_literal(&p->term, (struct span){here(p), inside.n + 2});
     p->at += inside.n + 2;
     return 0;
@@ -88,10 +99,8 @@ static int take_bracket(struct parser *p, struct span before)
     if (!close)
         return fault(p, open, "this [ is not closed");
     struct span inside = {here(p) + 1, (size_t)(close - here(p)) - 1}, trail = {close + 1, 0};
-    if (memchr(inside.at, ':', inside.n)) {
-        term_add_text(&p->term, before);
-        return take_address(p, inside);
-    }
+    if (memchr(inside.at, ':', inside.n))
+        return take_address(p, before, inside);
     size_t leading = 0;
     while (leading < before.n && is_digit(before.at[before.n - 1 - leading]))
         leading++;
@@ -160,14 +169,14 @@ static int add_definition(struct hostset *into, const char *name, struct buf *te
 {
     struct hostset *nodes = hostset_new();
     int rc = nodes ? 0 : no_memory(err);
-    nesting->text += buf_length(text) + 1;
+    nesting->text += buf_length(text) + GROUP_COST;
     if (++nesting->depth > DEPTH_MAX || nesting->text > GROUP_TEXT_MAX)
         rc = error_set(err, SSX_ERROR_USAGE, "groups in groups without an end");
     if (rc == 0 && !is_blank_text(text))
         rc = parse(nodes, (struct span){(const char *)buf_data(text), buf_length(text)}, true, scope, nesting, err);
     if (rc == 0 && !hostset_count(nodes))
         rc = error_set(err, SSX_ERROR_USAGE, "it has no nodes");
-    if (rc && nesting->depth <= 2) /* the path through deeper ones would only be long */
+    if (rc && nesting->depth <= SHOWN)
         error_prefix(err, "%s", name);
     if (rc == 0)
         rc = hostset_combine(into, nodes, ',', err);
@@ -356,10 +365,10 @@ static int parse(struct hostset *out, struct span text, bool blanks_separate, co
     while (p.text.n && is_blank(p.text.at[p.text.n - 1]))
         p.text.n--;
     int rc = parse_operands(&p);
-    if (rc)
+    if (rc && nesting->depth <= SHOWN)
         locate(&p);
     if (rc == 0)
-        rc = flush(&p);
+        rc = flush(&p) || hostset_check(out, err) ? -1 : 0;
     hostset_free(p.without);
     term_free(&p.term);
     return rc;
@@ -398,7 +407,7 @@ static int add_word(struct hostset *out, struct span word, const struct host_sco
     struct hostset *names = hostset_new();
     int rc = names ? hostset_parse(names, word.at, word.n, scope, err) : no_memory(err);
     if (rc == 0)
-        rc = hostset_combine(out, names, ',', err);
+        rc = hostset_combine(out, names, ',', err) || hostset_check(out, err) ? -1 : 0;
     hostset_free(names);
     return rc;
 }

@@ -29,7 +29,13 @@ static void skip_blanks(struct reader *r)
         r->at++;
 }
 
-static char peek(const struct reader *r) { return r->at < r->text.n ? r->text.at[r->at] : 0; }
+/* 0 at the end; a NUL in the text is something else. */
+static char peek(const struct reader *r)
+{
+    if (r->at == r->text.n)
+        return 0;
+    return r->text.at[r->at] ? r->text.at[r->at] : '?';
+}
 
 static int append_digits(struct number *n, struct span digits)
 {
