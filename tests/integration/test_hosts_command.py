@@ -379,25 +379,27 @@ def test_ten_thousand_expressions_come_to_what_clustershell_says(corpus):
         assert ours == line(expression)
 
 
-def check_command(client, lines):
+def check_command(client, lines, outputs):
     """The command says what the probe said."""
     for line in lines:
         expression, *said = line.split("\t")
         empty = said == ["error"] or said[0] == "0"
-        for how, text in zip((["--count"], ["--fold"], ["-S", " "]), said * 3 if empty else said):
-            done = client.run(["hosts", "-w", expression, *how])
-            assert (done.code, done.text) == ((USAGE, "") if empty else (0, text + "\n")), (expression, done)
+        for words, text in zip((["--count"], ["--fold"], ["-S", " "]), said * 3 if empty else said):
+            if words[0] in outputs:
+                done = client.run(["hosts", "-w", expression, *words])
+                assert (done.code, done.text) == ((USAGE, "") if empty else (0, text + "\n")), (expression, done)
 
 
 def test_the_command_says_the_same(client, corpus):
     client.env["CLUSTERSHELL_CFGDIR"] = str(corpus[2])
-    check_command(client, corpus[1][::400])
+    check_command(client, corpus[1][::400], ("--count", "--fold", "-S"))
 
 
 @pytest.mark.long
 def test_the_command_says_the_same_of_all(client, corpus):
     client.env["CLUSTERSHELL_CFGDIR"] = str(corpus[2])
-    check_command(client, corpus[1])
+    check_command(client, corpus[1], ("--fold",))
+    check_command(client, corpus[1][::20], ("--count", "-S"))
 
 
 @pytest.mark.long
@@ -405,11 +407,9 @@ def test_nodeset_says_the_same(client, corpus):
     if not shutil.which("nodeset"):
         pytest.skip("nodeset is not installed")
     env = dict(client.env, CLUSTERSHELL_CFGDIR=str(corpus[2]))
-    for expression, line in list(zip(*corpus[:2]))[::100]:
+    for expression, line in list(zip(*corpus[:2]))[::250]:
         said = line.split("\t")[1:]
-        if said == ["error"]:
-            continue
-        for option, text in zip(("-c", "-f", "-e"), said):
+        for option, text in zip(("-c", "-f", "-e"), said if said != ["error"] else ()):
             done = subprocess.run(["nodeset", option, "--", expression], stdin=subprocess.DEVNULL, capture_output=True, env=env, text=True, timeout=60)
             assert done.stdout == text + "\n", (expression, done)
 
