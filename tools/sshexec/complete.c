@@ -1,6 +1,7 @@
-/* sshexec complete: what could stand where the cursor is, for the shells' completions. One place for all of them; tools/completions has the few lines that each shell needs.
+/* sshexec complete: what could stand where the cursor is. One place for all shells; tools/completions has the few lines that each needs.
  *
- * Options and words are read from the help page of the subcommand, so that there is one list of them; types and fields from descriptors; hosts from ssh's files. No network. */
+ * Options and words are read from the help page of the subcommand, so that there is one list of them; types and fields from
+ * descriptors; hosts from ssh's files. No network. */
 #include "host_names.h"
 #include "tool.h"
 #include "types.h"
@@ -46,7 +47,8 @@ struct completion {
 static void offer(const struct completion *c, const char *word, const char *about, size_t about_length)
 {
     char safe[PATH_MAX + 256], text[256];
-    if (strncmp(word, c->current, strlen(c->current)) || text_escape(safe, sizeof safe, word, strlen(word)) != strlen(word) || strcmp(safe, word))
+    if (strncmp(word, c->current, strlen(c->current)) || text_escape(safe, sizeof safe, word, strlen(word)) != strlen(word) ||
+        strcmp(safe, word))
         return;
     text_escape(text, sizeof text, about, about_length);
     printf("%s\t%s\n", word, text);

@@ -36,7 +36,8 @@ struct maker {
 static int check_name(const char *name, struct ssx_error *err)
 {
     if (!text_is_type_name(name) || strlen(name) > NAME_MAX_HERE)
-        return error_set(err, SSX_ERROR_USAGE, "\"%s\" can't be a worker's name: lower-case letters, digits, - and _, a letter first, at most %d of them", name, NAME_MAX_HERE);
+        return error_set(err, SSX_ERROR_USAGE, "\"%s\" can't be a worker's name: lower-case letters, digits, - and _, a letter first, at most %d of them",
+                         name, NAME_MAX_HERE);
     if (strncmp(name, "ssx", 3) == 0 && (!name[3] || name[3] == '_' || name[3] == '-'))
         return error_set(err, SSX_ERROR_USAGE, "\"%s\" can't be a worker's name: its C names would begin with ssx_, and those are the SDK's", name);
     return 0;
@@ -96,15 +97,16 @@ static int make_file(const struct maker *m, size_t i, struct ssx_error *err)
     return rc;
 }
 
-/* Made beside, and put in its place when all of it is there: nothing half-made stays, and nothing that exists is touched, for mkdir fails on it and rename replaces only
- * the empty folder that mkdir made. */
+/* Made beside, and put in its place when all of it is there: nothing half-made stays, and nothing that exists is touched, for mkdir
+ * fails on it and rename replaces only the empty folder that mkdir made. */
 static int make_folder(struct maker *m, struct ssx_error *err)
 {
     mode_t mask = umask(0);
     umask(mask);
     snprintf(m->dir, sizeof m->dir, "%s.XXXXXX", m->name);
     if (mkdir(m->name, 0777))
-        return errno == EEXIST ? error_set(err, SSX_ERROR_USAGE, "%s exists already, and is left as it is", m->name) : error_system(err, "can't make the folder %s here", m->name);
+        return errno == EEXIST ? error_set(err, SSX_ERROR_USAGE, "%s exists already, and is left as it is", m->name)
+                               : error_system(err, "can't make the folder %s here", m->name);
     int rc = mkdtemp(m->dir) ? 0 : error_system(err, "can't make the folder %s here", m->name);
     for (size_t i = 0; rc == 0 && i < FILES; i++)
         rc = make_file(m, i, err);

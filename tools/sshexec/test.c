@@ -1,5 +1,6 @@
-/* sshexec test: one call of a plugin on this machine, with all that can be checked about it said: its descriptor, its selftest, how the call ended, whether the result fits
- * the declared fields, what it cost and how it was protected. The report goes to stderr; stdout has what `sshexec run` prints. */
+/* sshexec test: one call of a plugin on this machine, with all that can be checked about it said: its descriptor, its selftest, how the
+ * call ended, whether the result fits the declared fields, what it cost and how it was protected. The report goes to stderr; stdout has
+ * what `sshexec run` prints. */
 #include "conversation.h"
 #include "in_process.h"
 #include "interrupt.h"
