@@ -81,7 +81,7 @@ check-tsan:
 	@tools/setup test
 	@$(SUBMAKE) all zoo
 	@$(SUBMAKE) BUILD=$(BUILD)-tsan SAN=thread all $(BUILD)-tsan/tests/api
-	@BUILD=$(BUILD)-tsan API_BUILD=$(BUILD) $(PYTHON) -m pytest -q -p no:cacheprovider tests/integration/test_api.py
+	@API_BUILD=$(BUILD) $(PYTHON) tests/run $(BUILD)-tsan test_api.py
 bench:
 	@tools/setup bench
 	@$(SUBMAKE) all $(BUILD)/bench/bare_libssh
