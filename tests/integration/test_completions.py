@@ -127,6 +127,7 @@ def test_hosts_of_the_configuration_its_includes_and_known_hosts(client, scratch
     assert not hosts & {"*.wild", "!not", "not", "x", "evil"} and not any("|" in h or "*" in h for h in hosts)
     assert ask(client, "clean", "-F%s/conf" % scratch, "ada@al").keys() == {"ada@alpha"}
     assert "alpha" in ask(client, "authorize", "-F", str(scratch / "conf"), "--host", "")
+    assert ask(client, "hosts", "-F", str(scratch / "conf"), "-w", "beta,al").keys() == {"beta,alpha"}
     assert "alpha" in ask(client, "run", "--ssh-config=%s/conf" % scratch, "hello", "")
     assert "alpha" not in ask(client, "run", "-F", str(scratch / "conf"), "hello", "beta", ""), "one host is there already"
 

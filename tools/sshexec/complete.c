@@ -343,16 +343,23 @@ static void walk(struct completion *c)
 
 /* --- putting it together --- */
 
+static bool value_is(const struct option_help *o, const char *word)
+{
+    return o->value_length == strlen(word) && memcmp(o->value, word, o->value_length) == 0;
+}
+
 static void offer_option_value(struct completion *c, const struct option_help *o, const char *part)
 {
     static const char *const files[] = {"FILE", "PATH", "DIR", "DIRS"};
     char before[PATH_MAX];
     for (size_t i = 0; i < sizeof files / sizeof *files; i++)
-        if (strlen(files[i]) == o->value_length && memcmp(files[i], o->value, o->value_length) == 0)
+        if (value_is(o, files[i]))
             offer_files(c, part, NULL);
-    if (o->value_length == 4 && memcmp(o->value, "HOST", 4) == 0)
+    if (value_is(o, "HOST"))
         offer_hosts(c, part, "");
-    const char *name = o->value_length == 3 && memcmp(o->value, "HOW", 3) == 0 ? settings_transport(0) : NULL;
+    if (value_is(o, "SET")) /* its last member */
+        offer_hosts(c, strrchr(part, ',') ? strrchr(part, ',') + 1 : part, "");
+    const char *name = value_is(o, "HOW") ? settings_transport(0) : NULL;
     for (size_t i = 0; name; name = settings_transport(++i))
         offer_word(c, part_before(before, sizeof before, c, part), name, "transport");
 }
