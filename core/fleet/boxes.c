@@ -183,8 +183,8 @@ static bool easy_pass(struct fold *f, bool *touched)
 
 /* --- a pass that compares each with all behind it --- */
 
-/* Chains of places whose boxes are the same but for one dimension: one table for all dimensions, each place in it `dims` times. Half a key will do: whoever follows a chain compares
- * the boxes themselves. */
+/* Chains of places whose boxes are the same but for one dimension: one table for all dimensions, each place in it `dims` times. Half a key
+ * will do: whoever follows a chain compares the boxes themselves. */
 #define EMPTY UINT32_MAX
 struct slot { uint32_t key, head; }; /* head: an entry, place * dims + dim; EMPTY */
 struct chains {

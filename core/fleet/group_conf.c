@@ -227,9 +227,10 @@ static int use_directory(const struct directories *d, const char *dir, const cha
 static int split_directories(struct words *out, const char *text, const char *cfgdir, struct ssx_error *err)
 {
     static const char *const names[] = {"CFGDIR", NULL};
-    while (*(text += strspn(text, " \t\r\n"))) {
+    static const char blanks[] = " \t\r\n";
+    while (*(text += strspn(text, blanks))) {
         struct buf word = {0}, path = {0};
-        for (char quote = 0; *text && (quote || !isspace((unsigned char)*text)); text++) {
+        for (char quote = 0; *text && (quote || !strchr(blanks, *text)); text++) {
             if (*text == quote)
                 quote = 0;
             else if (!quote && (*text == '"' || *text == '\''))
