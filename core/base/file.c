@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "base/io.h"
+#include "base/new_file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -44,20 +45,14 @@ int file_read(struct buf *out, const char *path, size_t limit, struct ssx_error 
 
 int file_write_atomic(const char *path, const void *bytes, size_t n, mode_t mode, struct ssx_error *err)
 {
-    char temp[PATH_MAX];
-    if ((size_t)snprintf(temp, sizeof temp, "%s.XXXXXX", path) >= sizeof temp)
-        return error_set(err, SSX_ERROR_SYSTEM, "can't write %s: the name is too long", path);
-    int fd = mkostemp(temp, O_CLOEXEC);
-    if (fd < 0)
-        return error_system(err, "can't write %s", path);
-    if (fd_write_all(fd, bytes, n) || fchmod(fd, mode) || fsync(fd) || rename(temp, path)) {
-        error_system(err, "can't write %s", path);
-        fd_close(&fd);
-        unlink(temp);
+    struct new_file f;
+    if (new_file_open(&f, path, err))
         return -1;
-    }
-    fd_close(&fd);
-    return 0;
+    if (fd_write_all(f.fd, bytes, n) == 0)
+        return new_file_keep(&f, mode, err);
+    error_system(err, "can't write %s", path);
+    new_file_drop(&f);
+    return -1;
 }
 
 int dir_make(const char *path, struct ssx_error *err)

@@ -3,6 +3,7 @@
 #include "base/buf.h"
 #include "base/error.h"
 #include "base/io.h"
+#include "base/ssh_string.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -24,14 +25,6 @@
 #define KEYS_MAX 2048
 
 /* --- messages --- */
-
-static uint32_t get_u32(const unsigned char *p) { return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3]; }
-
-static void add_u32(struct buf *out, uint32_t n)
-{
-    const unsigned char bytes[] = {(unsigned char)(n >> 24), (unsigned char)(n >> 16), (unsigned char)(n >> 8), (unsigned char)n};
-    buf_add(out, bytes, sizeof bytes);
-}
 
 /* Waits until fd is ready for `events`; an end of watch_fd (-1: none) counts as not ready any more. Returns 0 or -1. */
 static int await(int fd, short events, int watch_fd, const struct patience *patience, struct ssx_error *err)
@@ -71,8 +64,8 @@ static int receive_message(int fd, int watch_fd, struct buf *out, const struct p
     buf_consume(out, buf_length(out));
     if (receive(fd, watch_fd, head, sizeof head, patience, err))
         return -1;
-    uint32_t n = get_u32(head);
-    if (!n || n > MESSAGE_MAX || buf_add(out, head, sizeof head))
+    uint32_t n;
+    if (ssh_u32_take(&n, &(struct ssh_string){head, sizeof head}) || !n || n > MESSAGE_MAX || buf_add(out, head, sizeof head))
         return -1;
     unsigned char *at = buf_reserve(out, n);
     if (!at || receive(fd, watch_fd, at, n, patience, err))
@@ -95,49 +88,34 @@ static int dial(const char *path)
 
 /* --- listing --- */
 
-/* The next string of a message. Returns 0, or -1 where the bytes end. */
-static int take_string(const unsigned char **at, const unsigned char *end, const unsigned char **out, size_t *n)
+static int take_key(struct keyagent_key *out, struct ssh_string *from)
 {
-    if (end - *at < 4 || get_u32(*at) > (size_t)(end - *at - 4))
-        return -1;
-    *n = get_u32(*at);
-    *out = *at + 4;
-    *at += 4 + *n;
-    return 0;
-}
-
-static int take_key(struct keyagent_key *out, const unsigned char **at, const unsigned char *end)
-{
-    const unsigned char *blob, *comment, *type, *inside;
-    size_t size, comment_length, type_length;
-    if (take_string(at, end, &blob, &size) || take_string(at, end, &comment, &comment_length))
+    struct ssh_string blob, comment, type, inside;
+    if (ssh_string_take(&blob, from) || ssh_string_take(&comment, from))
         return -1;
     inside = blob;
-    if (take_string(&inside, blob + size, &type, &type_length) || type_length >= sizeof out->type)
+    if (ssh_string_take(&type, &inside) || type.n >= sizeof out->type)
         return -1;
-    memcpy(out->type, type, type_length);
-    out->size = size;
-    out->blob = malloc(size);
-    out->comment = strndup((const char *)comment, comment_length);
+    memcpy(out->type, type.at, type.n);
+    out->size = blob.n;
+    out->blob = malloc(blob.n);
+    out->comment = strndup((const char *)comment.at, comment.n);
     if (out->blob)
-        memcpy(out->blob, blob, size);
+        memcpy(out->blob, blob.at, blob.n);
     return out->blob && out->comment ? 0 : -1;
 }
 
 static int take_keys(struct keyagent *a, const struct buf *message)
 {
-    const unsigned char *at = buf_data(message) + 4, *end = buf_data(message) + buf_length(message);
-    if (end - at < 5 || *at != AGENT_IDENTITIES_ANSWER)
-        return -1;
-    uint32_t count = get_u32(at + 1);
-    at += 5;
-    if (count > KEYS_MAX)
+    struct ssh_string rest = {buf_data(message) + 5, buf_length(message) - 5}; /* behind the length and the kind */
+    uint32_t count;
+    if (rest.at[-1] != AGENT_IDENTITIES_ANSWER || ssh_u32_take(&count, &rest) || count > KEYS_MAX)
         return -1;
     a->keys = calloc(count ? count : 1, sizeof *a->keys);
     if (!a->keys)
         return -1;
     while (a->count < count)
-        if (take_key(&a->keys[a->count++], &at, end))
+        if (take_key(&a->keys[a->count++], &rest))
             return -1;
     return 0;
 }
@@ -150,7 +128,7 @@ int keyagent_list(struct keyagent *out, const char *path, const struct patience 
     int fd = dial(path);
     if (fd < 0)
         return 0;
-    add_u32(&message, 1);
+    ssh_u32_add(&message, 1);
     buf_add(&message, &(unsigned char){AGENT_REQUEST_IDENTITIES}, 1);
     int rc = message.failed || send_all(fd, -1, &message, patience, &stop) || receive_message(fd, -1, &message, patience, &stop) ||
              take_keys(out, &message);
@@ -186,7 +164,7 @@ struct keyagent_relay {
 static void answer_failure(struct buf *out)
 {
     buf_consume(out, buf_length(out));
-    add_u32(out, 1);
+    ssh_u32_add(out, 1);
     buf_add(out, &(unsigned char){AGENT_FAILURE}, 1);
 }
 
@@ -195,13 +173,11 @@ static void answer_list(struct keyagent_relay *r, struct buf *out)
     const struct keyagent_key *key = &r->agent->keys[atomic_load(&r->shown)];
     size_t comment = strlen(key->comment);
     buf_consume(out, buf_length(out));
-    add_u32(out, (uint32_t)(1 + 4 + 4 + key->size + 4 + comment));
+    ssh_u32_add(out, (uint32_t)(1 + 4 + 4 + key->size + 4 + comment));
     buf_add(out, &(unsigned char){AGENT_IDENTITIES_ANSWER}, 1);
-    add_u32(out, 1);
-    add_u32(out, (uint32_t)key->size);
-    buf_add(out, key->blob, key->size);
-    add_u32(out, (uint32_t)comment);
-    buf_add(out, key->comment, comment);
+    ssh_u32_add(out, 1);
+    ssh_string_add(out, key->blob, key->size);
+    ssh_string_add(out, key->comment, comment);
 }
 
 /* The agent may ask its user first, so this can take long; libssh hanging up ends it. */

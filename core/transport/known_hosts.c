@@ -5,6 +5,7 @@
 #include "base/buf.h"
 #include "base/error.h"
 #include "base/io.h"
+#include "base/pattern.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -229,53 +230,11 @@ static void keyed_hash(unsigned char *out, const unsigned char *key, size_t key_
     SHA1_Final(out, &ctx);
 }
 
-/* * any run, ? any one character. The name is lower case already. Steps back to the last * only: n * m steps at most. */
-static bool matches_pattern(const char *pattern, size_t n, const char *name)
-{
-    size_t p = 0, star = SIZE_MAX;
-    const char *retry = NULL;
-    while (*name) {
-        if (p < n && pattern[p] == '*') {
-            star = p++;
-            retry = name;
-        } else if (p < n && (pattern[p] == '?' || tolower((unsigned char)pattern[p]) == *name)) {
-            p++;
-            name++;
-        } else if (star != SIZE_MAX) {
-            p = star + 1;
-            name = ++retry;
-        } else {
-            return false;
-        }
-    }
-    while (p < n && pattern[p] == '*')
-        p++;
-    return p == n;
-}
-
-/* One negated pattern that matches rules the whole line out. */
-static bool matches_list(const char *list, size_t n, const char *name)
-{
-    bool found = false;
-    for (const char *at = list, *end = list + n; at < end;) {
-        const char *comma = memchr(at, ',', (size_t)(end - at));
-        const char *stop = comma ? comma : end;
-        bool negated = *at == '!';
-        if (matches_pattern(at + negated, (size_t)(stop - at) - negated, name)) {
-            if (negated)
-                return false;
-            found = true;
-        }
-        at = stop + 1;
-    }
-    return found;
-}
-
 static bool matches(const struct entry *e, const char *name, size_t n)
 {
     unsigned char hash[HASH_SIZE];
     if (e->names)
-        return matches_list(e->names, e->names_length, name);
+        return pattern_list_matches(e->names, e->names_length, name, true);
     keyed_hash(hash, e->salt, sizeof e->salt, name, n);
     return !memcmp(hash, e->hash, HASH_SIZE);
 }
