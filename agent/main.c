@@ -3,6 +3,7 @@
 #include "plugins.h"
 #include "session.h"
 
+#include "bundle/tend.h"
 #include "wire/message.h"
 
 #include <sshexec/worker.h>
@@ -27,6 +28,7 @@ static void help(void)
          "  --plugin-path DIRS  look for plugins here first\n"
          "  --store DIR         keep plugins that senders bring here, instead of\n"
          "                      $XDG_CACHE_HOME/sshexec (~/.cache/sshexec)\n"
+         "  --tend WORDS        look after the store, for sshexec store\n"
          "  --ephemeral         remove this program's file at once, and keep plugins in memory only\n"
          "\n"
          "  --once              run the one workload on stdin (sshexec encode makes it): the worker's\n"
@@ -67,9 +69,19 @@ static void remove_own_file(void)
     unlink(path);
 }
 
+/* For `sshexec store`, whose script runs this on the node. */
+static int tend_store(struct store *store, const char *words)
+{
+    struct ssx_error err = {0};
+    if (store_tend(store, words, &err) == 0)
+        return 0;
+    printf("fail %s\n", err.text);
+    return 125;
+}
+
 int main(int argc, char **argv)
 {
-    enum { PLUGIN_PATH = 256, STORE, EPHEMERAL, ONCE, RESULT, RESULT_FD, NO_RESULT, VERSION, HELP };
+    enum { PLUGIN_PATH = 256, STORE, EPHEMERAL, ONCE, RESULT, RESULT_FD, NO_RESULT, VERSION, HELP, TEND };
     static const struct option options[] = {{"plugin-path", required_argument, NULL, PLUGIN_PATH},
                                             {"store", required_argument, NULL, STORE},
                                             {"ephemeral", no_argument, NULL, EPHEMERAL},
@@ -79,8 +91,9 @@ int main(int argc, char **argv)
                                             {"no-result", no_argument, NULL, NO_RESULT},
                                             {"version", no_argument, NULL, VERSION},
                                             {"help", no_argument, NULL, HELP},
+                                            {"tend", required_argument, NULL, TEND},
                                             {NULL, 0, NULL, 0}};
-    const char *plugin_path = NULL, *store = NULL;
+    const char *plugin_path = NULL, *store = NULL, *tend = NULL;
     struct once_options result = {.result_fd = -1};
     bool once = false;
     struct policy policy = {0};
@@ -99,6 +112,7 @@ int main(int argc, char **argv)
         case RESULT_FD: if (take_descriptor(&result.result_fd, optarg)) return 125; break;
         case NO_RESULT: result.no_result = true; break;
         case VERSION: printf("sshexec-agent %s (protocol %d, ABI %d.%d)\n", SSX_VERSION, PROTOCOL_VERSION, SSX_ABI_MAJOR, SSX_ABI_MINOR); return 0;
+        case TEND: tend = optarg; break;
         case HELP: help(); return 0;
         default: return 125;
         }
@@ -113,7 +127,7 @@ int main(int argc, char **argv)
         return 125;
     }
     plugins.policy = &policy;
-    int code = once ? once_run(&plugins, &result) : session_serve(&plugins, STDIN_FILENO, STDOUT_FILENO);
+    int code = tend ? tend_store(&plugins.store, tend) : once ? once_run(&plugins, &result) : session_serve(&plugins, STDIN_FILENO, STDOUT_FILENO);
     plugins_close(&plugins);
     policy_free(&policy);
     return code;

@@ -39,6 +39,7 @@ void plugins_close(struct plugins *p)
         next = i->next;
         image_free(i);
     }
+    store_close(&p->store);
     registry_close(&p->registry);
 }
 
@@ -225,7 +226,7 @@ struct image *plugins_take(struct plugins *p, const struct message_call *call, i
 }
 
 /* A damaged object can be unreadable as ELF before its digest is compared: then it is the digest that is wrong. */
-static bool object_is_damaged(const struct plugins *p, const struct digest *digest)
+static bool object_is_damaged(struct plugins *p, const struct digest *digest)
 {
     struct digest is;
     int file = store_object(&p->store, digest);

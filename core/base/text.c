@@ -125,9 +125,23 @@ bool text_is_type_name(const char *name)
     return !name[n] && n <= TYPE_NAME_MAX;
 }
 
+int64_t text_size(const char *text)
+{
+    static const struct { const char *suffix; int64_t bytes; } units[] = {{"", 1}, {"K", 1 << 10}, {"M", 1 << 20}, {"G", 1 << 30}, {"T", 1LL << 40}};
+    char *end;
+    errno = 0;
+    if (*text < '0' || *text > '9')
+        return -1;
+    long long number = strtoll(text, &end, 10);
+    for (size_t i = 0; i < sizeof units / sizeof *units; i++)
+        if (!errno && strcmp(end, units[i].suffix) == 0 && number <= INT64_MAX / units[i].bytes)
+            return number * units[i].bytes;
+    return -1;
+}
+
 long text_duration(const char *text)
 {
-    static const struct { const char *suffix; long ms; } units[] = {{"", 1000}, {"s", 1000}, {"ms", 1}, {"m", 60000}, {"h", 3600000}};
+    static const struct { const char *suffix; long ms; } units[] = {{"", 1000}, {"s", 1000}, {"ms", 1}, {"m", 60000}, {"h", 3600000}, {"d", 86400000}};
     char *end = NULL;
     errno = 0;
     double number = *text && strchr(".0123456789", *text) ? strtod(text, &end) : -1; /* strtod takes blanks, signs, inf */

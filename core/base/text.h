@@ -3,6 +3,7 @@
 #define BASE_TEXT_H
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* Copies n bytes of text into out (size bytes, NUL-ended, cut on a whole character), control characters, DEL and bytes that
  * are not UTF-8 written as \xHH, a newline or tab as \n and \t. What comes out can't drive a terminal. Returns its length. */
@@ -31,7 +32,10 @@ int text_unhex(void *out, size_t n, const char *hex);
 bool text_is_type_name(const char *name);
 #define TYPE_NAME_MAX 64 /* without its NUL */
 
-/* "500ms", "10", "1.5s", "2m", "1h": a duration in milliseconds; -1 for anything else. */
+/* "1048576", "500K", "2M", "1G", "1T" (of 1024): a size in bytes; -1 for anything else. */
+int64_t text_size(const char *text);
+
+/* "500ms", "10", "1.5s", "2m", "1h", "30d": a duration in milliseconds; -1 for anything else. */
 long text_duration(const char *text);
 
 #endif

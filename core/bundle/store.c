@@ -18,7 +18,10 @@ void store_open(struct store *s, const char *dir)
         snprintf(s->dir, sizeof s->dir, "%s", dir);
     else if (!install_xdg_dir(s->dir, sizeof s->dir, "XDG_CACHE_HOME", ".cache"))
         s->dir[0] = 0;
+    s->lock_fd = -1;
 }
+
+void store_close(struct store *s) { fd_close(&s->lock_fd); }
 
 const char *store_path(const struct store *s, const struct digest *digest, char *out, size_t size)
 {
@@ -28,14 +31,56 @@ const char *store_path(const struct store *s, const struct digest *digest, char 
     return out;
 }
 
-int store_object(const struct store *s, const struct digest *digest)
+/* Where nothing can be written, nothing can be removed either: a read lock is all that is needed there. */
+static int open_lock(struct store *s)
+{
+    char path[PATH_MAX + 128];
+    snprintf(path, sizeof path, "%s/lock", s->dir);
+    s->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (s->lock_fd < 0 && (errno == EROFS || errno == EACCES))
+        s->lock_fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    return s->lock_fd < 0 ? -1 : 0;
+}
+
+/* The object's byte; a file's bytes have numbers of 63 bits. */
+static struct flock lock_of(const struct digest *digest, short type)
+{
+    uint64_t place = 0;
+    for (size_t i = 0; i < 8; i++)
+        place = place << 8 | digest->bytes[i];
+    return (struct flock){.l_type = type, .l_whence = SEEK_SET, .l_start = (off_t)(place >> 2), .l_len = 1};
+}
+
+int store_lock(struct store *s, const struct digest *digest, short type)
+{
+    struct flock lock = lock_of(digest, type);
+    int rc;
+    if (s->lock_fd < 0 && open_lock(s))
+        return -1;
+    do
+        rc = fcntl(s->lock_fd, type == F_RDLCK ? F_OFD_SETLKW : F_OFD_SETLK, &lock);
+    while (rc && errno == EINTR);
+    return rc;
+}
+
+bool store_is_held(struct store *s, const struct digest *digest)
+{
+    struct flock lock = lock_of(digest, F_WRLCK);
+    return (s->lock_fd >= 0 || open_lock(s) == 0) && fcntl(s->lock_fd, F_OFD_GETLK, &lock) == 0 && lock.l_type == F_RDLCK;
+}
+
+int store_object(struct store *s, const struct digest *digest)
 {
     char path[PATH_MAX + 128];
     if (!s->dir[0]) {
         errno = ENOENT;
         return -1;
     }
-    return open(store_path(s, digest, path, sizeof path), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    store_lock(s, digest, F_RDLCK); /* without it we still read what we have opened, whole */
+    int fd = open(store_path(s, digest, path, sizeof path), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd >= 0)
+        futimens(fd, NULL);
+    return fd;
 }
 
 void store_discard(const struct store *s, const struct digest *digest)
@@ -83,7 +128,7 @@ static int put_renamed(int from, const char *objects, const char *path)
     return rc;
 }
 
-int store_put(const struct store *s, const struct digest *digest, int fd, struct ssx_error *err)
+int store_put(struct store *s, const struct digest *digest, int fd, struct ssx_error *err)
 {
     char objects[PATH_MAX], path[PATH_MAX + 128];
     if (!s->dir[0])
@@ -93,6 +138,7 @@ int store_put(const struct store *s, const struct digest *digest, int fd, struct
     if (dir_make(objects, err) || path_is_trusted(objects, err))
         return error_prefix(err, "can't store the plugin");
     store_path(s, digest, path, sizeof path);
+    store_lock(s, digest, F_RDLCK);
     int rc = put_nameless(fd, objects, path);
     if (rc && (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL))
         rc = put_renamed(fd, objects, path);

@@ -100,7 +100,7 @@ int bootstrap_command(struct buf *out, const struct agent_image *agent, enum boo
  * the command line of their host. */
 #define CLEAN \
     "gone() { test -O \"$1\" || return; e=$(rm -rf \"$1\" 2>&1) && echo \"sshexec-clean 1 %s gone $1\" || echo \"sshexec-clean 1 %s kept $1: ${e##*: }\"; }; " \
-    "for d; do test -L \"$d\" && continue; test -O \"$d\" || continue; for k in agents objects; do gone \"$d/$k\"; done; rmdir \"$d\" 2>/dev/null; done; " \
+    "for d; do test -L \"$d\" && continue; test -O \"$d\" || continue; for k in agents objects; do gone \"$d/$k\"; done; rm -f \"$d/lock\"; rmdir \"$d\" 2>/dev/null; done; " \
     "for t in \"${XDG_RUNTIME_DIR:-/tmp}\"/.sshexec-* /dev/shm/.sshexec-* /tmp/.sshexec-* \"${HOME:-/tmp}\"/.sshexec-* /var/tmp/.sshexec-*; do " \
     "test -f \"$t\" && gone \"$t\"; done; c=$(cat /proc/[0-9]*/cmdline 2>/dev/null | tr -c a-zA-Z0-9/._- \" \"); " \
     "for t in \"${TMPDIR:-/tmp}\"/sshexec-????????????????; do test -L \"$t\" || test \"$t\" = \"/tmp/sshexec-$u\" && continue; " \
@@ -109,6 +109,18 @@ int bootstrap_command(struct buf *out, const struct agent_image *agent, enum boo
 int bootstrap_clean_command(struct buf *out, const char *nonce)
 {
     return buf_printf(out, START PLACES CLEAN, nonce, nonce, nonce) || buf_add(out, "", 1) ? -1 : 0;
+}
+
+/* A place that two variables name is looked at once. */
+#define STORES \
+    "for d; do test \"$a\" || { test -x \"$d/agents/%s\" && test -O \"$d\" && test -O \"$d/agents/%s\" && ! test -L \"$d\" && a=$d/agents/%s; }; done; s=; " \
+    "for d; do test \"$d\" && test -d \"$d\" || continue; case $s in *\"|$d|\"*) continue ;; esac; s=\"$s|$d|\"; " \
+    "if test -L \"$d\" || ! test -O \"$d\"; then say foreign \"$d\"; elif ! test -d \"$d/objects\"; then :; elif test \"$a\"; then say store \"$d\"; " \
+    "\"$a\" --store \"$d\" --tend %s | while IFS= read -r l; do say \"$l\"; done; else say agentless \"$d\"; fi; done\n"
+
+int bootstrap_store_script(struct buf *out, const char *only, const char *agent_digest, const char *words)
+{
+    return (only ? buf_printf(out, "set -- %s\n", only) : buf_add_text(out, PLACES)) || buf_printf(out, STORES, agent_digest, agent_digest, agent_digest, words) ? -1 : 0;
 }
 
 int greeting_add(struct buf *out, const char *nonce) { return buf_printf(out, "sshexec 1 %s\n", nonce); }

@@ -69,6 +69,7 @@ def test_subcommands_types_and_fields_by_tab(shell):
     ("sshexec run --transport li", "sshexec run --transport li"),
     ("sshexec run --transport lif", "sshexec run --transport lift"),
     ("sshexec run hello node1 na", "sshexec run hello node1 name="),
+    ("sshexec store ver", "sshexec store verify"),
     ("sshexec help au", "sshexec help authorize"),
     ("sshexec clean ada@nod", "sshexec clean ada@node"),
     ("sshexec put config ada@node1", "sshexec put config ada@node1:"),

@@ -29,7 +29,7 @@ def leftovers(places):
     for place in places:
         for path in Path(place).rglob("*"):
             digest = len(path.name) == 64 and path.parent.name in ("agents", "objects")
-            if not digest and not path.is_dir() and path.name not in (".bash_history",):
+            if not digest and not path.is_dir() and path.name not in (".bash_history", "lock"):
                 found.append(str(path))
     return found
 

@@ -74,7 +74,7 @@ static void test_bad_flags(void **state)
     static const struct { const char *words, *said; } cases[] = {
         {"--allow", "--allow needs a value"}, {"--allow --", "--allow needs a value"}, {"--allow=", "--allow: \"\" is not a type name"},
         {"--allow a,,b", "\"\" is not a type name"}, {"--deny A", "--deny: \"A\" is not a type name"}, {"--uploads=yes", "--uploads takes no value"},
-        {"--max-timeout 0", "--max-timeout: \"0\""}, {"--max-timeout 1d", "is not a duration"}, {"--max-calls 0", "from 1 to 64"}, {"--max-calls 1x", "from 1 to 64"},
+        {"--max-timeout 0", "--max-timeout: \"0\""}, {"--max-timeout 1y", "is not a duration"}, {"--max-calls 0", "from 1 to 64"}, {"--max-calls 1x", "from 1 to 64"},
         {"--max-calls 99999999999999999999", "from 1 to 64"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

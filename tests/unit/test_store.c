@@ -44,6 +44,7 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     (void)state;
+    store_close(&store);
     return tree_remove(top);
 }
 
@@ -188,7 +189,7 @@ static void a_store_that_is_no_directory_says_so(void **state)
 static void no_store_has_nothing_and_takes_nothing(void **state)
 {
     (void)state;
-    store = (struct store){""};
+    store = (struct store){"", -1};
     assert_int_equal(store_object(&store, &object_digest), -1);
     store_discard(&store, &object_digest);
     assert_refused(&object_digest, sizeof object, object, sizeof object, SSX_ERROR_SYSTEM, "nowhere to store plugins");

@@ -15,7 +15,6 @@
 #include "worker/policy.h"
 
 #include <limits.h>
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -116,33 +115,6 @@ static void warn(const struct authorize *a)
 
 /* --- on a host --- */
 
-/* An agent comes into the host's cache as it does for any call: by a session. */
-static int store_agent(struct authorize *a, int interrupt_fd, struct ssx_error *err)
-{
-    struct reach r;
-    struct message m;
-    int rc = reach_open(&r, &a->settings, a->host, interrupt_fd, err);
-    if (rc)
-        return rc;
-    while (rc == 0 && !client_is_ready(r.link.client)) {
-        struct pollfd fds[TRANSPORT_FDS + 1];
-        while ((rc = client_next(r.link.client, &m, err)) > 0)
-            reach_message(&r, &a->settings, &m);
-        if (rc == 0 && !client_is_ready(r.link.client))
-            rc = link_step(&r.link, true, err);
-        if (rc == 0 && !client_is_ready(r.link.client)) {
-            size_t n = link_poll(&r.link, true, fds);
-            fds[n] = (struct pollfd){.fd = interrupt_fd, .events = POLLIN};
-            poll(fds, n + 1, -1);
-        }
-        rc = interrupt_signal() ? error_set(err, SSX_ERROR_INTERRUPTED, "interrupted") : rc < 0 ? -1 : 0;
-    }
-    if (rc)
-        link_explain(&r.link, err);
-    reach_close(&r);
-    return rc;
-}
-
 /* The places that last: not those in memory, which the cache may fall back to for a call. */
 static const char find_script[] =
     "for d in \"${XDG_CACHE_HOME:+$XDG_CACHE_HOME/sshexec}\" \"${HOME:+$HOME/.cache/sshexec}\"; do\n"
@@ -163,7 +135,7 @@ static int examine_host(struct authorize *a, int interrupt_fd, struct ssx_error 
     if (a->agent && rc == 0)
         rc = buf_add_text(&script, "test -x ") || forced_path(&script, a->agent, "the agent", err) || buf_add_text(&script, " || fail the agent is not there, or can not be run\n");
     else if (rc == 0)
-        rc = own_agent_open(&image, err) || store_agent(a, interrupt_fd, err) || buf_add_text(&script, "find_agent() {\n") || buf_printf(&script, find_script, image.digest);
+        rc = own_agent_open(&image, err) || reach_settle(&a->settings, a->host, interrupt_fd, err) || buf_add_text(&script, "find_agent() {\n") || buf_printf(&script, find_script, image.digest);
     if (rc == 0)
         rc = buf_add(&script, "", 1) ? -1 : host_script_run(&h, &a->settings, a->host, (const char *)buf_data(&script), interrupt_fd, err);
     const char *store = rc == 0 && !a->agent ? host_script_said(&h, "store", 0, &n) : NULL;

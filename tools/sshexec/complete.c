@@ -37,7 +37,7 @@ struct completion {
     struct option_help options[OPTIONS_MAX];
     size_t option_count;
     const char *type;                /* of the words before the cursor */
-    bool has_host, behind_dashes;
+    bool chosen, has_host, behind_dashes; /* chosen: the word that is one of a choice stands there */
     const struct option_help *wants; /* the option whose value the cursor is at */
 };
 
@@ -319,8 +319,29 @@ static void note_option(struct completion *c, const struct option_help *o, const
         c->settings.ssh_config = value;
 }
 
+/* Where the usage line's first word behind the subcommand is a choice, "list|verify|gc", its place and length; else NULL. */
+static const char *find_choice(const struct completion *c, size_t *n)
+{
+    const char *at = (const char *)buf_data(&c->page) + strcspn((const char *)buf_data(&c->page), "\n"), *line = (const char *)buf_data(&c->page);
+    for (int i = 0; i < 3 && line < at; i++) /* "usage:", "sshexec", the subcommand */
+        line += strcspn(line, " \n") + 1;
+    *n = line < at ? strspn(line, "abcdefghijklmnopqrstuvwxyz|") : 0;
+    return *n && memchr(line, '|', *n) && (line[*n] == ' ' || line[*n] == '\n') ? line : NULL;
+}
+
+static void offer_choice(const struct completion *c, const char *choice, size_t n)
+{
+    char word[64];
+    for (const char *end = choice + n; choice < end; choice += n + 1) {
+        n = strcspn(choice, "| \n");
+        snprintf(word, sizeof word, "%.*s", (int)n, choice);
+        offer_word(c, "", word, "");
+    }
+}
+
 static void walk(struct completion *c)
 {
+    size_t choice;
     bool takes_type = usage_has(c, "TYPE") || usage_has(c, "PLUGIN");
     for (int i = 1; i < c->count - 1; i++) {
         const char *word = c->words[i], *value;
@@ -335,6 +356,8 @@ static void walk(struct completion *c)
                 note_option(c, o, value ? value : c->words[++i]);
         } else if (takes_type && !c->type) {
             c->type = word;
+        } else if (!c->chosen && find_choice(c, &choice)) {
+            c->chosen = true;
         } else if (!strchr(word, '=')) {
             c->has_host = true;
         }
@@ -375,6 +398,12 @@ static void offer_options(const struct completion *c)
 
 static void offer_words(struct completion *c)
 {
+    size_t n;
+    const char *choice = c->chosen ? NULL : find_choice(c, &n);
+    if (choice) {
+        offer_choice(c, choice, n);
+        return;
+    }
     bool takes_type = usage_has(c, "TYPE") || usage_has(c, "PLUGIN");
     if (takes_type && !c->type) {
         offer_types(c);

@@ -13,22 +13,31 @@
 #include <stdio.h>
 #include <string.h>
 
-#define SAID_MAX (64u << 10) /* the noise of a shell, and a few lines of ours */
+#define SAID_MAX (4u << 20) /* the noise of a shell, and lines of ours: one for each of the 30,000 objects of a store */
+
+const char *host_script_line(const struct host_script *h, size_t *at, size_t *n)
+{
+    char words[64];
+    const char *said = (const char *)buf_data(&h->said), *end = said + buf_length(&h->said);
+    int length = snprintf(words, sizeof words, "sshexec-host 1 %s ", h->nonce);
+    const char *line = said && *at < buf_length(&h->said) ? memmem(said + *at, (size_t)(end - said) - *at, words, (size_t)length) : NULL;
+    const char *newline = line ? memchr(line, '\n', (size_t)(end - line)) : NULL;
+    if (!newline)
+        return NULL;
+    line += length;
+    *n = (size_t)(newline - line);
+    *at = (size_t)(newline - said);
+    return line;
+}
 
 const char *host_script_said(const struct host_script *h, const char *word, size_t nth, size_t *n)
 {
-    char words[96];
-    const char *at = (const char *)buf_data(&h->said), *end = at + buf_length(&h->said);
-    int length = snprintf(words, sizeof words, "sshexec-host 1 %s %s ", h->nonce, word);
-    for (; at && (at = memmem(at, (size_t)(end - at), words, (size_t)length)); nth--) {
-        const char *newline = memchr(at, '\n', (size_t)(end - at));
-        if (!newline)
-            return NULL;
-        at += length;
-        *n = (size_t)(newline - at);
-        if (nth == 0)
-            return at;
-    }
+    size_t at = 0, length = strlen(word);
+    for (const char *line; (line = host_script_line(h, &at, n));)
+        if (*n > length && memcmp(line, word, length) == 0 && line[length] == ' ' && nth-- == 0) {
+            *n -= length + 1;
+            return line + length + 1;
+        }
     return NULL;
 }
 
@@ -103,10 +112,12 @@ int host_script_run(struct host_script *h, const struct settings *s, const char 
     random_bytes(nonce, sizeof nonce);
     text_hex(h->nonce, nonce, sizeof nonce);
     reach_target(&target, &terminal, s, host, interrupt_fd);
+    const char *const here[] = {"/bin/sh", "-s", NULL};
     int rc = buf_printf(&text, "main() {\nsay() { printf '%%s\\n' \"sshexec-host 1 %s $*\"; }\nfail() { say fail \"$*\"; exit 1; }\n%s\nsay done .\n}\nmain </dev/null\n", h->nonce, script)
-                 ? error_set(err, SSX_ERROR_SYSTEM, "out of memory") : transport_open(&transport, &target, "exec /bin/sh -s", err);
+                 ? error_set(err, SSX_ERROR_SYSTEM, "out of memory")
+             : host ? transport_open(&transport, &target, "exec /bin/sh -s", err) : transport_open_local(&transport, &target, here, err);
     if (rc == 0) {
-        rc = converse(h, &text, transport, interrupt_fd, err) ? -1 : judge(h, host, err);
+        rc = converse(h, &text, transport, interrupt_fd, err) ? -1 : judge(h, host ? host : "this machine", err);
         transport_free(transport);
     }
     buf_free(&text);

@@ -6,6 +6,7 @@
 #include "base/buf.h"
 
 #include <sshexec/error.h>
+#include <stddef.h>
 
 struct host_script {
     char nonce[NONCE_HEX + 1];
@@ -13,12 +14,15 @@ struct host_script {
     struct buf warned;                 /* all of its stderr */
 };
 
-/* Runs it; it travels on stdin, so no login shell reads it, and it starts once it has come whole. In the script `say WORD TEXT` sends a line, and `fail TEXT` ends it with an error.
+/* Runs it on a host, or on this machine (host NULL); it travels on stdin, so no login shell reads it, and it starts once it has come whole. In the script `say WORD TEXT` sends a line, and `fail TEXT` ends it with an error.
  * Returns 0 once it has come to its end, or -1 with err. The caller frees h either way. */
 int host_script_run(struct host_script *h, const struct settings *s, const char *host, const char *script, int interrupt_fd, struct ssx_error *err);
 
 /* The TEXT of the nth line (from 0) that was said with that word; NULL: there is none. */
 const char *host_script_said(const struct host_script *h, const char *word, size_t nth, size_t *n);
+
+/* The next line that was said, "WORD TEXT"; *at is 0 at first. NULL: there is none. */
+const char *host_script_line(const struct host_script *h, size_t *at, size_t *n);
 
 void host_script_free(struct host_script *h);
 

@@ -131,4 +131,26 @@ int reach_describe(struct reach *r, const struct settings *s, const char *type, 
     }
 }
 
+int reach_settle(const struct settings *s, const char *host, int interrupt_fd, struct ssx_error *err)
+{
+    struct reach r;
+    struct message m;
+    int rc = reach_open(&r, s, host, interrupt_fd, err);
+    if (rc)
+        return rc;
+    while (rc == 0 && !client_is_ready(r.link.client)) {
+        while ((rc = client_next(r.link.client, &m, err)) > 0)
+            reach_message(&r, s, &m);
+        if (rc == 0 && !client_is_ready(r.link.client))
+            rc = link_step(&r.link, true, err);
+        if (rc == 0 && !client_is_ready(r.link.client))
+            wait_for_link(&r, interrupt_fd);
+        rc = interrupt_signal() ? error_set(err, SSX_ERROR_INTERRUPTED, "interrupted") : rc < 0 ? -1 : 0;
+    }
+    if (rc)
+        link_explain(&r.link, err);
+    reach_close(&r);
+    return rc;
+}
+
 void reach_close(struct reach *r) { link_close(&r->link); }

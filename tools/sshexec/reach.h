@@ -17,6 +17,9 @@ int reach_open(struct reach *r, const struct settings *s, const char *host, int 
 /* To be called with each message: HELLO lets what stderr held back through. */
 void reach_message(struct reach *r, const struct settings *s, const struct message *m);
 
+/* Opens a session with a host and ends it once the agent has answered: the host then has the agent. Returns 0 or -1. */
+int reach_settle(const struct settings *s, const char *host, int interrupt_fd, struct ssx_error *err);
+
 /* Asks for the descriptor of a type, or of all (NULL), and hands each message (HELLO, DESCRIBE) to `visit` until the answer is complete. Returns the exit
  * code; what went wrong was said on stderr, but for EXIT_UNKNOWN_TYPE, for the sender may have what the node lacks. */
 int reach_describe(struct reach *r, const struct settings *s, const char *type, int interrupt_fd,

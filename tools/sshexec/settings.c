@@ -33,7 +33,7 @@ static size_t named_count;
 static int take_duration(long *out, const char *name, const char *text, struct ssx_error *err)
 {
     *out = text_duration(text);
-    return *out < 0 ? error_set(err, SSX_ERROR_USAGE, "%s: \"%s\" is not a duration such as 10, 1.5s, 500ms or 2m", name, text) : 0;
+    return *out < 0 ? error_set(err, SSX_ERROR_USAGE, "%s: \"%s\" is not a duration such as 10, 1.5s, 500ms, 2m or 30d", name, text) : 0;
 }
 
 static int unknown_transport(const char *name, const char *text, struct ssx_error *err)
@@ -56,6 +56,12 @@ static struct named_transport *find_named(const char *name)
         if (strcmp(named[i].name, name) == 0)
             return &named[i];
     return NULL;
+}
+
+static int take_size(int64_t *out, const char *name, const char *text, struct ssx_error *err)
+{
+    *out = text_size(text);
+    return *out < 0 ? error_set(err, SSX_ERROR_USAGE, "%s: \"%s\" is not a size such as 1048576, 500M or 2G", name, text) : 0;
 }
 
 static int take_transport(struct settings *s, const char *name, const char *text, struct ssx_error *err)
@@ -168,6 +174,7 @@ int settings_load(struct settings *s, struct ssx_error *err)
     static bool is_read; /* once: the strings of an earlier call stay good */
     char path[PATH_MAX + 16] = "";
     memset(s, 0, sizeof *s);
+    s->older_ms = s->keep_bytes = -1;
     if (config_path(path, sizeof path)[0] && !is_read && read_file(path, err))
         return -1;
     is_read = true;
@@ -194,7 +201,7 @@ void settings_print(void)
 
 /* --- options --- */
 
-enum { HELP = 256, TRANSPORT, BECOME, JSON, PLUGIN_PATH, STATE, STATE_OUT, BARE, FORCE, NO_BOOTSTRAP, EPHEMERAL, GDB, VALGRIND, IN_PROCESS };
+enum { HELP = 256, TRANSPORT, BECOME, JSON, PLUGIN_PATH, STATE, STATE_OUT, BARE, FORCE, NO_BOOTSTRAP, EPHEMERAL, GDB, VALGRIND, IN_PROCESS, OLDER_THAN, KEEP, REMOVE, DRY_RUN };
 
 static const struct { struct option option; unsigned group; const char *value, *about; } table[] = {
     {{"ssh-config", required_argument, NULL, 'F'}, OPTIONS_SSH, "FILE", "ssh's configuration file, as ssh -F"},
@@ -223,6 +230,10 @@ static const struct { struct option option; unsigned group; const char *value, *
     {{"valgrind", no_argument, NULL, VALGRIND}, OPTIONS_TEST, NULL, "in one process, under valgrind's memcheck; what it finds fails the test"},
     {{"in-process", no_argument, NULL, IN_PROCESS}, OPTIONS_TEST, NULL, "in one process, alone or under a program of your own (-X)"},
     {{"tool-arg", required_argument, NULL, 'X'}, OPTIONS_TEST, "ARG", "one more argument for gdb or valgrind; a word of your own program (-X strace -X -f)"},
+    {{"older-than", required_argument, NULL, OLDER_THAN}, OPTIONS_STORE, "TIME", "gc: what was not used for so long (30d)"},
+    {{"keep", required_argument, NULL, KEEP}, OPTIONS_STORE, "SIZE", "gc: the longest unused, until so much is left (500M, 2G)"},
+    {{"dry-run", no_argument, NULL, DRY_RUN}, OPTIONS_STORE, NULL, "gc: only say what would go"},
+    {{"remove", no_argument, NULL, REMOVE}, OPTIONS_STORE, NULL, "verify: remove what is damaged"},
     {{"verbose", no_argument, NULL, 'v'}, 0, NULL, "say what is done and why; twice: more"},
     {{"help", no_argument, NULL, HELP}, 0, NULL, "print help and exit"},
 };
@@ -282,6 +293,10 @@ static int take_option(struct settings *s, int option, const char *value, struct
     case BARE: s->bare = true; return 0;
     case FORCE: s->force = true; return 0;
     case JSON: s->json = true; return 0;
+    case OLDER_THAN: return take_duration(&s->older_ms, "--older-than", value, err);
+    case KEEP: return take_size(&s->keep_bytes, "--keep", value, err);
+    case DRY_RUN: s->dry_run = true; return 0;
+    case REMOVE: s->remove = true; return 0;
     case 'n': s->no_input = true; return 0;
     case 'q': s->quiet = true; return 0;
     case 'v': s->verbose++; return 0;

@@ -33,11 +33,14 @@ struct settings {
     const char *tool_args[LIST_MAX + 1];
     size_t tool_arg_count;
     bool json, no_input, quiet, check, bare, force, help;
+    long older_ms;                   /* of a store, -1: not given */
+    int64_t keep_bytes;              /* the same */
+    bool remove, dry_run;
     int verbose;
 };
 
 /* Which options a subcommand takes, beside --help and -v. */
-enum option_group { OPTIONS_SSH = 1, OPTIONS_CALL = 2, OPTIONS_JSON = 4, OPTIONS_PLUGINS = 8, OPTIONS_CHECK = 16, OPTIONS_ENCODE = 32, OPTIONS_TRANSFER = 64, OPTIONS_TEST = 128 };
+enum option_group { OPTIONS_SSH = 1, OPTIONS_CALL = 2, OPTIONS_JSON = 4, OPTIONS_PLUGINS = 8, OPTIONS_CHECK = 16, OPTIONS_ENCODE = 32, OPTIONS_TRANSFER = 64, OPTIONS_TEST = 128, OPTIONS_STORE = 256 };
 
 /* Defaults, then the configuration file. Returns 0, or -1 with err. Strings live as long as the process. */
 int settings_load(struct settings *s, struct ssx_error *err);
