@@ -52,7 +52,7 @@ LIB_SONAME := libsshexec.so.0
 AGENT   := $(BUILD)/bin/sshexec-agent
 TOOL    := $(BUILD)/bin/sshexec
 HOST    := $(BUILD)/obj/agent/worker-host/worker-host
-TOOL_LIBS := -lssh -lsodium -lcrypto -lyaml
+TOOL_LIBS := -lssh -lsodium -lcrypto -lyaml -lzstd
 
 all: $(TOOL) $(AGENT) $(LIB_SO) $(PLUGINS:%=$(BUILD)/plugins/%.so) $(BUILD)/bin/sshexec-worker-run $(BUILD)/include $(BUILD)/template $(PAGES)
 

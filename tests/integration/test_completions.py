@@ -70,6 +70,8 @@ def test_subcommands_types_and_fields_by_tab(shell):
     ("sshexec run --transport lif", "sshexec run --transport lift"),
     ("sshexec run hello node1 na", "sshexec run hello node1 name="),
     ("sshexec store ver", "sshexec store verify"),
+    ("sshexec bundle ext", "sshexec bundle extract"),
+    ("sshexec bundle show con", "sshexec bundle show config"),
     ("sshexec help au", "sshexec help authorize"),
     ("sshexec clean ada@nod", "sshexec clean ada@node"),
     ("sshexec put config ada@node1", "sshexec put config ada@node1:"),

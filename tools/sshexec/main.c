@@ -23,6 +23,7 @@ const struct command commands[] = {
     {"hosts", command_hosts, "the hosts that a set, a group or a file stands for"},
     {"doctor", command_doctor, "how a host is reached, and what would run there"},
     {"authorize", command_authorize, "a line for authorized_keys that locks a key down to workers"},
+    {"bundle", command_bundle, "plugins for several machines in one file: create, show, verify, extract, sign"},
     {"store", command_store, "what a host has stored: list, verify, gc"},
     {"clean", command_clean, "remove what sshexec has stored on a host"},
     {"config", command_config, "the configuration in force, and where it comes from"},

@@ -17,6 +17,7 @@ int command_describe(int argc, char **argv);
 int command_hosts(int argc, char **argv);
 int command_doctor(int argc, char **argv);
 int command_authorize(int argc, char **argv);
+int command_bundle(int argc, char **argv);
 int command_store(int argc, char **argv);
 int command_clean(int argc, char **argv);
 int command_config(int argc, char **argv);

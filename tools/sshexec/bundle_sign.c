@@ -1,0 +1,133 @@
+/* sshexec bundle sign: a signature over the manifest, made by ssh-keygen: it knows encrypted keys, ssh-agent, security keys and who to ask for what they need. We check what it made. */
+#include "bundle.h"
+
+#include "interrupt.h"
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/io.h"
+#include "base/new_file.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/pidfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define TOLD_AGAIN_MS 50
+
+extern char **environ;
+
+/* Starts ssh-keygen with these as stdin and stdout; it asks its questions on the terminal. Signals are its own: a Ctrl-C reaches both. */
+static int start(pid_t *pid, const char *key, int in, int out, struct ssx_error *err)
+{
+    const char *argv[] = {"ssh-keygen", "-q", "-Y", "sign", "-n", SIGNATURE_NAMESPACE, "-f", key, NULL};
+    posix_spawn_file_actions_t actions;
+    posix_spawn_file_actions_init(&actions);
+    int rc = posix_spawn_file_actions_adddup2(&actions, in, 0);
+    if (rc == 0)
+        rc = posix_spawn_file_actions_adddup2(&actions, out, 1);
+    if (rc == 0)
+        rc = posix_spawnp(pid, argv[0], &actions, NULL, (char *const *)(const void *)argv, environ);
+    posix_spawn_file_actions_destroy(&actions);
+    errno = rc;
+    return rc ? error_system(err, "can't run ssh-keygen") : 0;
+}
+
+/* A Ctrl-C that reaches ssh-keygen just before it reads a passphrase gets lost there: so it is told until it has gone. It puts the terminal back as it was. */
+static int await(pid_t pid, const char *key, int interrupt_fd, struct ssx_error *err)
+{
+    int status = 0, child = pidfd_open(pid, 0);
+    struct pollfd fds[] = {{child, POLLIN, 0}, {interrupt_fd, POLLIN, 0}};
+    while (child >= 0 && !fds[0].revents) {
+        poll(fds, interrupt_signal() ? 1 : 2, interrupt_signal() ? TOLD_AGAIN_MS : -1);
+        if (interrupt_signal() && !fds[0].revents)
+            kill(pid, SIGTERM);
+    }
+    fd_close(&child);
+    while (waitpid(pid, &status, 0) < 0)
+        if (errno != EINTR)
+            return error_system(err, "can't wait for ssh-keygen");
+    if (interrupt_signal())
+        return error_set(err, SSX_ERROR_INTERRUPTED, "interrupted");
+    return status == 0 ? 0 : error_set(err, SSX_ERROR_USAGE, "can't sign with %s: ssh-keygen says why", key);
+}
+
+/* Through files in memory, so that neither side waits for the other. */
+static int make_signature(struct buf *out, const char *key, const struct buf *manifest, int interrupt_fd, struct ssx_error *err)
+{
+    pid_t pid;
+    int in = memfd_create("manifest", MFD_CLOEXEC), made = memfd_create("signature", MFD_CLOEXEC), rc = -1;
+    if (in < 0 || made < 0 || fd_write_all(in, buf_data(manifest), buf_length(manifest)) || lseek(in, 0, SEEK_SET))
+        error_system(err, "can't sign");
+    else if (access(key, R_OK))
+        error_set(err, SSX_ERROR_USAGE, "can't read the key %s: %s", key, strerror(errno));
+    else
+        rc = start(&pid, key, in, made, err) || await(pid, key, interrupt_fd, err) || (lseek(made, 0, SEEK_SET) && error_system(err, "can't sign")) ||
+             fd_read_all(out, made, SIGNATURE_MAX, "the signature", err) ? -1 : 0;
+    fd_close(&in);
+    fd_close(&made);
+    return rc;
+}
+
+/* What goes into the bundle was judged as its readers will. Says by which key it is. */
+static int check(char key[SIGNATURE_KEY_NAME], const char **kind, const struct buf *text, const struct buf *manifest, struct ssx_error *err)
+{
+    struct signature s;
+    if (signature_read(&s, buf_data(text), buf_length(text), err))
+        return -1;
+    int rc = signature_verify(&s, buf_data(manifest), buf_length(manifest), err);
+    signature_key_name(&s, key);
+    *kind = signature_key_kind(&s);
+    signature_dispose(&s);
+    return rc;
+}
+
+static int copy_object(void *user, const struct manifest *m, const struct variant *v, const void *image, size_t n, struct ssx_error *err)
+{
+    (void)m;
+    (void)v;
+    return bundle_writer_add(user, image, n, err);
+}
+
+/* The same bundle with this signature. */
+static int rewrite(struct bundle *b, const char *from, const char *to, const struct buf *signature, struct ssx_error *err)
+{
+    struct new_file file;
+    struct bundle_writer *writer;
+    if (new_file_open(&file, to, err))
+        return -1;
+    int rc = bundle_writer_open(&writer, file.fd, bundle_manifest(b), bundle_manifest_text(b), signature, err);
+    if (rc == 0) {
+        rc = bundle_each(b, from, copy_object, writer, err) || bundle_writer_end(writer, err) ? -1 : 0;
+        bundle_writer_close(writer);
+    }
+    if (rc == 0)
+        return new_file_keep(&file, 0644, err);
+    new_file_drop(&file);
+    return -1;
+}
+
+int bundle_sign(const struct bundle_words *w, struct ssx_error *err)
+{
+    struct bundle *b;
+    struct buf signature = {0};
+    char key[SIGNATURE_KEY_NAME];
+    const char *kind, *from = w->files[0], *to = w->output ? w->output : from;
+    if (!w->key == !w->signature)
+        return error_set(err, SSX_ERROR_USAGE, "bundle sign needs a key (-k KEYFILE), or a signature (--signature FILE)");
+    if (bundle_open(&b, from, err))
+        return -1;
+    int rc = (w->key ? make_signature(&signature, w->key, bundle_manifest_text(b), w->interrupt_fd, err) : bundle_read_file(&signature, w->signature, SIGNATURE_MAX, err)) ||
+             check(key, &kind, &signature, bundle_manifest_text(b), err) || rewrite(b, from, to, &signature, err) ? -1 : 0;
+    if (rc == 0)
+        printf("%s: signed with %s %s\n", to, kind, key);
+    buf_free(&signature);
+    bundle_close(b);
+    return rc;
+}
