@@ -29,7 +29,7 @@
 static const char magic[] = "sshexec ssh -G 2\n";
 
 /* What an answer was made from: lines "KIND STAMP PATH\n". */
-struct sources { struct buf lines; size_t count; bool uncertain; time_t asked; };
+struct sources { struct buf lines; size_t count; bool uncertain; time_t asked; struct buf *patterns; /* of Host lines; NULL: nobody wants them */ };
 
 /* What is compared: of a configuration file its text, whatever its file system's clock says; of all else the times. */
 enum kind { TEXT = 't', TIMES = 's' };
@@ -179,11 +179,19 @@ static bool is_steady(const char *criterion)
 static void read_match(struct sources *s, char *line)
 {
     for (char *word; (word = next_word(&line));) {
-        if (!is_steady(word))
+        if (!is_steady(word) || (s->patterns && strcasestr(word, "host")))
             s->uncertain = true;
         if (strcasecmp(word, "all") != 0)
             next_word(&line); /* its patterns */
     }
+}
+
+static void read_patterns(struct sources *s, char *line)
+{
+    next_word(&line);
+    for (char *word; (word = next_word(&line));)
+        buf_printf(s->patterns, "%s ", word);
+    buf_add(s->patterns, "", 1);
 }
 
 /* Whether text begins with this keyword and what ends one. */
@@ -198,11 +206,13 @@ static bool is_keyword(const char *text, const char *keyword)
 static void read_line(struct sources *s, char *line, struct origin origin)
 {
     char *keyword = line + strspn(line, BLANKS), *bare = line + strspn(line, BLANKS "\"=");
-    bool include = is_keyword(bare, "include"), match = is_keyword(bare, "match");
+    bool include = is_keyword(bare, "include"), match = is_keyword(bare, "match"), host = s->patterns && is_keyword(bare, "host");
     if (*keyword == '#')
         return;
-    if (strncasecmp(bare, "canonical", 9) == 0 || ((include || match) && (bare != keyword || strpbrk(bare, "\"'\\=\v"))))
+    if (strncasecmp(bare, "canonical", 9) == 0 || ((include || match || host) && (bare != keyword || strpbrk(bare, "\"'\\=\v"))))
         s->uncertain = true;
+    else if (host)
+        read_patterns(s, line);
     else if (include || match) {
         next_word(&line);
         for (char *word; include && (word = next_word(&line));)
@@ -388,6 +398,15 @@ static void write_slot(const char *path, const struct buf *content)
         fd_write_all(fd, buf_data(content), buf_length(content)))
         unlink(path);
     fd_close(&fd);
+}
+
+int answer_cache_patterns(struct buf *out, const struct words *question, const char *config_file)
+{
+    struct sources sources = {.uncertain = is_uncertain_question(question), .asked = (time_t)INT64_MAX, .patterns = out}; /* however fresh: nothing of this outlives the run */
+    read_all(&sources, config_file);
+    bool known = !sources.uncertain && !sources.lines.failed && !out->failed;
+    buf_free(&sources.lines);
+    return known ? 0 : -1;
 }
 
 static void pack(struct buf *out, const struct buf *const parts[4])

@@ -177,7 +177,11 @@ int connect_tcp(const struct connect_wish *wish, const struct patience *patience
 {
     struct addrinfo *to = NULL, *from = NULL;
     int fd = -1;
-    if (resolve(&to, wish->host, wish->port, wish->family, patience, err))
+    int64_t began = clock_us();
+    int rc = resolve(&to, wish->host, wish->port, wish->family, patience, err);
+    if (wish->resolve_us)
+        *wish->resolve_us = clock_us() - began;
+    if (rc)
         return -1;
     if (!wish->bind_address[0] || !resolve(&from, wish->bind_address, 0, wish->family, patience, err)) {
         struct race race = {.wish = wish, .bind = from};

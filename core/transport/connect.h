@@ -11,6 +11,7 @@ struct connect_wish {
     int family;               /* AF_UNSPEC, AF_INET, AF_INET6 */
     const char *bind_address; /* "": any */
     bool keepalive;
+    int64_t *resolve_us;      /* is told how long the names took; NULL: nobody wants to know */
 };
 
 /* Returns a connected socket (non-blocking, close-on-exec, TCP_NODELAY), or -1 with err: SSX_ERROR_UNREACHABLE, saying whether the

@@ -9,7 +9,16 @@
 
 #define FINGERPRINT 64 /* "SHA256:" and 43 digits */
 
-int host_keys_load(struct host_keys *out, const struct ssh_config *config, struct ssx_error *err)
+static int load_index(struct host_keys *out, const char *const *files, size_t n, struct common *common, struct ssx_error *err)
+{
+    if (common)
+        return common_known_hosts(common, &out->index, files, n, err);
+    int rc = known_hosts_load(&out->own, files, n, err);
+    out->index = out->own;
+    return rc;
+}
+
+int host_keys_load(struct host_keys *out, const struct ssh_config *config, struct common *common, struct ssx_error *err)
 {
     const struct words *lists[] = {&config->user_known_hosts, &config->global_known_hosts};
     const char *files[64];
@@ -21,7 +30,7 @@ int host_keys_load(struct host_keys *out, const struct ssh_config *config, struc
                 files[n++] = lists[i]->at[j];
     if (known_hosts_name(out->name, sizeof out->name, config->hostname, config->port) >= sizeof out->name)
         return error_set(err, SSX_ERROR_USAGE, "can't reach %s: the name is too long", config->hostname);
-    if (known_hosts_load(&out->index, files, n, err))
+    if (load_index(out, files, n, common, err))
         return -1;
     out->count = known_hosts_find(out->index, out->name, out->keys, HOST_KEYS_MAX);
     if (config->port != 22) {
@@ -37,7 +46,8 @@ int host_keys_load(struct host_keys *out, const struct ssh_config *config, struc
 
 void host_keys_dispose(struct host_keys *k)
 {
-    known_hosts_free(k->index);
+    known_hosts_free(k->own);
+    k->own = NULL;
     k->index = NULL;
     k->count = k->plain_count = 0;
 }

@@ -1,6 +1,7 @@
 /* Whether to go on with the key that a server showed: StrictHostKeyChecking, as ssh means it, over what known_hosts holds. */
 #ifndef TRANSPORT_HOST_KEY_H
 #define TRANSPORT_HOST_KEY_H
+#include "transport/common.h"
 #include "transport/known_hosts.h"
 #include "transport/ssh_config.h"
 #include "transport/target.h"
@@ -9,7 +10,8 @@
 
 /* What is on file for the host of a configuration. */
 struct host_keys {
-    struct known_hosts *index;               /* owned */
+    const struct known_hosts *index;
+    struct known_hosts *own;                 /* the same, where it isn't a common's */
     char name[300];                          /* known_hosts_name */
     struct known_key keys[HOST_KEYS_MAX];    /* under `name` */
     size_t count;
@@ -17,7 +19,8 @@ struct host_keys {
     size_t plain_count;
 };
 
-int host_keys_load(struct host_keys *out, const struct ssh_config *config, struct ssx_error *err);
+/* common may be NULL. Returns 0, or -1 with err; host_keys_dispose in both cases. */
+int host_keys_load(struct host_keys *out, const struct ssh_config *config, struct common *common, struct ssx_error *err);
 void host_keys_dispose(struct host_keys *k);
 
 /* The first line that makes the host trust certificates (@cert-authority); NULL if none. */

@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "base/io.h"
+#include "transport/attempt.h"
 
 #include <libssh/callbacks.h>
 #include <signal.h>
@@ -185,7 +186,10 @@ int libssh_exec(struct transport **out, struct login *l, const char *command, st
                                                          .channel_exit_signal_function = on_exit_signal};
     ssh_callbacks_init(&s->callbacks);
     ssh_set_channel_callbacks(channel, &s->callbacks);
+    int64_t began = clock_us();
     int rc = open_channel(s, l, command, err);
+    if (l->target->attempt)
+        l->target->attempt->start_us = clock_us() - began;
     l->session = NULL;
     if (rc)
         libssh_free(&s->base);

@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "base/io.h"
+#include "transport/attempt.h"
 #include "transport/auth.h"
 #include "transport/connect.h"
 
@@ -134,10 +135,10 @@ static int family_of(const char *name)
     return !strcmp(name, "inet") ? AF_INET : !strcmp(name, "inet6") ? AF_INET6 : AF_UNSPEC;
 }
 
-static int dial(struct login *l, struct ssx_error *err)
+static int dial(struct login *l, int64_t *resolve_us, struct ssx_error *err)
 {
     const struct ssh_config *c = l->config;
-    struct connect_wish wish = {c->hostname, c->port, family_of(c->address_family), c->bind_address, c->tcp_keepalive};
+    struct connect_wish wish = {c->hostname, c->port, family_of(c->address_family), c->bind_address, c->tcp_keepalive, resolve_us};
     for (int left = c->connection_attempts; ; left--) {
         struct ssx_error problem = {0};
         login_step(l);
@@ -200,10 +201,22 @@ static int check_host_key(struct login *l, struct ssx_error *err)
     return rc;
 }
 
+/* How long the step took that ends now; the next one begins. */
+static void took(int64_t *out, int64_t *since)
+{
+    int64_t now = clock_us();
+    *out = now - *since;
+    *since = now;
+}
+
 int login_open(struct login *l, struct ssx_error *err)
 {
+    struct transport_attempt unread = {0}, *attempt = l->target->attempt ? l->target->attempt : &unread;
+    int64_t since = clock_us();
     l->worth_retrying = false;
-    int fd = dial(l, err);
+    int fd = dial(l, &attempt->resolve_us, err);
+    took(&attempt->connect_us, &since);
+    attempt->connect_us -= attempt->resolve_us;
     if (fd < 0)
         return -1;
     l->session = ssh_new();
@@ -216,9 +229,12 @@ int login_open(struct login *l, struct ssx_error *err)
     login_step(l);
     if (exchange_keys(l, err) || check_host_key(l, err))
         return -1;
+    took(&attempt->exchange_us, &since);
     target_log(l->target, 2, "%s: %s, %s, host key checked", ssh_get_serverbanner(l->session), ssh_get_kex_algo(l->session),
                ssh_get_cipher_out(l->session));
-    return auth_run(l, err);
+    int rc = auth_run(l, err);
+    took(&attempt->auth_us, &since);
+    return rc;
 }
 
 /* libssh leaves a socket open that it was given (but not in each version, nor after each error): closed here if it still is that one. */

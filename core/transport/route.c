@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "base/io.h"
+#include "transport/attempt.h"
 #include "transport/become.h"
 #include "transport/libssh.h"
 #include "transport/needs.h"
@@ -12,7 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CONNECT_MS 15000 /* where nobody said otherwise: ssh would wait for the kernel's two minutes */
 #define ASK_MS 15000     /* for ssh -G: a Match exec may look around */
 #define AGENT_MS 3000    /* for the ssh-agent's list: a dead forwarded agent must not stop us */
 #define RETRIES 4        /* after being hung up on before the greeting, which a busy sshd does at random */
@@ -53,7 +53,7 @@ static int survey_make(struct survey *s, const struct transport_target *target, 
     const char *path = agent_path(&s->config);
     if (path && *path && keyagent_list(&s->agent, path, &patience, err))
         return -1;
-    return host_keys_load(&s->keys, &s->config, err) || offers_load(&s->offers, &s->config, &s->agent, err) ? -1 : 0;
+    return host_keys_load(&s->keys, &s->config, target->attempt ? target->attempt->common : NULL, err) || offers_load(&s->offers, &s->config, &s->agent, err) ? -1 : 0;
 }
 
 /* Fills in the choice; with TRANSPORT_LIBSSH, an error where it can't be. */
@@ -184,7 +184,7 @@ static int connect_timeout_ms(const struct transport_target *target, const struc
 {
     if (target->connect_timeout_ms > 0)
         return target->connect_timeout_ms;
-    return c->connect_timeout_s > 0 && c->connect_timeout_s < 86400 ? c->connect_timeout_s * 1000 : CONNECT_MS;
+    return c->connect_timeout_s > 0 && c->connect_timeout_s < 86400 ? c->connect_timeout_s * 1000 : TRANSPORT_CONNECT_MS;
 }
 
 static int open_once(struct transport **out, struct login *l, const char *command, struct ssx_error *err)
@@ -206,11 +206,22 @@ static int jitter(int mean_ms)
     return mean_ms / 2 + (int)(random % (uint32_t)mean_ms);
 }
 
+/* Once; what comes of it is for the caller to judge. */
+static int attempt_libssh(struct transport **out, struct login *l, const char *command, struct ssx_error *err)
+{
+    struct transport_attempt *attempt = l->target->attempt;
+    int rc = open_once(out, l, command, err);
+    attempt->worth_retrying = rc && l->worth_retrying;
+    return rc;
+}
+
 static int open_libssh(struct transport **out, const struct survey *s, const struct transport_target *target, const char *command,
                        struct ssx_error *err)
 {
     struct login l = {.target = target, .config = &s->config, .keys = &s->keys, .agent = &s->agent, .offers = &s->offers,
                       .timeout_ms = connect_timeout_ms(target, &s->config)};
+    if (target->attempt)
+        return attempt_libssh(out, &l, command, err);
     for (int i = 0; ; i++) {
         struct ssx_error problem = {0};
         if (!open_once(out, &l, command, &problem))
@@ -250,13 +261,40 @@ static int open_told_ssh(struct transport **out, const struct ssh_config *c, con
     return rc;
 }
 
+/* Whether the opening may begin now; returns -1 where it may not. */
+static int admit(const struct transport_target *target, const char *place, const char *bastion, struct ssx_error *err)
+{
+    struct transport_attempt *attempt = target->attempt;
+    if (!attempt || !attempt->admit || attempt->admit(attempt->ctx, place, bastion))
+        return 0;
+    attempt->deferred = true;
+    return error_set(err, SSX_ERROR_UNREACHABLE, "too many logins at once at %s", place);
+}
+
+/* The first hop of a ProxyJump is where all that go by it knock. */
+static int admit_surveyed(const struct transport_target *target, const struct ssh_config *c, struct ssx_error *err)
+{
+    char place[320], bastion[256];
+    bool jumps = c->proxy_jump[0] && strcmp(c->proxy_jump, "none");
+    if (target->attempt)
+        target->attempt->timeout_ms = connect_timeout_ms(target, c);
+    snprintf(place, sizeof place, "%s:%d", c->hostname, c->port);
+    snprintf(bastion, sizeof bastion, "%.*s", (int)strcspn(c->proxy_jump, ","), jumps ? c->proxy_jump : "");
+    return admit(target, place, bastion, err);
+}
+
 static int open_surveyed(struct transport **out, const struct transport_target *target, const char *command, struct ssx_error *err)
 {
     struct survey survey;
     struct route route;
+    int64_t began = clock_us();
     int rc = survey_make(&survey, target, err);
+    if (target->attempt)
+        target->attempt->look_us = clock_us() - began;
     if (!rc)
         rc = choose(&route, &survey, target, err);
+    if (!rc)
+        rc = admit_surveyed(target, &survey.config, err);
     if (!rc) {
         target_log(target, 1, "%s: by %s: %s", target->host, route.by, route.why);
         rc = route.libssh ? open_libssh(out, &survey, target, command, err) : open_told_ssh(out, &survey.config, target, command, err);
@@ -269,6 +307,8 @@ static int open_named(struct transport **out, const struct transport_target *tar
 {
     struct route route;
     choose_named(&route, target);
+    if (admit(target, target->host ? target->host : "", "", err))
+        return -1;
     target_log(target, 1, "%s: by %s: %s", target->host ? target->host : "this machine", route.by, route.why);
     return (target->mode == TRANSPORT_TEMPLATE ? open_template : open_ssh)(out, target, command, err);
 }

@@ -3,6 +3,8 @@
 #include "base/buf.h"
 #include "base/error.h"
 #include "transport/answer_cache.h"
+#include "transport/attempt.h"
+#include "transport/common.h"
 #include "transport/patience.h"
 #include "transport/spawn.h"
 
@@ -531,18 +533,27 @@ static int ask_both(struct buf *answer, struct buf *baseline, const struct words
     return rc;
 }
 
-/* From the cache where that still counts, else from ssh. */
-static int find_answers(struct ssh_config *out, const struct words *own, const struct words *stock, const char *host, const char *config_file,
-                        const struct patience *patience, struct ssx_error *err)
+/* All that it takes to ask. */
+struct asking { const struct words *own, *stock; const char *host, *config_file; const struct patience *patience; };
+
+/* From the cache where that still counts, else from ssh: an answer_ask. */
+static int find_both(void *ctx, struct buf *answer, struct buf *baseline, struct ssx_error *err)
+{
+    const struct asking *a = ctx;
+    time_t asked = time(NULL);
+    if (!answer_cache_get(a->own, answer, baseline))
+        return 0;
+    int rc = ask_both(answer, baseline, a->own, a->stock, a->host, a->patience, err);
+    if (!rc)
+        answer_cache_put(a->own, a->config_file, asked, answer, baseline);
+    return rc;
+}
+
+static int find_answers(struct ssh_config *out, struct asking *a, struct common *common, struct ssx_error *err)
 {
     struct buf answer = {0}, baseline = {0};
-    time_t asked = time(NULL);
-    int rc = answer_cache_get(own, &answer, &baseline);
-    if (rc) {
-        rc = ask_both(&answer, &baseline, own, stock, host, patience, err);
-        if (!rc)
-            answer_cache_put(own, config_file, asked, &answer, &baseline);
-    }
+    int rc = common ? answer_class_get(common_answers(common), a->own, a->own->n - 2, a->config_file, &answer, &baseline, find_both, a, err)
+                    : find_both(a, &answer, &baseline, err);
     if (!rc)
         rc = ssh_config_parse(out, (const char *)buf_data(&answer), (const char *)buf_data(&baseline), err);
     buf_free(&answer);
@@ -565,7 +576,7 @@ int ssh_config_load(struct ssh_config *out, const struct transport_target *targe
     if (!rc)
         rc = make_argv(&stock, &none, &host, err);
     if (!rc)
-        rc = find_answers(out, &own, &stock, host.at[0], target->config_file, &patience, err);
+        rc = find_answers(out, &(struct asking){&own, &stock, host.at[0], target->config_file, &patience}, target->attempt ? target->attempt->common : NULL, err);
     words_free(&options);
     words_free(&host);
     words_free(&none);

@@ -22,6 +22,10 @@ typedef int transport_ask_fn(void *ctx, const char *prompt, bool echo, char *ans
 /* level 1: what -v shows; 2: what -vv adds. One line, already safe for a terminal. */
 typedef void transport_log_fn(void *ctx, int level, const char *text);
 
+struct transport_attempt;
+
+#define TRANSPORT_CONNECT_MS 15000 /* where nobody says how long connecting may take: ssh would wait for the kernel's two minutes */
+
 /* All borrowed. A zeroed struct with a host is complete. */
 struct transport_target {
     const char *host;               /* host, user@host, host:port, [v6]:port, as typed */
@@ -40,6 +44,7 @@ struct transport_target {
     void *ask_ctx;
     transport_log_fn *log;          /* NULL: silence */
     void *log_ctx;
+    struct transport_attempt *attempt; /* attempt.h; NULL: nobody wants to know, and nobody else opens one */
 };
 
 /* What to put behind "ssh" so that it means this host: the user's -F -p -l -i -o; then `host` goes last, behind "--".

@@ -174,7 +174,7 @@ static int judge(const char *text, enum host_key_policy policy, const unsigned c
     config = (struct ssh_config){
         .hostname = "Node1", .port = 22, .host_keys_checked = policy, .user_known_hosts = {&user_file, 1, false}};
     *err = (struct ssx_error){0};
-    assert_int_equal(host_keys_load(&keys, &config, err), 0);
+    assert_int_equal(host_keys_load(&keys, &config, NULL, err), 0);
     int rc = host_key_judge(&keys, &config, &target, "ssh-ed25519", blob, 51, err);
     host_keys_dispose(&keys);
     return rc;
@@ -216,7 +216,7 @@ static void orders_algorithms_by_what_is_on_file(void **state)
     snprintf(text, sizeof text, "node1 ssh-rsa %s\n@cert-authority other ssh-rsa %s\n", base64_a, base64_a);
     put(text, strlen(text));
     config = (struct ssh_config){.hostname = "node1", .port = 22, .user_known_hosts = {&user_file, 1, false}};
-    assert_int_equal(host_keys_load(&keys, &config, &err), 0);
+    assert_int_equal(host_keys_load(&keys, &config, NULL, &err), 0);
     assert_null(host_keys_authority(&keys));
     assert_int_equal(
         host_keys_order(&keys, "ssh-ed25519-cert-v01@openssh.com,ssh-ed25519,rsa-sha2-512,rsa-sha2-256", list, sizeof list), 0);
@@ -224,7 +224,7 @@ static void orders_algorithms_by_what_is_on_file(void **state)
     assert_int_equal(host_keys_order(&keys, "ssh-ed25519,rsa-sha2-512", list, 12), -1);
     host_keys_dispose(&keys);
     config.hostname = "other";
-    assert_int_equal(host_keys_load(&keys, &config, &err), 0);
+    assert_int_equal(host_keys_load(&keys, &config, NULL, &err), 0);
     assert_int_equal(host_keys_authority(&keys)->line, 2);
     host_keys_dispose(&keys);
 }
