@@ -61,7 +61,7 @@ $(BUILD)/tests/api: $(API_SRC) tests/api/api.h tests/zoo/items.h plugins/hello.h
 	$(Q)$(CC) -std=c17 $(OPT) $(WARN) $(SANFLAGS) -D_GNU_SOURCE -Isdk/include -Iplugins -Itests/zoo $(CFLAGS) $(API_SRC) \
 	  -L$(BUILD)/lib -lsshexec -Wl,-rpath,'$$ORIGIN/../lib' -pthread -o $@
 
-unit: $(BUILD)/tests/api $(UNIT) $(BUILD)/tests/transport_probe $(BUILD)/tests/session_probe $(BUILD)/tests/hostset_probe
+unit: $(BUILD)/tests/api $(UNIT) $(BUILD)/tests/transport_probe $(BUILD)/tests/session_probe $(BUILD)/tests/hostset_probe $(BUILD)/tests/fleet_probe
 zoo: $(ZOO:%=$(BUILD)/zoo/%.so) $(BUILD)/abi/first.so $(SDK_TESTS)
 
 # SAN and BUILD go on to the inner make, so `make check BUILD=elsewhere` works too.

@@ -563,6 +563,12 @@ void client_sent(struct client *c, size_t n)
 bool client_is_ready(const struct client *c) { return c->stage == READY; }
 bool client_sent_agent(const struct client *c) { return c->sent_agent; }
 
+bool client_sends_object(const struct client *c, uint32_t id)
+{
+    const struct call *call = call_find(c, id);
+    return call && call->object_wanted;
+}
+
 size_t client_open_calls(const struct client *c)
 {
     size_t n = 0;

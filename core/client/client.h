@@ -67,6 +67,9 @@ bool client_is_ready(const struct client *c);
 size_t client_open_calls(const struct client *c);
 bool client_sent_agent(const struct client *c);
 
+/* Whether the agent waits for the call's plugin, or for more of it. */
+bool client_sends_object(const struct client *c, uint32_t id);
+
 /* What came before the marker, for -v. Valid until the client is freed. */
 const char *client_noise(const struct client *c, size_t *n);
 

@@ -80,8 +80,10 @@ class Sshd:
         variables = " ".join('%s="%s"' % item for item in self.environment.items())
         host_keys = ["HostKey %s/host_%s" % (self.root, kind) for kind in KEY_TYPES]
         lines = [self.extra, "Port %d" % self.port, "ListenAddress 0.0.0.0", *host_keys, "AuthorizedKeysFile %s" % self.keys_path,
-                 "PidFile %s/pid" % self.root, "LogLevel DEBUG", "StrictModes no", "UsePAM no", "PasswordAuthentication no", "KbdInteractiveAuthentication no", "PermitRootLogin yes", "MaxStartups 100:30:200",
+                 "PidFile %s/pid" % self.root, "LogLevel DEBUG", "StrictModes no", "UsePAM no", "PasswordAuthentication no", "KbdInteractiveAuthentication no", "PermitRootLogin yes",
                  "AcceptEnv LANG LC_*", "Subsystem sftp internal-sftp", "SetEnv " + variables if variables else ""]
+        if "MaxStartups" not in self.extra: # of this one, sshd takes the last
+            lines.append("MaxStartups 100:30:200")
         return "\n".join(lines) + "\n"
 
     def authorize(self, public_key, options=""):

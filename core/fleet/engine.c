@@ -1,0 +1,607 @@
+#include "fleet/engine.h"
+
+#include "base/error.h"
+#include "base/io.h"
+#include "fleet/budget.h"
+#include "fleet/member.h"
+#include "fleet/pump.h"
+#include "transport/common.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#define PUMPS_MAX 4
+#define OPENERS_FEW 8        /* D12; more where those hang */
+#define CLOSERS_FEW 2
+#define CLOSERS_MOST 64      /* a child that won't leave takes 1.2 s */
+#define HURRY_MS 50          /* how often a crew that is behind is looked at */
+#define TOLD_AT_ONCE 256     /* pieces of news in one engine_work, so that the program's loop gets its turn */
+#define GRANT_STEP (128u << 10) /* of a call's window, granted again at once: far less than CLIENT_WINDOW, or hosts would wait */
+
+#define WHY_CANCELLED "cancelled before it had begun there"
+#define WHY_DEADLINE "the time for the whole run was over"
+
+struct engine {
+    struct engine_options o;
+    struct member *members;
+    size_t count, capacity;
+    struct news *news;
+    struct common *common;           /* what openings share */
+    struct crew *openers, *closers;
+    struct pump *pumps[PUMPS_MAX];
+    size_t pump_count, next_pump;
+    int stop_fd;                     /* readable once no host is to be opened any more */
+    int64_t began_us, deadline_ms;
+    bool started, conducting;
+    pthread_t conductor;
+
+    pthread_mutex_t lock;            /* of all that follows */
+    pthread_cond_t change;
+    struct pacing *pacing;
+    struct member *first, **last;    /* WAITING, in the order in which they get their turn */
+    struct member *resting;
+    size_t open, logging_in;         /* sessions, from the opening to the end of the closing; those of them that have not been let in yet */
+    size_t stages[MEMBER_ENDED + 1]; /* how many members are in each */
+    enum ssx_outcome stopped;        /* OK: no; CANCELLED, TIMEOUT */
+    bool swept;                      /* after that: those that had not begun have ended */
+    bool finished;                   /* all have ended, and are closed */
+
+    /* the program's thread's */
+    struct news_item *pending;
+    size_t told;
+};
+
+/* --- making one --- */
+
+int engine_new(struct engine **out, const struct engine_options *options, struct ssx_error *err)
+{
+    pthread_condattr_t attr;
+    struct engine *e = calloc(1, sizeof *e);
+    if (!e)
+        return error_set(err, SSX_ERROR_SYSTEM, "can't start a run: out of memory");
+    e->o = *options;
+    e->last = &e->first;
+    e->stop_fd = -1;
+    pthread_mutex_init(&e->lock, NULL);
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&e->change, &attr);
+    pthread_condattr_destroy(&attr);
+    *out = e;
+    return 0;
+}
+
+int engine_add(struct engine *e, const char *host, const void *state, size_t n, struct ssx_error *err)
+{
+    if (e->count == e->capacity) {
+        size_t more = e->capacity ? 2 * e->capacity : 64;
+        struct member *members = realloc(e->members, more * sizeof *members);
+        if (!members)
+            return error_set(err, SSX_ERROR_SYSTEM, "can't add a host: out of memory");
+        e->members = members;
+        e->capacity = more;
+    }
+    struct member *m = &e->members[e->count];
+    *m = (struct member){.engine = e, .number = e->count, .host = strdup(host), .state = state, .state_size = n};
+    if (!m->host)
+        return error_set(err, SSX_ERROR_SYSTEM, "can't add a host: out of memory");
+    e->count++;
+    return 0;
+}
+
+const struct engine_options *engine_options_of(const struct engine *e) { return &e->o; }
+struct news *engine_news(const struct engine *e) { return e->news; }
+int64_t engine_began_us(const struct engine *e) { return e->began_us; }
+const char *engine_host(const struct engine *e, size_t host) { return e->members[host].host; }
+int engine_fd(const struct engine *e) { return news_fd(e->news); }
+
+enum ssx_outcome engine_stopped(const struct engine *const_e, const char **why)
+{
+    struct engine *e = (struct engine *)const_e; /* for the lock */
+    pthread_mutex_lock(&e->lock);
+    enum ssx_outcome stopped = e->stopped;
+    pthread_mutex_unlock(&e->lock);
+    *why = stopped == SSX_OUTCOME_TIMEOUT ? WHY_DEADLINE : WHY_CANCELLED;
+    return stopped;
+}
+
+/* --- members' stages; with the lock --- */
+
+static void set_stage(struct member *m, enum member_stage stage)
+{
+    m->engine->stages[m->stage]--;
+    m->engine->stages[stage]++;
+    m->stage = stage;
+}
+
+static void queue_last(struct member *m)
+{
+    struct engine *e = m->engine;
+    m->next = NULL;
+    *e->last = m;
+    e->last = &m->next;
+}
+
+static void queue_first(struct member *m)
+{
+    struct engine *e = m->engine;
+    m->next = e->first;
+    e->first = m;
+    if (!m->next)
+        e->last = &m->next;
+}
+
+static struct member *member_of(struct pass *pass) { return (struct member *)(void *)((char *)pass - offsetof(struct member, pass)); }
+
+/* It is no longer logging in, or waiting for that; those who stood in line behind it get their turn. */
+static void free_place(struct member *m)
+{
+    struct engine *e = m->engine;
+    if (m->counted)
+        e->logging_in--;
+    m->counted = false;
+    for (struct pass *pass = &m->pass; (pass = pacing_leave(e->pacing, pass)); pass = NULL) {
+        struct member *next = member_of(pass);
+        set_stage(next, MEMBER_WAITING);
+        queue_first(next);
+    }
+}
+
+static void end(struct member *m)
+{
+    free_place(m);
+    set_stage(m, MEMBER_ENDED);
+}
+
+/* Its visit is over: it has ended, or rests before another one. */
+static void leave(struct member *m, bool again)
+{
+    struct engine *e = m->engine;
+    pthread_mutex_lock(&e->lock);
+    free_place(m);
+    set_stage(m, again ? MEMBER_RESTING : MEMBER_ENDED);
+    if (again) {
+        m->next = e->resting;
+        e->resting = m;
+    }
+    pthread_cond_signal(&e->change);
+    pthread_mutex_unlock(&e->lock);
+}
+
+/* --- what visits report --- */
+
+void engine_logged_in(struct member *m)
+{
+    struct engine *e = m->engine;
+    pthread_mutex_lock(&e->lock);
+    free_place(m);
+    pthread_cond_signal(&e->change);
+    pthread_mutex_unlock(&e->lock);
+}
+
+bool engine_may_try_again(struct member *m, int timeout_ms)
+{
+    struct engine *e = m->engine;
+    pthread_mutex_lock(&e->lock);
+    int64_t now = clock_ms(), until = now + pacing_delay_ms(m->tries - 1);
+    int limit_ms = timeout_ms ? timeout_ms : e->o.target.connect_timeout_ms ? e->o.target.connect_timeout_ms : TRANSPORT_CONNECT_MS;
+    bool again = e->stopped == SSX_OUTCOME_OK && until < m->first_ms + limit_ms;
+    m->rest_until_ms = until;
+    pthread_mutex_unlock(&e->lock);
+    return again;
+}
+
+/* A transport_attempt's. Where the answer is no, the member is no longer this opener's business: somebody who leaves may hand it its place at any time. */
+static bool admit(void *ctx, const char *place, const char *bastion)
+{
+    struct member *m = ctx;
+    struct engine *e = m->engine;
+    pthread_mutex_lock(&e->lock);
+    int rc = pacing_enter(e->pacing, &m->pass, place, bastion);
+    if (rc == 0) {
+        e->open--;
+        e->logging_in--;
+        m->counted = false;
+        m->tries--;
+        set_stage(m, MEMBER_PARKED);
+        pthread_cond_signal(&e->change);
+    }
+    pthread_mutex_unlock(&e->lock);
+    return rc != 0; /* without memory there is no line to stand in */
+}
+
+static void closed(struct engine *e)
+{
+    pthread_mutex_lock(&e->lock);
+    e->open--;
+    pthread_cond_signal(&e->change);
+    pthread_mutex_unlock(&e->lock);
+}
+
+static void close_visit(struct crew_job *job)
+{
+    struct visit *v = (struct visit *)(void *)job;
+    struct engine *e = v->member->engine;
+    visit_close(v);
+    closed(e);
+}
+
+/* In the pump's thread. */
+static void visit_is_over(struct visit *v)
+{
+    struct member *m = v->member;
+    leave(m, v->again);
+    v->job.work = close_visit;
+    crew_give(m->engine->closers, &v->job);
+}
+
+/* --- opening --- */
+
+static void run_visit(struct visit *v)
+{
+    struct engine *e = v->member->engine;
+    pthread_mutex_lock(&e->lock);
+    set_stage(v->member, MEMBER_RUNNING);
+    struct pump *pump = e->pumps[e->next_pump++ % e->pump_count];
+    v->member->pump = pump;
+    pthread_mutex_unlock(&e->lock);
+    pump_adopt(pump, v);
+}
+
+static void opening_failed(struct visit *v, const struct ssx_error *err)
+{
+    struct engine *e = v->member->engine;
+    v->again = v->attempt.worth_retrying && engine_may_try_again(v->member, v->attempt.timeout_ms);
+    if (!v->again)
+        visit_fail(v, err);
+    leave(v->member, v->again);
+    visit_close(v);
+    closed(e);
+}
+
+static void open_visit(struct crew_job *job)
+{
+    struct visit *v = (struct visit *)(void *)job;
+    struct ssx_error err = {0};
+    if (visit_open(v, &err) == 0)
+        run_visit(v);
+    else if (v->attempt.deferred)
+        visit_close(v);
+    else
+        opening_failed(v, &err);
+}
+
+/* --- the conductor: who is next; with the lock --- */
+
+/* One that never had a visit: there is no memory for one, or the run was ended before its turn. */
+static void end_unvisited(struct member *m, enum ssx_outcome outcome, const char *why)
+{
+    struct message message = {.kind = MESSAGE_END, .end = {.outcome = outcome, .message = span_text(why)}};
+    struct timing timing = {.total_us = clock_us() - m->engine->began_us, .tries = m->tries};
+    timing.wait_us = timing.total_us;
+    end(m);
+    news_put(m->engine->news, NEWS_END, m->number, &message, &timing);
+}
+
+static void begin(struct member *m)
+{
+    struct engine *e = m->engine;
+    struct visit *v = calloc(1, sizeof *v);
+    if (!v) {
+        end_unvisited(m, SSX_OUTCOME_UNREACHABLE, "out of memory for a session");
+        return;
+    }
+    v->member = m;
+    v->job.work = open_visit;
+    v->attempt.admit = admit;
+    v->attempt.ctx = m;
+    v->attempt.common = e->common;
+    v->input_at = -1;
+    if (!m->tries++)
+        m->first_ms = clock_ms();
+    set_stage(m, MEMBER_OPENING);
+    m->counted = true;
+    e->logging_in++;
+    e->open++;
+    crew_give(e->openers, &v->job);
+}
+
+static void begin_some(struct engine *e)
+{
+    while (e->first && e->open < e->o.fanout && e->logging_in < PACING_ALL) {
+        struct member *m = e->first;
+        e->first = m->next;
+        if (!e->first)
+            e->last = &e->first;
+        begin(m);
+    }
+}
+
+/* Returns when the next one will have rested. */
+static int64_t wake_rested(struct engine *e, int64_t now)
+{
+    int64_t next = INT64_MAX;
+    for (struct member **at = &e->resting; *at;) {
+        struct member *m = *at;
+        if (m->rest_until_ms > now) {
+            next = m->rest_until_ms < next ? m->rest_until_ms : next;
+            at = &m->next;
+            continue;
+        }
+        *at = m->next;
+        set_stage(m, MEMBER_WAITING);
+        queue_first(m);
+    }
+    return next;
+}
+
+static void stop(struct engine *e, enum ssx_outcome why)
+{
+    if (e->stopped != SSX_OUTCOME_OK || e->finished)
+        return;
+    e->stopped = why;
+    eventfd_write(e->stop_fd, 1);
+    for (size_t i = 0; i < e->pump_count; i++)
+        pump_stop_visits(e->pumps[i]);
+    pthread_cond_signal(&e->change);
+}
+
+/* Those that the stop found before their turn. */
+static void sweep(struct engine *e)
+{
+    bool cancelled = e->stopped == SSX_OUTCOME_CANCELLED;
+    for (size_t i = 0; i < e->count; i++) {
+        struct member *m = &e->members[i];
+        if (m->stage == MEMBER_WAITING || m->stage == MEMBER_PARKED || m->stage == MEMBER_RESTING)
+            end_unvisited(m, cancelled ? SSX_OUTCOME_CANCELLED : SSX_OUTCOME_UNREACHABLE, cancelled ? WHY_CANCELLED : WHY_DEADLINE);
+    }
+    e->first = e->resting = NULL;
+    e->last = &e->first;
+}
+
+static void sleep_until(struct engine *e, int64_t when_ms)
+{
+    struct timespec at = {when_ms / 1000, when_ms % 1000 * 1000000};
+    if (when_ms == INT64_MAX)
+        pthread_cond_wait(&e->change, &e->lock);
+    else
+        pthread_cond_timedwait(&e->change, &e->lock, &at);
+}
+
+static void *conduct(void *arg)
+{
+    struct engine *e = arg;
+    pthread_mutex_lock(&e->lock);
+    while (e->stages[MEMBER_ENDED] < e->count || e->open) {
+        int64_t now = clock_ms(), until = e->deadline_ms && e->stopped == SSX_OUTCOME_OK ? e->deadline_ms : INT64_MAX;
+        if (now >= until)
+            stop(e, SSX_OUTCOME_TIMEOUT);
+        int64_t rested = wake_rested(e, now);
+        if (e->stopped != SSX_OUTCOME_OK)
+            sweep(e); /* a member may have been put in line just before it was stopped */
+        begin_some(e);
+        bool behind = crew_waiting(e->openers) || crew_waiting(e->closers);
+        crew_hurry(e->openers);
+        crew_hurry(e->closers);
+        until = rested < until ? rested : until;
+        if (e->stages[MEMBER_ENDED] < e->count || e->open)
+            sleep_until(e, behind && now + HURRY_MS < until ? now + HURRY_MS : until);
+    }
+    e->finished = true;
+    pthread_mutex_unlock(&e->lock);
+    news_poke(e->news);
+    return NULL;
+}
+
+/* --- starting --- */
+
+static int start_conductor(struct engine *e, struct ssx_error *err)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int rc = pthread_create(&e->conductor, NULL, conduct, e);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    e->conducting = rc == 0;
+    errno = rc;
+    return rc ? error_system(err, "can't start a thread") : 0;
+}
+
+static size_t pumps_wanted(const struct engine *e)
+{
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    size_t n = e->o.pumps ? e->o.pumps : processors > 1 ? (size_t)processors : 1;
+    if (!e->o.pumps && n > 1 + e->o.fanout / ENGINE_FANOUT)
+        n = 1 + e->o.fanout / ENGINE_FANOUT; /* one moves 64 sessions with ease */
+    return n < PUMPS_MAX ? n : PUMPS_MAX;
+}
+
+static int make_parts(struct engine *e, struct ssx_error *err)
+{
+    size_t openers = e->o.fanout < PACING_ALL ? e->o.fanout : PACING_ALL;
+    e->pacing = pacing_new();
+    e->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (!e->pacing)
+        return error_set(err, SSX_ERROR_SYSTEM, "can't start a run: out of memory");
+    if (e->stop_fd < 0)
+        return error_system(err, "can't start a run");
+    if (news_new(&e->news, err) || common_new(&e->common, err) || crew_start(&e->openers, OPENERS_FEW, openers > OPENERS_FEW ? openers : OPENERS_FEW, err) ||
+        crew_start(&e->closers, CLOSERS_FEW, CLOSERS_MOST, err))
+        return -1;
+    for (size_t wanted = pumps_wanted(e); e->pump_count < wanted; e->pump_count++)
+        if (pump_start(&e->pumps[e->pump_count], visit_is_over, err))
+            return -1;
+    return 0;
+}
+
+int engine_start(struct engine *e, size_t *fanout, struct ssx_error *err)
+{
+    size_t wanted = e->o.fanout ? e->o.fanout : ENGINE_FANOUT;
+    e->o.fanout = budget_sessions(wanted < e->count || !e->count ? wanted : e->count);
+    if (fanout)
+        *fanout = e->o.fanout < wanted && e->o.fanout < e->count ? e->o.fanout : wanted;
+    e->began_us = clock_us();
+    e->deadline_ms = e->o.deadline_ms ? clock_ms() + e->o.deadline_ms : 0;
+    if (make_parts(e, err))
+        return -1;
+    e->o.target.interrupt_fd = e->stop_fd;
+    e->stages[MEMBER_WAITING] = e->count;
+    for (size_t i = 0; i < e->count; i++)
+        queue_last(&e->members[i]);
+    e->started = true;
+    return start_conductor(e, err);
+}
+
+/* --- the program's thread --- */
+
+static void grant(struct engine *e, struct member *m, size_t cost)
+{
+    if (!cost)
+        return;
+    size_t owed = atomic_fetch_add(&m->consumed, cost) + cost;
+    if (owed >= GRANT_STEP && owed - cost < GRANT_STEP && m->pump)
+        pump_grant(m->pump, m);
+    (void)e;
+}
+
+static void tell(struct engine *e, struct news_item *item)
+{
+    const struct engine_listener *l = &e->o.listener;
+    struct message *m = &item->message;
+    switch (item->kind) {
+    case NEWS_MESSAGE: l->on_message(l->user, item->host, m); break;
+    case NEWS_STDERR:
+        if (l->on_stderr)
+            l->on_stderr(l->user, item->host, m->data.bytes.at, m->data.bytes.n);
+        break;
+    case NEWS_NOTE: l->on_note(l->user, item->host, (int)m->log.level, m->log.text.at); break;
+    case NEWS_END:
+        item->timing.drain_us = clock_us() - e->began_us - item->timing.total_us;
+        e->members[item->host].told = true;
+        e->told++;
+        l->on_end(l->user, item->host, &m->end, &item->timing);
+        break;
+    }
+    if (item->kind == NEWS_MESSAGE)
+        grant(e, &e->members[item->host], item->cost);
+    if (news_done(e->news, item))
+        for (size_t i = 0; i < e->pump_count; i++)
+            pump_wake(e->pumps[i]);
+}
+
+/* All is over, and some END found no memory to be told in. */
+static void make_up(struct engine *e)
+{
+    for (size_t i = 0; i < e->count; i++) {
+        struct message_end lost = {.outcome = SSX_OUTCOME_LOST, .message = span_text("out of memory here for how it ended")};
+        struct timing timing = {0};
+        if (e->members[i].told)
+            continue;
+        e->members[i].told = true;
+        e->told++;
+        e->o.listener.on_end(e->o.listener.user, i, &lost, &timing);
+    }
+}
+
+static bool is_finished(struct engine *e)
+{
+    pthread_mutex_lock(&e->lock);
+    bool finished = e->finished;
+    pthread_mutex_unlock(&e->lock);
+    return finished;
+}
+
+size_t engine_work(struct engine *e, int timeout_ms)
+{
+    struct pollfd fd = {news_fd(e->news), POLLIN, 0};
+    bool finished = is_finished(e); /* before looking: what is found to be missing then will never come */
+    if (!e->pending && timeout_ms && e->told < e->count)
+        poll(&fd, 1, timeout_ms);
+    if (!e->pending)
+        e->pending = news_take(e->news);
+    for (int n = 0; e->pending && n < TOLD_AT_ONCE; n++) {
+        struct news_item *item = e->pending;
+        e->pending = item->next;
+        tell(e, item);
+    }
+    if (e->pending)
+        news_poke(e->news);
+    else if (finished && e->told < e->count)
+        make_up(e);
+    return e->count - e->told;
+}
+
+void engine_cancel(struct engine *e)
+{
+    pthread_mutex_lock(&e->lock);
+    stop(e, SSX_OUTCOME_CANCELLED);
+    pthread_mutex_unlock(&e->lock);
+}
+
+struct engine_count engine_count(struct engine *e)
+{
+    pthread_mutex_lock(&e->lock);
+    const size_t *s = e->stages;
+    struct engine_count count = {s[MEMBER_WAITING] + s[MEMBER_PARKED] + s[MEMBER_RESTING], s[MEMBER_OPENING], s[MEMBER_RUNNING], s[MEMBER_ENDED]};
+    pthread_mutex_unlock(&e->lock);
+    return count;
+}
+
+enum engine_place engine_where(struct engine *e, size_t host)
+{
+    static const enum engine_place places[] = {[MEMBER_OPENING] = ENGINE_OPENING, [MEMBER_RUNNING] = ENGINE_RUNNING, [MEMBER_ENDED] = ENGINE_ENDED};
+    pthread_mutex_lock(&e->lock);
+    enum engine_place place = places[e->members[host].stage];
+    pthread_mutex_unlock(&e->lock);
+    return place;
+}
+
+/* What is still coming is read by nobody, but has to be taken. */
+static void drain(struct engine *e)
+{
+    engine_cancel(e);
+    while (!is_finished(e)) {
+        struct pollfd fd = {news_fd(e->news), POLLIN, 0};
+        poll(&fd, 1, HURRY_MS);
+        for (struct news_item *item = news_take(e->news), *next; item; item = next) {
+            next = item->next;
+            if (news_done(e->news, item))
+                for (size_t i = 0; i < e->pump_count; i++)
+                    pump_wake(e->pumps[i]);
+        }
+    }
+    pthread_join(e->conductor, NULL);
+}
+
+void engine_free(struct engine *e)
+{
+    if (!e)
+        return;
+    if (e->conducting)
+        drain(e);
+    crew_end(e->openers);
+    for (size_t i = 0; i < e->pump_count; i++)
+        pump_end(e->pumps[i]);
+    crew_end(e->closers);
+    for (struct news_item *item = e->pending, *next; item; item = next) {
+        next = item->next;
+        free(item);
+    }
+    news_free(e->news);
+    pacing_free(e->pacing);
+    common_free(e->common);
+    for (size_t i = 0; i < e->count; i++)
+        free(e->members[i].host);
+    free(e->members);
+    fd_close(&e->stop_fd);
+    pthread_cond_destroy(&e->change);
+    pthread_mutex_destroy(&e->lock);
+    free(e);
+}

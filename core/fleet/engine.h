@@ -1,0 +1,75 @@
+/* Many hosts at once: one call on each, a bounded number of sessions open, every host with exactly one end.
+ *
+ * Threads: a crew opens sessions (resolve, connect, key exchange, authentication, or starting ssh), pumps move those that are open, a conductor decides who is next, another crew closes.
+ * The program's own thread gets all that hosts say, by callbacks out of engine_work: it may take its time, for hosts that say more than it takes are made to wait. */
+#ifndef FLEET_ENGINE_H
+#define FLEET_ENGINE_H
+#include "client/bootstrap.h"
+#include "client/client.h"
+#include "fleet/timing.h"
+#include "transport/target.h"
+
+struct engine;
+
+/* What a program is told, in its own thread. Texts and bytes are borrowed during the callback. */
+struct engine_listener {
+    void *user;
+    /* HELLO, OUTPUT, LOG, PROGRESS, ITEM, RESULT, STATE of a host's call. */
+    void (*on_message)(void *user, size_t host, const struct message *m);
+    /* The host's last word, once for each host. e may be changed. */
+    void (*on_end)(void *user, size_t host, struct message_end *e, const struct timing *t);
+    /* What the host, or the ssh that leads there, says beside the protocol; NULL: dropped. */
+    void (*on_stderr)(void *user, size_t host, const void *bytes, size_t n);
+    /* How a host is being reached: what -v (level 1) and -vv (2) show; NULL: dropped. */
+    void (*on_note)(void *user, size_t host, int level, const char *text);
+};
+
+/* All borrowed until engine_free. */
+struct engine_options {
+    struct transport_target target;        /* how to reach hosts; host, interrupt_fd, log and attempt are the engine's. ask is not used: a fleet asks nobody */
+    const char *const *local_argv;         /* an agent of this machine in place of each host, as link_open_local; NULL: hosts */
+    const struct agent_image *agent;       /* what to send to hosts that have none */
+    enum bootstrap_mode bootstrap;
+    struct client_request call;            /* state and state_size are the hosts' own where they have any; input is set by input_fd */
+    int input_fd;                          /* a regular file, or a memfd, whose content each worker gets as its input; -1: none */
+    size_t fanout;                         /* sessions that may be open at once; 0: ENGINE_FANOUT */
+    int64_t deadline_ms;                   /* the longest that all of it may take; 0: no limit */
+    size_t pumps;                          /* threads that move sessions, 1 to 4; 0: as many as suit the machine */
+    struct engine_listener listener;
+};
+
+#define ENGINE_FANOUT 64
+
+/* Returns 0 or -1. */
+int engine_new(struct engine **out, const struct engine_options *options, struct ssx_error *err);
+
+/* Adds a host before the start: its text, its own state (n bytes, borrowed until engine_free; NULL: that of the call). Its number is how many were added before. Returns 0, or -1 without memory. */
+int engine_add(struct engine *e, const char *host, const void *state, size_t n, struct ssx_error *err);
+
+/* Begins. *fanout (may be NULL) is how many sessions the process's file descriptors allow, where that is fewer than was asked for, else what was asked for. Returns 0 or -1 (SYSTEM: no threads). */
+int engine_start(struct engine *e, size_t *fanout, struct ssx_error *err);
+
+/* Readable when engine_work has something to tell. */
+int engine_fd(const struct engine *e);
+
+/* Tells what there is to tell, after waiting for it for at most timeout_ms (-1: no limit; 0: not at all); now and then it returns before having told all. Returns how many hosts have not ended yet. */
+size_t engine_work(struct engine *e, int timeout_ms);
+
+/* Ends everything: no host is begun with any more, those that are being opened are given up, running workers get SIGTERM and, after the grace time, SIGKILL. Each still
+ * ends in its own way, as `cancelled` where that came first. May be called again, and from a callback. */
+void engine_cancel(struct engine *e);
+
+/* How many hosts are where. */
+struct engine_count { size_t waiting, opening, running, ended; };
+struct engine_count engine_count(struct engine *e);
+
+/* In which of these a host is now. */
+enum engine_place { ENGINE_WAITING, ENGINE_OPENING, ENGINE_RUNNING, ENGINE_ENDED };
+enum engine_place engine_where(struct engine *e, size_t host);
+
+const char *engine_host(const struct engine *e, size_t host);
+
+/* Cancels what still runs, and waits until every thread and child has ended. NULL is fine. */
+void engine_free(struct engine *e);
+
+#endif

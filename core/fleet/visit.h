@@ -1,0 +1,59 @@
+/* A visit: one host's session of a run, from its opening to its end. The crew opens and closes it, a pump moves it in between. */
+#ifndef FLEET_VISIT_H
+#define FLEET_VISIT_H
+#include "fleet/crew.h"
+#include "fleet/engine.h"
+#include "fleet/link.h"
+#include "fleet/news.h"
+#include "transport/attempt.h"
+
+#include <poll.h>
+
+struct pump;
+
+struct visit {
+    struct crew_job job;                   /* the opening, later the closing */
+    struct member *member;                 /* whose it is */
+    struct visit *next, *next_ready;       /* of the pump's */
+    struct pump *pump;
+    struct link link;
+    uint32_t call;
+    struct transport_attempt attempt;
+    uint32_t slot;                         /* the pump's name for it; 0: none */
+    bool is_ready, is_paused;
+    off_t input_at;                        /* how much of the input was given to the worker; -1: all of it, or there is none */
+    char *why;                             /* owned: why the link is of no use any more, told once all that has come is dealt with */
+    int64_t began_us, opened_us, answered_us, upload_us, sent_us; /* when; 0: not yet. upload, sent: the plugin, begun and done */
+    int64_t give_up_ms;                    /* when to stop waiting for the agent; 0: never */
+    const char *give_up_why;
+    bool stopping;                         /* it was told to end */
+    bool again;                            /* it is over without an END: its member will be visited again */
+};
+
+/* In a thread of the crew: blocks. Returns 0, or -1 with err; then visit_fail or another try, and visit_close. */
+int visit_open(struct visit *v, struct ssx_error *err);
+
+/* Makes err the member's END. */
+void visit_fail(struct visit *v, const struct ssx_error *err);
+
+/* In a thread of the crew: may block for as long as a child takes to leave. Frees it. */
+void visit_close(struct visit *v);
+
+enum visit_state { VISIT_READY, VISIT_WAITS, VISIT_PAUSED, VISIT_OVER };
+
+/* Moves what can be moved. READY: call again soon; WAITS: when link_poll's descriptors say so; PAUSED: when the program has taken more of the news; OVER: its END is among the news. */
+enum visit_state visit_step(struct visit *v);
+
+/* The program has taken n bytes more of what the host said. */
+void visit_consumed(struct visit *v, size_t n);
+
+/* Cancels the call; the session ends by itself, or after the grace time. */
+void visit_stop(struct visit *v);
+
+/* Gives up where it is time to. */
+void visit_check_time(struct visit *v, int64_t now_ms);
+
+/* What to wait for. */
+size_t visit_poll(struct visit *v, struct pollfd *out);
+
+#endif
