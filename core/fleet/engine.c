@@ -160,17 +160,14 @@ static void end(struct member *m)
     set_stage(m, MEMBER_ENDED);
 }
 
-/* Its visit is over: it has ended, or rests before another one. */
-static void leave(struct member *m, bool again)
+static void rest(struct member *m)
 {
     struct engine *e = m->engine;
     pthread_mutex_lock(&e->lock);
     free_place(m);
-    set_stage(m, again ? MEMBER_RESTING : MEMBER_ENDED);
-    if (again) {
-        m->next = e->resting;
-        e->resting = m;
-    }
+    set_stage(m, MEMBER_RESTING);
+    m->next = e->resting;
+    e->resting = m;
     pthread_cond_signal(&e->change);
     pthread_mutex_unlock(&e->lock);
 }
@@ -182,6 +179,15 @@ void engine_logged_in(struct member *m)
     struct engine *e = m->engine;
     pthread_mutex_lock(&e->lock);
     free_place(m);
+    pthread_cond_signal(&e->change);
+    pthread_mutex_unlock(&e->lock);
+}
+
+void engine_ends(struct member *m)
+{
+    struct engine *e = m->engine;
+    pthread_mutex_lock(&e->lock);
+    end(m);
     pthread_cond_signal(&e->change);
     pthread_mutex_unlock(&e->lock);
 }
@@ -237,7 +243,8 @@ static void close_visit(struct crew_job *job)
 static void visit_is_over(struct visit *v)
 {
     struct member *m = v->member;
-    leave(m, v->again);
+    if (v->again)
+        rest(m);
     v->job.work = close_visit;
     crew_give(m->engine->closers, &v->job);
 }
@@ -259,9 +266,10 @@ static void opening_failed(struct visit *v, const struct ssx_error *err)
 {
     struct engine *e = v->member->engine;
     v->again = v->attempt.worth_retrying && engine_may_try_again(v->member, v->attempt.timeout_ms);
-    if (!v->again)
+    if (v->again)
+        rest(v->member);
+    else
         visit_fail(v, err);
-    leave(v->member, v->again);
     visit_close(v);
     closed(e);
 }

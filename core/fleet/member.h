@@ -52,6 +52,9 @@ int64_t engine_began_us(const struct engine *e);
 /* The host has let us in: others may log in where it did. */
 void engine_logged_in(struct member *m);
 
+/* Its END is about to be told. */
+void engine_ends(struct member *m);
+
 /* Whether the member, turned away before anything was sent, may be tried again; its visit is then over without an END. */
 bool engine_may_try_again(struct member *m, int timeout_ms);
 

@@ -1,7 +1,7 @@
 #include "fleet/session.h"
 
+#include "fleet/endings.h"
 #include "base/error.h"
-#include "wire/ending.h"
 #include "wire/outcome.h"
 
 #include <stdlib.h>
@@ -110,45 +110,9 @@ static int take_word(struct ssx_session *s, struct ssx_run *run, const struct me
 
 /* --- the end --- */
 
-static size_t add_text(struct buf *out, struct span text)
-{
-    size_t at = buf_length(out);
-    buf_add(out, text.at, text.n);
-    buf_add(out, "", 1);
-    return at;
-}
-
-/* Texts are a comfort: where memory has run out they are empty, and the end is no less an end. */
-static void write_texts(struct ssx_run *run, const struct message_end *e)
-{
-    struct buf all = {0};
-    char text[SSX_ERROR_TEXT + 64], digest[DIGEST_HEX + 1] = "";
-    if (e->has_digest)
-        digest_hex(digest, &e->digest);
-    size_t reason = add_text(&all, e->reason), message = add_text(&all, e->message), sandbox = add_text(&all, e->sandbox);
-    size_t line = add_text(&all, span_text(ending_describe(text, sizeof text, e))), sum = add_text(&all, span_text(digest));
-    run->ending.reason = run->ending.message = run->ending.sandbox = run->ending.text = run->ending.digest = "";
-    if (all.failed) {
-        buf_free(&all);
-        return;
-    }
-    const char *at = run->ending_texts = (char *)all.at; /* nothing was consumed: it is the start of the memory */
-    run->ending.reason = at + reason;
-    run->ending.message = at + message;
-    run->ending.sandbox = at + sandbox;
-    run->ending.text = at + line;
-    run->ending.digest = at + sum;
-}
-
 static void end(struct ssx_run *run, const struct message_end *e)
 {
-    char reason[32];
-    run->ending = (struct ssx_ending){
-        .outcome = e->outcome, .code = (unsigned)e->code, .signal = (unsigned)e->signal, .wall_us = e->wall_us, .user_us = e->user_us, .sys_us = e->sys_us,
-        .rss_kb = e->rss_kb, .out = e->out, .err = e->err, .truncated = e->truncated,
-        .exit_code = outcome_exit_code(e->outcome, (unsigned)e->code, (unsigned)e->signal, span_copy(reason, sizeof reason, e->reason)),
-    };
-    write_texts(run, e);
+    endings_make(&run->ending, &run->ending_texts, e);
     run->ended = true;
 }
 

@@ -53,6 +53,7 @@ static void tell_end(struct visit *v, struct message *m)
 {
     settle(v, &m->end);
     struct timing timing = timing_of(v, &m->end);
+    engine_ends(v->member);
     news_put(news_of(v), NEWS_END, v->member->number, m, &timing); /* where memory is out, the engine makes up for it */
 }
 

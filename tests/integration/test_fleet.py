@@ -5,7 +5,7 @@ import pytest
 
 import processes
 from client import SANITIZED, SLOW
-from fleet import AGENT, BadHosts, Fleet, addresses
+from fleet import AGENT, RACES, BadHosts, Fleet, addresses
 
 HELLO = {"name": "fleet"}
 
@@ -155,7 +155,7 @@ def test_a_slow_program_makes_hosts_wait_and_memory_stays_flat(fleet):
     run = fleet.run(hosts, "exec", {"argv": ["yes", "x" * 1000]}, slow=10, cancel=4000, quiet=1)
     assert run.outcomes() == {"cancelled": 12}, run
     assert 50 < run.summary["outputs"] < 4000, run
-    assert SANITIZED or run.summary["rss_kb"] < 48 << 10, run
+    assert SANITIZED or RACES or run.summary["rss_kb"] < 48 << 10, run
 
 
 def test_output_of_a_fast_host_is_whole_and_in_order(fleet):

@@ -1,0 +1,242 @@
+/* <sshexec/fleet.h> on the engine. */
+#include "base/error.h"
+#include "base/text.h"
+#include "fleet/agents.h"
+#include "fleet/endings.h"
+#include "fleet/engine.h"
+#include "fleet/options.h"
+#include "fleet/own.h"
+#include "fleet/types.h"
+
+#include <sshexec/fleet.h>
+
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define EMPTY_STATE "\x80" /* no field is set */
+
+struct ssx_fleet {
+    struct ssx_fleet_options o;
+    struct ssx_session_options session;
+    char port[16];
+    char *type_name;
+    bool has_type;                   /* this end has the plugin */
+    struct type type;
+    struct agent_image agent;
+    struct buf state;
+    struct engine *engine;
+    struct own { void *context; void *state; } *hosts; /* what was added with each */
+    size_t count, capacity;
+    size_t fanout;
+    bool started;
+};
+
+/* --- telling --- */
+
+static void tell(struct ssx_fleet *f, size_t host, struct ssx_fleet_event *event)
+{
+    event->host = host;
+    event->name = engine_host(f->engine, host);
+    event->context = f->hosts[host].context;
+    if (f->o.on_event)
+        f->o.on_event(f->o.context, event);
+}
+
+static void on_message(void *user, size_t host, const struct message *m)
+{
+    static const enum ssx_fleet_event_kind kinds[MESSAGE_KINDS] = {
+        [MESSAGE_OUTPUT] = SSX_FLEET_OUTPUT, [MESSAGE_LOG] = SSX_FLEET_LOG, [MESSAGE_PROGRESS] = SSX_FLEET_PROGRESS, [MESSAGE_ITEM] = SSX_FLEET_ITEM,
+        [MESSAGE_RESULT] = SSX_FLEET_RESULT, [MESSAGE_STATE] = SSX_FLEET_STATE,
+    };
+    struct ssx_fleet_event event = {.kind = kinds[m->kind]};
+    if (m->kind == MESSAGE_HELLO)
+        return;
+    if (m->kind == MESSAGE_LOG) {
+        event.level = (int)m->log.level;
+        event.text = m->log.text.at; /* a NUL is behind it: news.h */
+    } else if (m->kind == MESSAGE_PROGRESS) {
+        event.done = m->progress.done;
+        event.total = m->progress.total;
+        event.text = m->progress.text.at;
+    } else {
+        event.stream = m->kind == MESSAGE_OUTPUT ? (int)m->data.stream : 0;
+        event.bytes = m->data.bytes.at;
+        event.n = m->data.bytes.n;
+    }
+    tell(user, host, &event);
+}
+
+static void on_end(void *user, size_t host, struct message_end *e, const struct timing *t)
+{
+    struct ssx_ending ending;
+    char *texts;
+    const struct ssx_fleet_timing timing = {
+        .wait_us = (uint64_t)t->wait_us, .look_us = (uint64_t)t->look_us, .resolve_us = (uint64_t)t->resolve_us, .connect_us = (uint64_t)t->connect_us,
+        .exchange_us = (uint64_t)t->exchange_us, .auth_us = (uint64_t)t->auth_us, .agent_us = (uint64_t)t->agent_us, .upload_us = (uint64_t)t->upload_us,
+        .load_us = (uint64_t)t->load_us, .run_us = (uint64_t)t->run_us, .drain_us = (uint64_t)t->drain_us, .total_us = (uint64_t)t->total_us, .tries = t->tries,
+    };
+    endings_make(&ending, &texts, e);
+    struct ssx_fleet_event event = {.kind = SSX_FLEET_END, .ending = &ending, .timing = &timing};
+    tell(user, host, &event);
+    free(texts);
+}
+
+static void on_noise(void *user, size_t host, const void *bytes, size_t n)
+{
+    struct ssx_fleet_event event = {.kind = SSX_FLEET_NOISE, .bytes = bytes, .n = n};
+    tell(user, host, &event);
+}
+
+static void on_note(void *user, size_t host, int level, const char *text)
+{
+    struct ssx_fleet_event event = {.kind = SSX_FLEET_NOTE, .level = level, .text = text};
+    tell(user, host, &event);
+}
+
+/* --- making one --- */
+
+static int find_type(struct ssx_fleet *f, const char *type, struct ssx_error *err)
+{
+    char system[PATH_MAX];
+    struct ssx_error why = {0};
+    f->has_type = type_find(&f->type, type, f->session.plugin_path, own_plugin_dir(system, sizeof system), &why) == 0;
+    if (!f->has_type && !(why.code == SSX_ERROR_UNKNOWN_TYPE && text_is_type_name(type)))
+        return error_set(err, why.code, "%s", why.text);
+    f->type_name = strdup(f->has_type ? f->type.plugin.descriptor.type : type);
+    return f->type_name ? 0 : error_set(err, SSX_ERROR_SYSTEM, "out of memory");
+}
+
+static int take_options(struct ssx_fleet *f, struct transport_target *target, const struct ssx_fleet_options *options, struct ssx_error *err)
+{
+    if (options_take_fleet(&f->o, options, err) || options_take_session(&f->session, f->o.session, err))
+        return -1;
+    if (f->o.grace_ms > GRACE_MS_MAX || f->o.timeout_ms > TIMEOUT_MS_MAX || f->o.deadline_ms > TIMEOUT_MS_MAX)
+        return error_set(err, SSX_ERROR_USAGE, "a time that is too long: a grace time is at most %u ms", GRACE_MS_MAX);
+    return options_target(target, f->port, NULL, &f->session, err);
+}
+
+static int make(struct ssx_fleet *f, const char *type, const void *state, size_t n, const struct ssx_fleet_options *options, struct ssx_error *err)
+{
+    char path[PATH_MAX];
+    struct engine_options e = {.input_fd = -1};
+    if (take_options(f, &e.target, options, err) || find_type(f, type, err))
+        return -1;
+    const char *agent = f->session.agent_file;
+    if (agents_open(&f->agent, agent ? agent : own_agent(path, sizeof path), !agent, err))
+        return -1;
+    if (state ? buf_add(&f->state, state, n) : buf_add_text(&f->state, EMPTY_STATE))
+        return error_set(err, SSX_ERROR_SYSTEM, "out of memory");
+    e.agent = &f->agent;
+    e.bootstrap = options_bootstrap(&f->session);
+    e.call = (struct client_request){.type = f->type_name, .state = buf_data(&f->state), .state_size = buf_length(&f->state), .digest = f->has_type ? &f->type.digest : NULL,
+                                     .object = f->type.image, .object_size = f->type.size, .exact = f->type.exact, .timeout_ms = f->o.timeout_ms, .grace_ms = f->o.grace_ms};
+    e.input_fd = f->o.input_fd > 0 ? f->o.input_fd : -1;
+    e.fanout = f->o.fanout;
+    e.deadline_ms = (int64_t)f->o.deadline_ms;
+    e.listener = (struct engine_listener){f, on_message, on_end, on_noise, f->o.notes ? on_note : NULL};
+    return engine_new(&f->engine, &e, err);
+}
+
+int ssx_fleet_open(struct ssx_fleet **out, const char *type, const void *state, size_t n, const struct ssx_fleet_options *options, struct ssx_error *err)
+{
+    struct ssx_fleet *f = calloc(1, sizeof *f);
+    *out = NULL;
+    if (!f)
+        return error_set(err, SSX_ERROR_SYSTEM, "can't make a fleet: out of memory");
+    if (make(f, type, state, n, options, err)) {
+        ssx_fleet_close(f);
+        return -1;
+    }
+    *out = f;
+    return 0;
+}
+
+static int grow(struct ssx_fleet *f, struct ssx_error *err)
+{
+    size_t more = f->capacity ? 2 * f->capacity : 64;
+    struct own *hosts = f->count < f->capacity ? f->hosts : realloc(f->hosts, more * sizeof *hosts);
+    if (!hosts)
+        return error_set(err, SSX_ERROR_SYSTEM, "can't add a host: out of memory");
+    f->capacity = f->count < f->capacity ? f->capacity : more;
+    f->hosts = hosts;
+    return 0;
+}
+
+int ssx_fleet_add(struct ssx_fleet *f, const char *host, const void *state, size_t n, void *context, struct ssx_error *err)
+{
+    if (f->started)
+        return error_set(err, SSX_ERROR_USAGE, "can't add %s: the fleet has been started", host);
+    if (grow(f, err))
+        return -1;
+    struct own *own = &f->hosts[f->count];
+    *own = (struct own){context, state ? malloc(n ? n : 1) : NULL};
+    if (state && !own->state)
+        return error_set(err, SSX_ERROR_SYSTEM, "can't add a host: out of memory");
+    if (state)
+        memcpy(own->state, state, n);
+    if (engine_add(f->engine, host, own->state, n, err)) {
+        free(own->state);
+        return -1;
+    }
+    f->count++;
+    return 0;
+}
+
+int ssx_fleet_start(struct ssx_fleet *f, struct ssx_error *err)
+{
+    if (f->started || !f->count)
+        return error_set(err, SSX_ERROR_USAGE, f->started ? "the fleet has been started before" : "a fleet of no hosts");
+    f->started = true;
+    int rc = engine_start(f->engine, &f->fanout, err);
+    if (rc)
+        f->fanout = 0;
+    return rc;
+}
+
+/* --- moving it --- */
+
+int ssx_fleet_step(struct ssx_fleet *f, int timeout_ms) { return f->fanout && engine_work(f->engine, timeout_ms) > 0; }
+
+int ssx_fleet_fd(const struct ssx_fleet *f) { return f->fanout ? engine_fd(f->engine) : -1; }
+
+void ssx_fleet_cancel(struct ssx_fleet *f)
+{
+    if (f->fanout)
+        engine_cancel(f->engine);
+}
+
+void ssx_fleet_count(struct ssx_fleet *f, size_t counts[SSX_FLEET_PLACES])
+{
+    struct engine_count c = engine_count(f->engine);
+    counts[SSX_FLEET_WAITING] = f->fanout ? c.waiting : f->count;
+    counts[SSX_FLEET_OPENING] = c.opening;
+    counts[SSX_FLEET_RUNNING] = c.running;
+    counts[SSX_FLEET_ENDED] = c.ended;
+}
+
+enum ssx_fleet_place ssx_fleet_where(struct ssx_fleet *f, size_t host)
+{
+    static const enum ssx_fleet_place places[] = {
+        [ENGINE_WAITING] = SSX_FLEET_WAITING, [ENGINE_OPENING] = SSX_FLEET_OPENING, [ENGINE_RUNNING] = SSX_FLEET_RUNNING, [ENGINE_ENDED] = SSX_FLEET_ENDED,
+    };
+    return places[engine_where(f->engine, host)];
+}
+
+size_t ssx_fleet_fanout(const struct ssx_fleet *f) { return f->fanout; }
+
+void ssx_fleet_close(struct ssx_fleet *f)
+{
+    if (!f)
+        return;
+    engine_free(f->engine);
+    agents_close(&f->agent);
+    if (f->has_type)
+        type_close(&f->type);
+    for (size_t i = 0; i < f->count; i++)
+        free(f->hosts[i].state);
+    buf_free(&f->state);
+    free(f->hosts);
+    free(f->type_name);
+    free(f);
+}

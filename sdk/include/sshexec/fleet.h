@@ -1,0 +1,131 @@
+/* One worker on many hosts at once: what `sshexec run TYPE -w SET` uses.
+ *
+ *     struct ssx_fleet_options o = ssx_fleet_defaults();
+ *     o.on_event = tell;                                  SSX_FLEET_OUTPUT, SSX_FLEET_RESULT ... SSX_FLEET_END, of each host
+ *     if (ssx_fleet_open(&fleet, "facts", NULL, 0, &o, &err) == 0) {
+ *         for (i = 0; i < count; i++)
+ *             ssx_fleet_add(fleet, names[i], NULL, 0, NULL, &err);
+ *         if (ssx_fleet_start(fleet, &err) == 0)
+ *             while (ssx_fleet_step(fleet, -1) > 0)
+ *                 ;
+ *         ssx_fleet_close(fleet);
+ *     }
+ *
+ * Every host ends with exactly one SSX_FLEET_END, whatever becomes of it, and after it nothing more comes from it. A host that says more
+ * than the program takes is made to wait; nothing that waits for the program grows beyond some MiB, however many hosts there are.
+ *
+ * Names, errors and lifetimes are those of <sshexec/client.h>. A fleet belongs to one thread at a time, which is the one that is called
+ * back, from within ssx_fleet_step; threads of its own do the rest. They handle no signal. Where more sessions are wanted than the soft
+ * limit of `ulimit -n` allows, ssx_fleet_start raises it for the process, up to the hard one. */
+#ifndef SSHEXEC_FLEET_H
+#define SSHEXEC_FLEET_H
+#include <sshexec/client.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct ssx_fleet;
+
+enum ssx_fleet_event_kind {
+    SSX_FLEET_OUTPUT = 1,    /* stream (SSX_STDOUT, SSX_STDERR), bytes, n */
+    SSX_FLEET_LOG = 2,       /* level (SSX_LOG_ of worker.h: 0 to 3), text */
+    SSX_FLEET_PROGRESS = 3,  /* done, total (0: unknown), text */
+    SSX_FLEET_ITEM = 4,      /* bytes, n: one msgpack value */
+    SSX_FLEET_RESULT = 5,    /* the same */
+    SSX_FLEET_STATE = 6,     /* the same: the state that came back */
+    SSX_FLEET_NOISE = 7,     /* bytes, n: what the host, or the ssh that leads there, says beside the worker */
+    SSX_FLEET_NOTE = 8,      /* level (1; 2: more), text: how the host is being reached. Only where `notes` is set */
+    SSX_FLEET_END = 9,       /* ending, timing: the host's last one */
+};
+
+/* Where a host's time went, in microseconds; 0: it did not come to that, or a child process did it unseen. Later versions append. */
+struct ssx_fleet_timing {
+    uint64_t wait_us;        /* in line, and between tries */
+    uint64_t look_us;        /* the ssh configuration, known_hosts, keys */
+    uint64_t resolve_us, connect_us, exchange_us, auth_us;
+    uint64_t agent_us;       /* until the agent answered; it may have been brought first */
+    uint64_t upload_us;      /* of the plugin, where the host lacked it */
+    uint64_t load_us;        /* the call's way there and back, and loading the plugin */
+    uint64_t run_us;         /* the worker */
+    uint64_t drain_us;       /* until the program had taken all that came before the end */
+    uint64_t total_us;       /* from ssx_fleet_start to the end's arrival; drain_us is not in it */
+    unsigned tries;          /* more than 1: the host hung up on logins before its greeting, as a busy sshd does */
+};
+
+/* All of it is borrowed during the callback. Texts come from the host, but for notes: anything but NUL may be in them. Later versions append. */
+struct ssx_fleet_event {
+    enum ssx_fleet_event_kind kind;
+    size_t host;             /* its number: how many were added before it */
+    const char *name;        /* as it was added */
+    void *context;           /* likewise */
+    int stream;
+    int level;
+    const void *bytes;
+    size_t n;
+    const char *text;
+    uint64_t done, total;
+    const struct ssx_ending *ending;
+    const struct ssx_fleet_timing *timing;
+};
+
+/* How a fleet runs. Start from ssx_fleet_defaults(); later versions append. What is zero is not given. */
+struct ssx_fleet_options {
+    size_t size;             /* of this struct: set by ssx_fleet_defaults */
+    const struct ssx_session_options *session; /* how to reach hosts; NULL: the defaults. Borrowed until ssx_fleet_close, texts too. Its callbacks and interrupt_fd are not used: a fleet asks nobody */
+    size_t fanout;           /* sessions open at once; 0: 64 */
+    uint64_t timeout_ms;     /* of a call, counted on the host; 0: no limit */
+    uint64_t grace_ms;       /* from SIGTERM to SIGKILL; 0: 1000. At most 60000 */
+    uint64_t deadline_ms;    /* of the whole run: what runs then ends as `timeout`, what was not reached as `unreachable`; 0: no limit */
+    int input_fd;            /* a regular file, or a memfd, whose whole content each worker reads as its stdin; borrowed until ssx_fleet_close; 0 or less: none */
+    bool notes;              /* SSX_FLEET_NOTE is wanted */
+    void *context;           /* handed to on_event */
+    void (*on_event)(void *context, const struct ssx_fleet_event *event);
+};
+
+static inline struct ssx_fleet_options ssx_fleet_defaults(void)
+{
+    struct ssx_fleet_options o;
+    memset(&o, 0, sizeof o);
+    o.size = sizeof o;
+    return o;
+}
+
+/* Makes a fleet for one type, found as by ssx_run_start, and a state for all hosts that are added without one of their own (one msgpack value of n bytes, copied; NULL: no field is set).
+ * Returns 0: the caller owns *out and closes it. Or -1 with *out NULL: SSX_ERROR_USAGE (options), SSX_ERROR_REFUSED, SSX_ERROR_UNKNOWN_TYPE (not a name at all), SSX_ERROR_SYSTEM. */
+SSX_API int ssx_fleet_open(struct ssx_fleet **out, const char *type, const void *state, size_t n, const struct ssx_fleet_options *options, struct ssx_error *err);
+
+/* Adds a host, before the start: "node1", "user@node1:2222". state: its own, copied; NULL: that of the fleet. Returns 0, or -1: SSX_ERROR_USAGE once it has been started, SSX_ERROR_SYSTEM. */
+SSX_API int ssx_fleet_add(struct ssx_fleet *fleet, const char *host, const void *state, size_t n, void *context, struct ssx_error *err);
+
+/* Begins. Returns 0, or -1: SSX_ERROR_USAGE (no host, or it was started before), SSX_ERROR_SYSTEM (no threads, no descriptors). */
+SSX_API int ssx_fleet_start(struct ssx_fleet *fleet, struct ssx_error *err);
+
+/* Calls back for what has come, having waited for it until timeout_ms have passed (0: not at all; -1: for ever) or a signal was handled. Now and then it returns before having told
+ * all, for the program's own loop. Returns 1 while there are hosts that have not ended, else 0. */
+SSX_API int ssx_fleet_step(struct ssx_fleet *fleet, int timeout_ms);
+
+/* A descriptor for the program's own event loop: readable (in poll, epoll, select) whenever ssx_fleet_step has something to tell. The fleet's: never read, write or close it. -1 before the start. */
+SSX_API int ssx_fleet_fd(const struct ssx_fleet *fleet);
+
+/* Ends everything: no further host is begun with, those that are being reached are given up, workers get SIGTERM and, after the grace time, SIGKILL. All hosts still end one by one, by ssx_fleet_step. May be
+ * called from a callback, and again. */
+SSX_API void ssx_fleet_cancel(struct ssx_fleet *fleet);
+
+enum ssx_fleet_place { SSX_FLEET_WAITING = 0, SSX_FLEET_OPENING = 1, SSX_FLEET_RUNNING = 2, SSX_FLEET_ENDED = 3 };
+#define SSX_FLEET_PLACES 4
+
+/* How many hosts are in each place, and where one is. Its end may not have been told yet. */
+SSX_API void ssx_fleet_count(struct ssx_fleet *fleet, size_t counts[SSX_FLEET_PLACES]);
+SSX_API enum ssx_fleet_place ssx_fleet_where(struct ssx_fleet *fleet, size_t host);
+
+/* How many sessions may be open at once; fewer than was asked for where the process's descriptors allow no more. */
+SSX_API size_t ssx_fleet_fanout(const struct ssx_fleet *fleet);
+
+/* Cancels what still runs, waits for all sessions to close (grace time and 2.5 s at most), and frees everything. No callback comes any more. NULL is fine. Not from a callback. */
+SSX_API void ssx_fleet_close(struct ssx_fleet *fleet);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

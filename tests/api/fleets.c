@@ -1,0 +1,143 @@
+/* Many hosts at once, by the public header alone. Locally, two names of this machine through a shell stand for them. */
+#include "api.h"
+
+#include <poll.h>
+#include <sshexec/fleet.h>
+
+struct tale { struct ssx_fleet *fleet; size_t ends[4], outputs[4], results[4]; char text[4][64]; int outcome[4]; bool cancels; size_t count; };
+
+static void tell(void *context, const struct ssx_fleet_event *e)
+{
+    struct tale *t = context;
+    CHECK(e->host < 4 && e->context == &t->ends[e->host] && t->ends[e->host] == 0); /* nothing comes after the end */
+    if (e->kind == SSX_FLEET_OUTPUT && e->stream == SSX_STDOUT) {
+        t->outputs[e->host]++;
+        CHECK(e->n < sizeof t->text[0]);
+        memcpy(t->text[e->host], e->bytes, e->n);
+        if (t->cancels)
+            ssx_fleet_cancel(t->fleet);
+    }
+    t->results[e->host] += e->kind == SSX_FLEET_RESULT;
+    if (e->kind == SSX_FLEET_END) {
+        t->ends[e->host]++;
+        t->outcome[e->host] = (int)e->ending->outcome;
+        CHECK(e->timing->total_us >= e->timing->run_us && e->ending->text[0]);
+    }
+}
+
+static void add(struct tale *t, const char *host, const char *json)
+{
+    struct ssx_error err = {0};
+    void *state = NULL;
+    size_t n = 0;
+    if (json)
+        MUST(ssx_value_from_json(&state, &n, json, strlen(json), &err));
+    MUST(ssx_fleet_add(t->fleet, host, state, n, &t->ends[t->count++], &err));
+    ssx_value_free(state);
+}
+
+static void open_fleet(struct tale *t, struct ssx_session_options *session, const char *type, const char *json)
+{
+    struct ssx_error err = {0};
+    struct ssx_fleet_options o = ssx_fleet_defaults();
+    void *state;
+    size_t n;
+    *session = place.options;
+    if (!place.host)
+        session->transport_command = "env H=%h %c";
+    o.session = session;
+    o.context = t;
+    o.on_event = tell;
+    MUST(ssx_value_from_json(&state, &n, json, strlen(json), &err));
+    MUST(ssx_fleet_open(&t->fleet, type, state, n, &o, &err));
+    ssx_value_free(state);
+}
+
+static const char *name(int i)
+{
+    static const char *const local[] = {"one", "two"}, *const far[] = {"node1", "node2"};
+    return place.host ? far[i] : local[i];
+}
+
+static void each_host_says_its_own_and_ends_once(void)
+{
+    struct ssx_error err = {0};
+    struct tale t = {0};
+    struct ssx_session_options session;
+    open_fleet(&t, &session, "hello", "{\"name\":\"all\"}");
+    add(&t, name(0), NULL);
+    add(&t, name(1), "{\"name\":\"you\"}");
+    CHECK(ssx_fleet_fd(t.fleet) == -1 && ssx_fleet_step(t.fleet, 0) == 0);
+    MUST(ssx_fleet_start(t.fleet, &err));
+    CHECK(ssx_fleet_add(t.fleet, "late", NULL, 0, NULL, &err) == -1 && err.code == SSX_ERROR_USAGE);
+    for (int going = 1; going;) { /* by the program's own loop */
+        struct pollfd fd = {ssx_fleet_fd(t.fleet), POLLIN, 0};
+        CHECK(poll(&fd, 1, 60000) == 1);
+        going = ssx_fleet_step(t.fleet, 0);
+    }
+    CHECK(t.ends[0] == 1 && t.ends[1] == 1 && t.results[0] == 1 && t.results[1] == 1);
+    CHECK(strcmp(t.text[0], "hello, all\n") == 0 && strcmp(t.text[1], "hello, you\n") == 0);
+    CHECK(ssx_fleet_where(t.fleet, 1) == SSX_FLEET_ENDED && ssx_fleet_fanout(t.fleet) > 0);
+    size_t counts[SSX_FLEET_PLACES];
+    ssx_fleet_count(t.fleet, counts);
+    CHECK(counts[SSX_FLEET_ENDED] == 2 && counts[SSX_FLEET_WAITING] == 0);
+    ssx_fleet_close(t.fleet);
+}
+
+static void a_cancel_from_a_callback_ends_all(void)
+{
+    struct ssx_error err = {0};
+    struct tale t = {.cancels = true};
+    struct ssx_session_options session;
+    open_fleet(&t, &session, "exec", "{\"cmd\":\"echo up; sleep 1000\"}");
+    add(&t, name(0), NULL);
+    add(&t, name(1), NULL);
+    MUST(ssx_fleet_start(t.fleet, &err));
+    while (ssx_fleet_step(t.fleet, -1))
+        ;
+    CHECK(t.outcome[0] == SSX_OUTCOME_CANCELLED && t.outcome[1] == SSX_OUTCOME_CANCELLED);
+    ssx_fleet_close(t.fleet);
+}
+
+static void closing_a_fleet_under_way_leaves_nothing(void)
+{
+    struct ssx_error err = {0};
+    struct tale t = {0};
+    struct ssx_session_options session;
+    open_fleet(&t, &session, "exec", "{\"cmd\":\"echo up; sleep 1000\"}");
+    add(&t, name(0), NULL);
+    add(&t, name(1), NULL);
+    MUST(ssx_fleet_start(t.fleet, &err));
+    while (!t.outputs[0])
+        ssx_fleet_step(t.fleet, -1);
+    long long began = now_ms();
+    ssx_fleet_close(t.fleet);
+    CHECK(now_ms() - began < 8000 && t.ends[0] == 0);
+}
+
+static void what_can_be_no_fleet_says_so(void)
+{
+    struct ssx_error err = {0};
+    struct ssx_fleet *fleet;
+    struct ssx_fleet_options o = ssx_fleet_defaults();
+    CHECK(ssx_fleet_open(&fleet, "No Type", NULL, 0, &o, &err) == -1 && !fleet && err.code == SSX_ERROR_UNKNOWN_TYPE);
+    err = (struct ssx_error){0};
+    o.grace_ms = 1000000;
+    CHECK(ssx_fleet_open(&fleet, "hello", NULL, 0, &o, &err) == -1 && err.code == SSX_ERROR_USAGE);
+    err = (struct ssx_error){0};
+    o.size = 3;
+    CHECK(ssx_fleet_open(&fleet, "hello", NULL, 0, &o, &err) == -1 && err.code == SSX_ERROR_USAGE);
+    err = (struct ssx_error){0};
+    MUST(ssx_fleet_open(&fleet, "hello", NULL, 0, NULL, &err));
+    CHECK(ssx_fleet_start(fleet, &err) == -1 && err.code == SSX_ERROR_USAGE); /* no host */
+    ssx_fleet_close(fleet);
+    ssx_fleet_close(NULL);
+}
+
+const struct api_case fleet_cases[] = {
+    {"each_host_of_a_fleet_says_its_own_and_ends_once", each_host_says_its_own_and_ends_once},
+    {"a_cancel_from_a_callback_ends_all_hosts", a_cancel_from_a_callback_ends_all},
+    {"closing_a_fleet_under_way_leaves_nothing", closing_a_fleet_under_way_leaves_nothing},
+    {"what_can_be_no_fleet_says_so", what_can_be_no_fleet_says_so},
+    {NULL, NULL},
+};
