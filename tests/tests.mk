@@ -80,11 +80,12 @@ check-asan: ; @$(SUBMAKE) BUILD=$(BUILD)-asan SAN=address,undefined check
 check-tsan:
 	@tools/setup test
 	@$(SUBMAKE) all zoo
-	@$(SUBMAKE) BUILD=$(BUILD)-tsan SAN=thread all $(BUILD)-tsan/tests/api
-	@API_BUILD=$(BUILD) $(PYTHON) tests/run $(BUILD)-tsan test_api.py
+	@$(SUBMAKE) BUILD=$(BUILD)-tsan SAN=thread all $(BUILD)-tsan/tests/api $(BUILD)-tsan/tests/fleet_probe
+	@API_BUILD=$(BUILD) $(PYTHON) tests/run $(BUILD)-tsan test_api.py test_fleet.py
 bench:
 	@tools/setup bench
-	@$(SUBMAKE) all $(BUILD)/bench/bare_libssh
+	@$(SUBMAKE) all $(BUILD)/bench/bare_libssh $(BUILD)/tests/fleet_probe
 	@$(PYTHON) tests/bench/bench $(BUILD)
+	@$(PYTHON) tests/bench/fleet $(BUILD)
 
 .PHONY: unit zoo check check-long check-asan check-tsan bench

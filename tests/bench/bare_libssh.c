@@ -1,20 +1,24 @@
 /* The limit to compare with: one process that does with libssh what `ssh HOST COMMAND` does, and nothing else.
- *     bare_libssh ADDRESS PORT USER KEYFILE KNOWN_HOSTS COMMAND
- * Exits with the command's status. Acknowledges at once (TCP_QUICKACK), without which sshd waits 40 ms after the login. */
+ *     bare_libssh ADDRESS[,ADDRESS...] PORT USER KEYFILE KNOWN_HOSTS COMMAND
+ * Several addresses: eight threads take one after the other. Exits with the command's status. Acknowledges at once (TCP_QUICKACK), without which sshd waits 40 ms after the login. */
 #include <arpa/inet.h>
 #include <libssh/libssh.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-static ssh_session session;
-static ssh_channel channel;
-static int fd;
+#define THREADS 8
+
+static _Thread_local ssh_session session;
+static _Thread_local ssh_channel channel;
+static _Thread_local int fd;
 
 static void must(int good, const char *what)
 {
@@ -62,11 +66,11 @@ static void dial(const char *address, const char *port)
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
 }
 
-static void log_in(char **argv)
+static void log_in(const char *address, char **argv)
 {
     int port = atoi(argv[2]);
     ssh_options_set(session, SSH_OPTIONS_FD, &fd);
-    ssh_options_set(session, SSH_OPTIONS_HOST, argv[1]);
+    ssh_options_set(session, SSH_OPTIONS_HOST, address);
     ssh_options_set(session, SSH_OPTIONS_PORT, &port);
     ssh_options_set(session, SSH_OPTIONS_USER, argv[3]);
     ssh_options_set(session, SSH_OPTIONS_KNOWNHOSTS, argv[5]);
@@ -100,17 +104,49 @@ static int run(const char *command)
     return status;
 }
 
-int main(int argc, char **argv)
+static int visit(const char *address, char **argv)
 {
-    if (argc != 7) {
-        fprintf(stderr, "usage: bare_libssh ADDRESS PORT USER KEYFILE KNOWN_HOSTS COMMAND\n");
-        return 125;
-    }
     session = ssh_new();
-    dial(argv[1], argv[2]);
-    log_in(argv);
+    dial(address, argv[2]);
+    log_in(address, argv);
     int status = run(argv[6]);
     ssh_disconnect(session);
     ssh_free(session);
     return status;
+}
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static char *left;    /* of the addresses */
+static int worst;
+
+static void *take(void *argv)
+{
+    for (;;) {
+        pthread_mutex_lock(&lock);
+        char *address = strsep(&left, ",");
+        pthread_mutex_unlock(&lock);
+        if (!address)
+            return NULL;
+        int status = visit(address, argv);
+        pthread_mutex_lock(&lock);
+        worst = status > worst ? status : worst;
+        pthread_mutex_unlock(&lock);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    pthread_t threads[THREADS];
+    if (argc != 7) {
+        fprintf(stderr, "usage: bare_libssh ADDRESS PORT USER KEYFILE KNOWN_HOSTS COMMAND\n");
+        return 125;
+    }
+    if (!strchr(argv[1], ','))
+        return visit(argv[1], argv);
+    left = argv[1];
+    for (int i = 0; i < THREADS; i++)
+        must(pthread_create(&threads[i], NULL, take, argv) == 0, "thread");
+    for (int i = 0; i < THREADS; i++)
+        pthread_join(threads[i], NULL);
+    return worst;
 }
