@@ -247,7 +247,8 @@ static int make_chains(struct chains *c, const struct fold *f)
     return 0;
 }
 
-/* Whether a box that grew in the last pass may now be the same as another but for one dimension. The others have been compared with each other. */
+/* Whether a box that grew in the last pass may now be the same as another but for one dimension. The others have been compared with each
+ * other. */
 static bool may_change(struct fold *f, const bool *touched)
 {
     struct chains c;
@@ -280,7 +281,8 @@ static uint32_t advance(const struct fold *f, const struct chains *c, uint32_t e
     return entry;
 }
 
-/* Where each dimension's chain goes on behind `place`, after the box grew along `grown`: but for that dimension it stands in other chains now. */
+/* Where each dimension's chain goes on behind `place`, after the box grew along `grown`: but for that dimension it stands in other chains
+ * now. */
 static void find_chains(const struct fold *f, const struct chains *c, size_t box, size_t grown, size_t place)
 {
     find_keys(f, box, f->keys);

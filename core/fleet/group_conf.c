@@ -1,4 +1,5 @@
-/* ClusterShell's groups.conf and groups.conf.d: sections with lines of "key: value" or "key = value", where an indented line goes on with the value before it. */
+/* ClusterShell's groups.conf and groups.conf.d: sections with lines of "key: value" or "key = value", where an indented line goes on with
+ * the value before it. */
 #include "fleet/group_source.h"
 
 #include "base/error.h"

@@ -50,7 +50,8 @@ static int read_directory(struct group_source *s, const char *dir, struct ssx_er
         return errno == ENOENT ? 0 : error_system(err, "can't read the directory %s", dir);
     for (const struct dirent *e; rc == 0 && (e = readdir(d));) {
         size_t n = strlen(e->d_name);
-        if (e->d_name[0] != '.' && e->d_name[n - 1] != '~' && snprintf(path, sizeof path, "%s/%s", dir, e->d_name) < (int)sizeof path && access(path, R_OK) == 0)
+        if (e->d_name[0] != '.' && e->d_name[n - 1] != '~' &&
+            snprintf(path, sizeof path, "%s/%s", dir, e->d_name) < (int)sizeof path && access(path, R_OK) == 0)
             rc = read_group(s, path, e->d_name, err);
     }
     closedir(d);

@@ -12,12 +12,14 @@
 #define UPCALL_TIMEOUT_MS 30000 /* a scheduler that is asked takes seconds at worst; one that hangs has to be given up */
 #define UPCALL_COMPLAINT_MAX (64u << 10)
 
-/* ClusterShell puts the name into the command's text, inside quotes of whatever kind, or a sed script: only what means nothing anywhere may go there. */
+/* ClusterShell puts the name into the command's text, inside quotes of whatever kind, or a sed script: only what means nothing anywhere
+ * may go there. */
 static int check_group(const char *group, struct ssx_error *err)
 {
     for (const char *at = group; *at; at++)
         if (!isalnum((unsigned char)*at) && !strchr("_.=:+-", *at))
-            return error_set(err, SSX_ERROR_USAGE, "a group whose name holds \"%.1s\" can't be asked a command for (letters, digits and _.=:+- only)", at);
+            return error_set(err, SSX_ERROR_USAGE,
+                             "a group whose name holds \"%.1s\" can't be asked a command for (letters, digits and _.=:+- only)", at);
     return *group == '-' ? error_set(err, SSX_ERROR_USAGE, "a group's name can't begin with -") : 0;
 }
 
@@ -45,7 +47,8 @@ static int await(struct call *c, const struct patience *patience, struct ssx_err
 {
     for (;;) {
         struct pollfd fds[TRANSPORT_FDS];
-        if (collect(c, TRANSPORT_STDOUT, c->out, GROUP_FILE_MAX, &c->ended, err) || collect(c, TRANSPORT_STDERR, &c->complaint, UPCALL_COMPLAINT_MAX, &c->silent, err))
+        if (collect(c, TRANSPORT_STDOUT, c->out, GROUP_FILE_MAX, &c->ended, err) ||
+            collect(c, TRANSPORT_STDERR, &c->complaint, UPCALL_COMPLAINT_MAX, &c->silent, err))
             return -1;
         if (c->ended && transport_exit_status(c->child) >= 0)
             return 0;
@@ -95,7 +98,8 @@ int group_upcall(struct group_source *s, const char *command, const char *group,
     if (group && check_group(group, err))
         return -1;
     group_dollars(&line, command, group ? with_group : without, values);
-    int rc = buf_add(&line, "", 1) ? error_set(err, SSX_ERROR_SYSTEM, "out of memory for a command") : run(s, (const char *)buf_data(&line), out, err);
+    int rc = buf_add(&line, "", 1) ? error_set(err, SSX_ERROR_SYSTEM, "out of memory for a command")
+                                   : run(s, (const char *)buf_data(&line), out, err);
     if (rc)
         error_prefix(err, "source %s (%s)", s->name, s->origin);
     buf_free(&line);

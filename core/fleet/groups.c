@@ -83,7 +83,8 @@ static const char *dsh_directories(char *out, size_t size)
 }
 
 /* Where groups.conf has no source of that name. */
-static int add_own(struct groups *g, const char *name, const char *origin, int (*load)(struct group_source *, struct ssx_error *), struct ssx_error *err)
+static int add_own(struct groups *g, const char *name, const char *origin, int (*load)(struct group_source *, struct ssx_error *),
+                   struct ssx_error *err)
 {
     if (group_sources_find(&g->sources, name))
         return 0;
@@ -102,7 +103,8 @@ static int load(struct groups *g, struct ssx_error *err)
         return 0;
     if (group_conf_load(&g->sources, &g->default_name, err) || add_own(g, "dsh", dsh_directories(dsh, sizeof dsh), group_dsh_load, err) ||
         add_own(g, "genders", genders_file(path, sizeof path), group_genders_load, err) ||
-        add_own(g, "ansible", variable("ANSIBLE_INVENTORY", "/etc/ansible/hosts"), group_ansible_load, err) || add_own(g, "ssh", ssh, group_ssh_load, err)) {
+        add_own(g, "ansible", variable("ANSIBLE_INVENTORY", "/etc/ansible/hosts"), group_ansible_load, err) ||
+        add_own(g, "ssh", ssh, group_ssh_load, err)) {
         forget(g);
         return -1;
     }
@@ -112,7 +114,8 @@ static int load(struct groups *g, struct ssx_error *err)
     return 0;
 }
 
-/* Whether it is there to be the default: what is configured, else what has a file. ssh's hosts are asked for by name only: they are no cluster. */
+/* Whether it is there to be the default: what is configured, else what has a file. ssh's hosts are asked for by name only: they are no
+ * cluster. */
 static bool is_candidate(const struct group_source *s)
 {
     const char *last = strrchr(s->origin, ':'); /* of dsh's directories */
@@ -167,7 +170,10 @@ static struct group_source *open_source(struct groups *g, const char *name, stru
 
 /* --- questions --- */
 
-static int add_group(const struct group *g, struct buf *out) { return buf_add(out, buf_data(&g->text), buf_length(&g->text)) || buf_add(out, " ", 1) ? -1 : 0; }
+static int add_group(const struct group *g, struct buf *out)
+{
+    return buf_add(out, buf_data(&g->text), buf_length(&g->text)) || buf_add(out, " ", 1) ? -1 : 0;
+}
 
 /* A command's answer, kept: key is a group's name, or "@all" and "@list", which are none. */
 static int ask(struct group_source *s, const char *key, const char *command, const char *group, struct buf *out, struct ssx_error *err)
@@ -186,7 +192,10 @@ static int ask(struct group_source *s, const char *key, const char *command, con
     return -1;
 }
 
-static int memory(int rc, const struct buf *out, struct ssx_error *err) { return rc || out->failed ? error_set(err, SSX_ERROR_SYSTEM, "out of memory for groups") : 0; }
+static int memory(int rc, const struct buf *out, struct ssx_error *err)
+{
+    return rc || out->failed ? error_set(err, SSX_ERROR_SYSTEM, "out of memory for groups") : 0;
+}
 
 int groups_nodes(struct groups *g, const char *source, const char *group, struct buf *out, struct ssx_error *err)
 {

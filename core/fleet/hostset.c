@@ -267,7 +267,10 @@ static int take_pieces(struct pieces *out, const struct pattern *p)
     return 0;
 }
 
-static void add_piece(struct buf *out, const struct pieces *pieces, size_t i) { buf_add(out, pieces->text + pieces->start[i], pieces->start[i + 1] - pieces->start[i]); }
+static void add_piece(struct buf *out, const struct pieces *pieces, size_t i)
+{
+    buf_add(out, pieces->text + pieces->start[i], pieces->start[i + 1] - pieces->start[i]);
+}
 
 static int compare_texts(const void *a, const void *b)
 {

@@ -32,7 +32,8 @@ struct parser {
     struct ssx_error *err;
 };
 
-static int parse(struct hostset *out, struct span text, bool blanks_separate, const struct host_scope *scope, struct nesting *nesting, struct ssx_error *err);
+static int parse(struct hostset *out, struct span text, bool blanks_separate, const struct host_scope *scope, struct nesting *nesting,
+                 struct ssx_error *err);
 
 static bool is_operator(char c) { return c == ',' || c == '!' || c == '&' || c == '^'; }
 static bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
@@ -60,7 +61,8 @@ static int locate(struct parser *p)
 {
     size_t left = p->text.n - p->blame;
     if (left)
-        return error_prefix(p->err, "at character %zu (\"%.*s%s\")", p->blame + 1, (int)(left < EXCERPT ? left : EXCERPT), p->text.at + p->blame, left > EXCERPT ? "..." : "");
+        return error_prefix(p->err, "at character %zu (\"%.*s%s\")", p->blame + 1, (int)(left < EXCERPT ? left : EXCERPT),
+                            p->text.at + p->blame, left > EXCERPT ? "..." : "");
     return error_prefix(p->err, "at the end");
 }
 
@@ -165,7 +167,8 @@ static bool is_blank_text(const struct buf *text)
 }
 
 /* Adds what a group's definition says. */
-static int add_definition(struct hostset *into, const char *name, struct buf *text, const struct host_scope *scope, struct nesting *nesting, struct ssx_error *err)
+static int add_definition(struct hostset *into, const char *name, struct buf *text, const struct host_scope *scope, struct nesting *nesting,
+                          struct ssx_error *err)
 {
     struct hostset *nodes = hostset_new();
     int rc = nodes ? 0 : no_memory(err);
@@ -259,7 +262,8 @@ static int add_matching(struct parser *p, struct hostset *masks, struct hostset 
         m->into = into;
         m->err = p->err;
         p->nesting->in_wildcard = true;
-        rc = hostset_each(masks, take_mask, m, p->err) || add_group(all, "@*", p->scope, p->nesting, p->err) || hostset_each(all, match, m, p->err) ? -1 : 0;
+        rc = hostset_each(masks, take_mask, m, p->err) || add_group(all, "@*", p->scope, p->nesting, p->err) ||
+             hostset_each(all, match, m, p->err) ? -1 : 0;
         p->nesting->in_wildcard = false;
     }
     for (size_t i = 0; m && i < m->n; i++)
@@ -359,7 +363,8 @@ static int parse_operands(struct parser *p)
     }
 }
 
-static int parse(struct hostset *out, struct span text, bool blanks_separate, const struct host_scope *scope, struct nesting *nesting, struct ssx_error *err)
+static int parse(struct hostset *out, struct span text, bool blanks_separate, const struct host_scope *scope, struct nesting *nesting,
+                 struct ssx_error *err)
 {
     struct parser p = {.text = text, .blanks_separate = blanks_separate, .scope = scope, .nesting = nesting, .out = out, .err = err};
     while (p.text.n && is_blank(p.text.at[p.text.n - 1]))

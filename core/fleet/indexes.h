@@ -14,7 +14,10 @@
 #define INDEX_VALUE_BITS 57
 
 /* value: 0 to 10^17-1 written with `width` digits, at least as many as it has; or negative, where width is of no account. */
-static inline int64_t index_make(int64_t value, unsigned width) { return value < 0 ? value : (int64_t)((uint64_t)width << INDEX_VALUE_BITS | (uint64_t)value); }
+static inline int64_t index_make(int64_t value, unsigned width)
+{
+    return value < 0 ? value : (int64_t)((uint64_t)width << INDEX_VALUE_BITS | (uint64_t)value);
+}
 static inline int64_t index_value(int64_t index) { return index < 0 ? index : index & (((int64_t)1 << INDEX_VALUE_BITS) - 1); }
 static inline unsigned index_width(int64_t index) { return index < 0 ? 0 : (unsigned)(index >> INDEX_VALUE_BITS); }
 
@@ -58,8 +61,9 @@ uint64_t indexes_count(const struct indexes *s);
 /* The operators, by what ClusterShell calls them: a becomes a,b (union), a!b (without), a&b (both), a^b (one of them). */
 void indexes_combine(struct indexes *a, const struct indexes *b, char operation);
 
-/* A walk over what is written as one range each: 8-11 spans two intervals. Where numbers with zeros in front, or those that only have as many digits, come before, ClusterShell writes
- * 90-99,100-105 apart: that they are padded holds until a range of several numbers ends, or a number of another length comes. */
+/* A walk over what is written as one range each: 8-11 spans two intervals. Where numbers with zeros in front, or those that only have as
+ * many digits, come before, ClusterShell writes 90-99,100-105 apart: that they are padded holds until a range of several numbers ends, or
+ * a number of another length comes. */
 struct index_runs {
     const struct interval *at; /* n intervals in order, borrowed; the rest begins as 0 */
     size_t n, i;

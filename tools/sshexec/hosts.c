@@ -214,7 +214,8 @@ static int print(const struct request *r, struct hostset *s, struct ssx_error *e
         p.length = strlen(separator);
     }
     if (rc == 0)
-        rc = r->output == FOLD ? hostset_fold(s, &p.out, err) : r->output == COUNT ? buf_printf(&p.out, "%zu", hostset_count(s)) : hostset_each(s, add_name, &p, err);
+        rc = r->output == FOLD ? hostset_fold(s, &p.out, err)
+             : r->output == COUNT ? buf_printf(&p.out, "%zu", hostset_count(s)) : hostset_each(s, add_name, &p, err);
     if (rc || buf_add(&p.out, "\n", 1))
         rc = error_set(err, SSX_ERROR_SYSTEM, "out of memory for host names");
     else if (fwrite(buf_data(&p.out), 1, buf_length(&p.out), stdout) != buf_length(&p.out) || fflush(stdout))
