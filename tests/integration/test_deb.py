@@ -83,7 +83,7 @@ def test_install_run_and_purge(debs, system, client, clean_sshd):
     assert done.returncode == 0 and all("hello, " + name in done.stdout for name in ("Ada", "Eve", "Bob")), done
     done = system.run("cd /root; sshexec new wordcount; cd wordcount; grep -qx \"SSHEXEC ?= \" Makefile; make test; sshexec test --in-process ./wordcount.so path=/etc/passwd")
     assert done.returncode == 0 and "all passed" in done.stdout, done
-    done = system.run("cd /root; cp /usr/share/doc/libsshexec-dev/examples/* .; gcc call_hello.c $(pkg-config --cflags --libs sshexec) -o call_hello; ./call_hello")
+    done = system.run("cd /root; cp /usr/share/doc/libsshexec-dev/examples/*.[ch] .; gcc call_hello.c $(pkg-config --cflags --libs sshexec) -o call_hello; ./call_hello")
     assert done.returncode == 0 and "hello, Ada" in done.stdout, done
     done = system.run("man -w sshexec 1 sshexec-run 8 sshexec-agent 7 sshexec-worker 3 libsshexec; zsh -c 'echo $fpath' | grep -q vendor-completions")
     assert done.returncode == 0 and done.stdout.count(".gz") == 5, done

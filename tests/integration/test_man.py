@@ -32,6 +32,7 @@ def options_of_help(output):
 def test_a_page_is_sound(page):
     done = subprocess.run(["mandoc", "-T", "lint", "-W", "warning", page], capture_output=True, text=True)
     assert done.returncode == 0 and done.stdout == "", done.stdout
+    assert re.search(r"^\.Sh NAME\n\.Nm (\S+)$", page.read_text(), re.M)[1] == page.stem, "whatis and apropos would not find it"
     assert "include" not in re.findall(r'^\.\\" (\w+)', page.read_text(), re.M), "an include was left"
 
 
