@@ -128,17 +128,19 @@ struct host *host_start(struct image *image, struct ssx_error *err)
     return h;
 }
 
-int host_call(struct host *h, uint32_t call, const int fds[HOST_FDS])
+int host_run(struct host *h, uint32_t *process, const int fds[HOST_FDS])
 {
-    struct host_request request = {.op = HOST_CALL, .call = call};
-    if (passing_send(h->socket, &request, sizeof request, fds, HOST_FDS))
+    struct host_request request = {.op = HOST_RUN, .process = h->processes + 1, .lane = fds[HOST_FD_PAGE] >= 0};
+    if (passing_send(h->socket, &request, sizeof request, fds, request.lane ? HOST_FDS : HOST_FDS - 1))
         return -1;
+    *process = ++h->processes;
+    h->live++;
     return 0;
 }
 
-void host_signal(struct host *h, uint32_t call, int signal_number)
+void host_signal(struct host *h, uint32_t process, int signal_number)
 {
-    struct host_request request = {.op = HOST_SIGNAL, .call = call, .signal = signal_number};
+    struct host_request request = {.op = HOST_SIGNAL, .process = process, .signal = signal_number};
     passing_send(h->socket, &request, sizeof request, NULL, 0);
 }
 

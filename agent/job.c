@@ -1,5 +1,7 @@
 #include "job.h"
 
+#include "lane.h"
+
 #include "base/error.h"
 #include "base/io.h"
 #include "base/text.h"
@@ -17,16 +19,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define CONTROL_FRAME_MAX (DATA_MAX + 1024) /* the largest a worker host makes */
-#define DRAIN_MS 500 /* a process that is gone leaves its pipes open for so long at most, if something else holds them */
 
-struct job *job_new(const struct message *m, size_t sender_window, struct buf *out)
+struct job *job_new(const struct message *m, size_t sender_window, struct buf *out, struct job_queue *done, size_t *states)
 {
     struct job *j = calloc(1, sizeof *j);
     if (!j)
         return NULL;
     j->id = m->id;
     j->out = out;
+    j->done = done;
     j->call = m->call;
     span_copy(j->type, sizeof j->type, m->call.type);
     j->call.type = span_text(j->type);
@@ -39,16 +40,27 @@ struct job *job_new(const struct message *m, size_t sender_window, struct buf *o
         return NULL;
     }
     buf_add(&j->state, m->call.state.at, m->call.state.n);
+    j->states = states;
+    *states += j->charged = (size_t)m->call.state_size;
     return j;
+}
+
+static void free_state(struct job *j)
+{
+    buf_free(&j->state);
+    j->state_sent = 0;
+    *j->states -= j->charged;
+    j->charged = 0;
 }
 
 void job_free(struct job *j)
 {
+    job_queue_add(NULL, j);
     fd_close(&j->control);
     fd_close(&j->input);
     fd_close(&j->output);
     fd_close(&j->error);
-    buf_free(&j->state);
+    free_state(j);
     buf_free(&j->control_in);
     buf_free(&j->control_out);
     buf_free(&j->input_queue);
@@ -63,6 +75,7 @@ static void send_end(struct job *j, const struct message_end *end)
 {
     message_encode(j->out, &(struct message){.kind = MESSAGE_END, .id = j->id, .end = *end}, FROM_AGENT);
     j->stage = JOB_DONE;
+    job_queue_add(j->done, j);
 }
 
 void job_refuse(struct job *j, const char *reason, const char *message)
@@ -88,9 +101,9 @@ static void describe_crash(struct job *j, struct message_end *end)
     end->outcome = SSX_OUTCOME_CRASHED;
     if (j->broken) {
         say(j, end, "%s", "it wrote to descriptor 3, which is not the worker's");
-    } else if (j->usage.text[0]) {
+    } else if (j->why_known) {
         end->signal = WIFSIGNALED(status) ? (uint64_t)WTERMSIG(status) : 0;
-        say(j, end, "%s", j->usage.text);
+        end->message = span_text(j->text);
     } else if (WIFSIGNALED(status)) {
         end->signal = (uint64_t)WTERMSIG(status);
         say(j, end, "killed by signal %s", sigabbrev_np((int)end->signal) ? sigabbrev_np((int)end->signal) : "?");
@@ -101,7 +114,7 @@ static void describe_crash(struct job *j, struct message_end *end)
     }
 }
 
-static void finish(struct job *j)
+void job_finish(struct job *j)
 {
     struct message_end end = {0};
     if (j->forced) {
@@ -114,10 +127,13 @@ static void finish(struct job *j)
     }
     end.has_digest = true;
     end.digest = j->image->digest;
-    end.wall_us = (uint64_t)(clock_us() - j->started_us);
-    end.user_us = j->usage.user_us;
-    end.sys_us = j->usage.sys_us;
-    end.rss_kb = j->usage.rss_kb;
+    if (!j->lane || !j->has_end)
+        end.wall_us = (uint64_t)(clock_us() - j->started_us);
+    if (!j->lane) {
+        end.user_us = j->usage.user_us;
+        end.sys_us = j->usage.sys_us;
+        end.rss_kb = j->usage.rss_kb;
+    }
     end.out = j->out_bytes;
     end.err = j->err_bytes;
     end.truncated = j->truncated;
@@ -129,7 +145,7 @@ static void finish(struct job *j)
 static void finish_if_dry(struct job *j)
 {
     if (j->stage == JOB_LEFT && j->control < 0 && j->output < 0 && j->error < 0)
-        finish(j);
+        job_finish(j);
 }
 
 /* --- starting --- */
@@ -161,33 +177,30 @@ static int make_channels(struct job *j, int others[HOST_FDS])
     return others[HOST_FD_STDIN] < 0 ? -1 : 0;
 }
 
-/* The order for the process: CALL with the state's first piece; the rest follows as the socket takes it. */
-static void put_order(struct job *j)
+size_t job_put_order(struct job *j, struct buf *out)
 {
     struct message m = {.kind = MESSAGE_CALL, .id = j->id, .call = j->call};
     size_t n = buf_length(&j->state) < DATA_MAX ? buf_length(&j->state) : DATA_MAX;
     m.call.has_object = false;
     m.call.state = (struct span){buf_data(&j->state), n};
-    m.call.timeout_ms = j->deadline_ms ? (uint64_t)(j->deadline_ms - clock_ms() > 1 ? j->deadline_ms - clock_ms() : 1) : 0;
-    message_encode(&j->control_out, &m, FROM_SENDER);
-    j->state_sent = n;
+    m.call.timeout_ms = (uint64_t)j->deadline_ms;
+    message_encode(out, &m, FROM_SENDER);
+    return n;
 }
 
-static void free_state(struct job *j)
+size_t job_put_state(uint32_t id, const struct buf *state, size_t sent, struct buf *out)
 {
-    buf_free(&j->state);
-    j->state_sent = 0;
+    size_t left = buf_length(state) - sent, n = left < DATA_MAX ? left : DATA_MAX;
+    message_encode(out, &(struct message){.kind = MESSAGE_STATE, .id = id, .data = {.bytes = {buf_data(state) + sent, n}, .more = n < left}}, FROM_SENDER);
+    return n;
 }
 
 static void put_state_piece(struct job *j)
 {
-    size_t left = buf_length(&j->state) - j->state_sent, n = left < DATA_MAX ? left : DATA_MAX;
-    if (!left || buf_length(&j->control_out) >= DATA_MAX)
+    if (j->state_sent == buf_length(&j->state) || buf_length(&j->control_out) >= DATA_MAX)
         return;
-    message_encode(&j->control_out, &(struct message){.kind = MESSAGE_STATE, .id = j->id,
-                   .data = {.bytes = {buf_data(&j->state) + j->state_sent, n}, .more = n < left}}, FROM_SENDER);
-    j->state_sent += n;
-    if (n == left)
+    j->state_sent += job_put_state(j->id, &j->state, j->state_sent, &j->control_out);
+    if (j->state_sent == buf_length(&j->state))
         free_state(j);
 }
 
@@ -232,26 +245,38 @@ static void not_started(struct job *j, struct host *h)
         job_refuse(j, "busy", err.text);
 }
 
-void job_start(struct job *j, struct host *h)
+void job_start(struct job *j, struct host *h, struct job_queue *running)
 {
-    int others[HOST_FDS] = {-1, -1, -1, -1};
+    int others[HOST_FDS] = {-1, -1, -1, -1, -1};
     j->started_us = clock_us();
-    if (make_channels(j, others) || host_call(h, j->id, others)) {
+    if (make_channels(j, others) || host_run(h, &j->process, others)) {
         not_started(j, h);
     } else {
         j->host = h;
         h->calls++;
         j->stage = JOB_RUNNING;
-        put_order(j);
+        job_queue_add(running, j);
+        j->state_sent = job_put_order(j, &j->control_out);
         write_control(j);
     }
     for (int i = 0; i < HOST_FDS; i++)
         fd_close(&others[i]);
 }
 
+void job_note_usage(struct job *j, const struct host_report *report)
+{
+    j->usage.status = report->status;
+    j->usage.user_us = report->user_us;
+    j->usage.sys_us = report->sys_us;
+    j->usage.rss_kb = report->rss_kb;
+    j->why_known = report->text[0] && !j->has_end;
+    if (j->why_known)
+        snprintf(j->text, sizeof j->text, "%s", report->text);
+}
+
 void job_left(struct job *j, const struct host_report *report)
 {
-    j->usage = *report;
+    job_note_usage(j, report);
     j->stage = JOB_LEFT;
     j->drain_ms = clock_ms() + DRAIN_MS;
     fd_close(&j->input);
@@ -268,12 +293,22 @@ void job_end(struct job *j, enum ssx_outcome why, int64_t now_ms)
     j->deadline_ms = 0;
     if (j->stage == JOB_GATHERING || j->stage == JOB_WAITING) {
         job_refuse(j, "", "");
+    } else if (j->stage == JOB_GIVEN) {
+        lane_end(j->lane, j, now_ms);
     } else if (j->stage == JOB_RUNNING && !j->ending) {
         j->ending = true;
         j->kill_ms = now_ms + (int64_t)j->call.grace_ms;
-        host_signal(j->host, j->id, SIGTERM);
-        host_signal(j->host, j->id, SIGCONT); /* a stopped worker can't end */
+        job_signal(j, SIGTERM);
+        job_signal(j, SIGCONT); /* a stopped worker can't end */
     }
+}
+
+void job_signal(struct job *j, int signal_number)
+{
+    if (j->stage == JOB_RUNNING)
+        host_signal(j->host, j->process, signal_number);
+    else if (j->stage == JOB_GIVEN)
+        lane_signal(j->lane, j, signal_number);
 }
 
 /* --- input --- */
@@ -330,15 +365,39 @@ int job_input(struct job *j, const struct message *m, struct ssx_error *err)
 
 /* --- what the worker says --- */
 
-static void take_end(struct job *j, const struct message *m)
+void job_take_end(struct job *j, const struct message *m)
 {
-    if (j->has_end || m->end.outcome == SSX_OUTCOME_CRASHED || m->end.outcome == SSX_OUTCOME_TIMEOUT || m->end.outcome == SSX_OUTCOME_CANCELLED)
+    const struct message_end *e = &m->end;
+    if (j->has_end || e->outcome == SSX_OUTCOME_CRASHED || e->outcome == SSX_OUTCOME_TIMEOUT || e->outcome == SSX_OUTCOME_CANCELLED)
         return;
     j->has_end = true;
-    span_copy(j->text, sizeof j->text, m->end.message);
-    j->end = (struct message_end){.outcome = m->end.outcome, .code = m->end.code};
-    if (m->end.outcome == SSX_OUTCOME_REFUSED)
+    span_copy(j->text, sizeof j->text, e->message);
+    j->end = (struct message_end){.outcome = e->outcome, .code = e->code, .wall_us = e->wall_us, .user_us = e->user_us, .sys_us = e->sys_us, .rss_kb = e->rss_kb};
+    if (e->outcome == SSX_OUTCOME_REFUSED)
         j->end.reason = span_text("state");
+}
+
+enum job_pass job_pass(struct job *j, const struct message *m, const void *frame, size_t length, size_t reserved)
+{
+    size_t cost = message_cost(m), room = j->window > reserved ? j->window - reserved : 0;
+    if (m->kind < MESSAGE_LOG || m->kind > MESSAGE_STATE)
+        return JOB_NONSENSE;
+    if (cost > room && m->kind != MESSAGE_PROGRESS)
+        return JOB_NO_ROOM;
+    if (m->kind >= MESSAGE_ITEM && vouch_piece(&j->vouch, m))
+        return JOB_NONSENSE;
+    if (cost <= room && !j->has_end) {
+        j->window -= cost;
+        buf_add(j->out, frame, length);
+    }
+    return JOB_PASSED;
+}
+
+void job_pass_output(struct job *j, unsigned stream, const void *bytes, size_t n)
+{
+    j->window -= n;
+    *(stream == 1 ? &j->out_bytes : &j->err_bytes) += (uint64_t)n;
+    message_encode(j->out, &(struct message){.kind = MESSAGE_OUTPUT, .id = j->id, .data = {.stream = stream, .bytes = {bytes, n}}}, FROM_AGENT);
 }
 
 /* A worker can write to its control socket, as to any descriptor of its process: what makes no sense there ends the call. */
@@ -348,8 +407,7 @@ static void control_is_broken(struct job *j)
     buf_free(&j->control_in);
     j->has_end = false;
     j->broken = true;
-    if (j->stage == JOB_RUNNING)
-        host_signal(j->host, j->id, SIGKILL);
+    job_signal(j, SIGKILL);
     finish_if_dry(j);
 }
 
@@ -358,30 +416,22 @@ static bool pass_frames(struct job *j)
 {
     while (j->control >= 0) {
         struct message m;
+        enum job_pass rc = JOB_PASSED;
         long length = frame_length(buf_data(&j->control_in), buf_length(&j->control_in), CONTROL_FRAME_MAX, NULL);
         if (length == 0)
             return true;
-        if (length < 0 || message_decode(&m, buf_data(&j->control_in), (size_t)length, FROM_AGENT, NULL) || m.id != j->id) {
-            control_is_broken(j);
-            return true;
-        }
-        size_t cost = message_cost(&m);
-        bool data = m.kind >= MESSAGE_LOG && m.kind <= MESSAGE_STATE, value = data && m.kind >= MESSAGE_ITEM;
-        if (m.kind == MESSAGE_END) {
-            take_end(j, &m);
-        } else if (!data) {
-            control_is_broken(j);
-            return true;
-        } else if (cost > j->window && m.kind != MESSAGE_PROGRESS) {
+        if (length < 0 || message_decode(&m, buf_data(&j->control_in), (size_t)length, FROM_AGENT, NULL) || m.id != j->id)
+            rc = JOB_NONSENSE;
+        else if (m.kind == MESSAGE_END)
+            job_take_end(j, &m);
+        else
+            rc = job_pass(j, &m, buf_data(&j->control_in), (size_t)length, 0);
+        if (rc == JOB_NO_ROOM)
             return false;
-        } else if (value && vouch_piece(&j->vouch, &m)) {
+        if (rc == JOB_NONSENSE)
             control_is_broken(j);
-            return true;
-        } else if (cost <= j->window && !j->has_end) {
-            j->window -= cost;
-            buf_add(j->out, buf_data(&j->control_in), (size_t)length);
-        }
-        buf_consume(&j->control_in, (size_t)length);
+        else
+            buf_consume(&j->control_in, (size_t)length);
     }
     return true;
 }
@@ -392,7 +442,10 @@ void job_credit(struct job *j, uint64_t bytes)
     if (!j->window)
         j->drain_ms = clock_ms() + DRAIN_MS;
     j->window = bytes > SIZE_MAX / 2 - j->window ? SIZE_MAX / 2 : j->window + (size_t)bytes;
-    pass_frames(j);
+    if (j->stage == JOB_GIVEN)
+        lane_go_on(j->lane);
+    else
+        pass_frames(j);
 }
 
 static bool has_room(const struct job *j) { return buf_length(j->out) < OUT_HIGH; }
@@ -415,7 +468,7 @@ static void read_control(struct job *j)
     }
 }
 
-static void read_stream(struct job *j, int *fd, unsigned stream, uint64_t *count)
+static void read_stream(struct job *j, int *fd, unsigned stream)
 {
     static unsigned char bytes[DATA_MAX];
     size_t most = j->window < DATA_MAX ? j->window : DATA_MAX;
@@ -427,10 +480,8 @@ static void read_stream(struct job *j, int *fd, unsigned stream, uint64_t *count
         finish_if_dry(j);
         return;
     }
-    j->window -= (size_t)n;
-    *count += (uint64_t)n;
     j->drain_ms = clock_ms() + DRAIN_MS;
-    message_encode(j->out, &(struct message){.kind = MESSAGE_OUTPUT, .id = j->id, .data = {.stream = stream, .bytes = {bytes, (size_t)n}}}, FROM_AGENT);
+    job_pass_output(j, stream, bytes, (size_t)n);
 }
 
 /* --- the loop's side --- */
@@ -463,9 +514,9 @@ void job_handle(struct job *j, const struct pollfd *fds, size_t n)
         if (!fds[i].revents)
             continue;
         if (fds[i].fd == j->output && j->window)
-            read_stream(j, &j->output, 1, &j->out_bytes);
+            read_stream(j, &j->output, 1);
         else if (fds[i].fd == j->error && j->window)
-            read_stream(j, &j->error, 2, &j->err_bytes);
+            read_stream(j, &j->error, 2);
         else if (fds[i].fd == j->input)
             write_input(j);
         else if (fds[i].fd == j->control) {
@@ -483,8 +534,6 @@ static bool is_draining(const struct job *j) { return j->stage == JOB_LEFT && j-
 int64_t job_next_ms(const struct job *j)
 {
     int64_t next = INT64_MAX;
-    if (j->deadline_ms && j->stage < JOB_LEFT)
-        next = j->deadline_ms;
     if (j->ending && !j->killed && j->stage == JOB_RUNNING && j->kill_ms < next)
         next = j->kill_ms;
     if (j->killed && j->stage == JOB_RUNNING && j->kill_ms + JOB_REPORT_MS < next)
@@ -501,11 +550,9 @@ bool job_is_stuck(const struct job *j, int64_t now_ms)
 
 void job_tick(struct job *j, int64_t now_ms)
 {
-    if (j->deadline_ms && now_ms >= j->deadline_ms && j->stage < JOB_LEFT)
-        job_end(j, SSX_OUTCOME_TIMEOUT, now_ms);
     if (j->ending && !j->killed && j->stage == JOB_RUNNING && now_ms >= j->kill_ms) {
         j->killed = true;
-        host_signal(j->host, j->id, SIGKILL);
+        job_signal(j, SIGKILL);
     }
     if (is_draining(j) && now_ms >= j->drain_ms) {
         j->truncated = j->output >= 0 || j->error >= 0;

@@ -63,7 +63,7 @@ struct hunt { bool (*is_ours)(void *user, pid_t pid); void *user; int found; };
 static void kill_stray(void *user, pid_t pid)
 {
     struct hunt *h = user;
-    if (is_inherited(pid) || h->is_ours(h->user, pid))
+    if (is_inherited(pid) || (h->is_ours && h->is_ours(h->user, pid)))
         return;
     kill(pid, SIGKILL);
     h->found++;

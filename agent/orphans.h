@@ -8,7 +8,7 @@
 /* Makes this process a subreaper. Children that it has already (those of a shell that it replaced) are none of its business: they are never killed. */
 void orphans_adopt(void);
 
-/* SIGKILL to each child of this process that `is_ours` does not claim. Their own children come here next, with a SIGCHLD: call again after each. Returns how many were found. */
+/* SIGKILL to each child of this process that `is_ours` (NULL: none is) does not claim. Their own children come here next, with a SIGCHLD: call again after each. Returns how many were found. */
 int orphans_kill(bool (*is_ours)(void *user, pid_t pid), void *user);
 
 #endif

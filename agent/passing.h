@@ -4,7 +4,7 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-#define PASSING_MAX 4
+#define PASSING_MAX 5
 
 /* Returns 0, or -1 with errno. The descriptors stay the caller's. */
 int passing_send(int socket, const void *packet, size_t n, const int *fds, size_t count);

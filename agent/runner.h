@@ -2,8 +2,11 @@
 #ifndef AGENT_RUNNER_H
 #define AGENT_RUNNER_H
 #include "job.h"
+#include "lane.h"
 
-#define CALLS_MAX 64          /* jobs at once, which the owner sees to */
+#define CALLS_MAX 1024        /* jobs open at once, which the owner sees to: room for what travels while calls run and end */
+#define PROCESSES_MAX 64      /* of calls at once; more calls wait */
+#define LANES_MAX 8           /* of one plugin */
 #define HOSTS_MAX 16          /* worker hosts kept; beyond that the one longest idle goes */
 #define LEAVE_MS 1000         /* the most that a worker's grace may take once nobody is there for it */
 #define OWN_FDS 4             /* entries of the owner's in a struct polling */
@@ -13,14 +16,22 @@ struct runner {
     int signals;
     int stop_signal;                   /* the first of SIGTERM, SIGINT, SIGHUP that came; 0: none */
     unsigned stops;                    /* how many of them came */
-    struct job *jobs;
+    struct job *first, *last;          /* all jobs, in the order in which they came */
+    struct job *by_id[CALLS_MAX];      /* the same, by id modulo CALLS_MAX */
+    size_t open;                       /* their number */
+    size_t states;                     /* bytes of states, those still to come included */
+    struct job_queue running, done;    /* in processes of their own; with END sent */
+    struct lane *lanes;
     struct host *hosts;
+    int64_t deadline_ms;               /* no job's is earlier */
+    struct job *recent;                /* the last whose plugin was looked for in this turn: those that ask for the same get the same */
 };
 
 struct polling {
-    struct pollfd fds[OWN_FDS + 1 + HOSTS_MAX * 2 + CALLS_MAX * JOB_FDS];
+    struct pollfd fds[OWN_FDS + 1 + HOSTS_MAX * 2 + PROCESSES_MAX * JOB_FDS];
     size_t n;
     size_t signals, hosts, jobs;       /* where the runner's own entries begin */
+    size_t ends[PROCESSES_MAX];        /* where those of each running job end, then those of each lane */
 };
 
 /* Blocks SIGCHLD and those stop signals that aren't ignored (nohup), ignores SIGPIPE, and adopts the orphans of what will run. */
@@ -37,6 +48,12 @@ struct job *runner_call(struct runner *r, const struct message *call, size_t win
 void runner_try(struct runner *r, struct job *j);
 
 struct job *runner_find(const struct runner *r, uint32_t id);
+
+/* Whether any of them is in a process. */
+bool runner_is_busy(const struct runner *r);
+
+/* What jobs say goes there from now on. */
+void runner_redirect(struct runner *r, struct buf *out);
 
 /* Cancels every job, the grace of each cut to what is left until `latest_ms`. */
 void runner_cancel(struct runner *r, int64_t latest_ms);

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #define OUT_STOP (2u << 20)   /* a sender that doesn't read isn't read either */
+#define DESCRIBES_MAX 64      /* open at once: each can be a long answer */
 #define STATES_MAX (64u << 20) /* bytes of states on their way to workers */
 #define REPORT_MS 500         /* after the last SIGKILL, for the host to say so */
 
@@ -39,22 +40,7 @@ static size_t calls_max(const struct session *s)
     return p && p->max_calls && p->max_calls < CALLS_MAX ? (size_t)p->max_calls : CALLS_MAX;
 }
 
-static size_t count_open(const struct session *s)
-{
-    size_t n = describe_count(s->describes);
-    for (const struct job *j = s->runner.jobs; j; j = j->next)
-        n++;
-    return n;
-}
-
-/* What the states of the open calls take, or will take once they have come whole. */
-static uint64_t held_states(const struct session *s)
-{
-    uint64_t n = 0;
-    for (const struct job *j = s->runner.jobs; j; j = j->next)
-        n += j->stage == JOB_GATHERING ? j->call.state_size : buf_length(&j->state);
-    return n;
-}
+static size_t count_open(const struct session *s) { return describe_count(s->describes) + s->runner.open; }
 
 /* --- what the sender asks --- */
 
@@ -77,7 +63,7 @@ static void need(struct session *s, const struct job *j)
 
 static int take_call(struct session *s, const struct message *m)
 {
-    if (held_states(s) + m->call.state_size > STATES_MAX) {
+    if (s->runner.states + m->call.state_size > STATES_MAX) {
         refuse_id(s, m->id, "busy", "the states of the open calls take too much memory; wait until some of them run");
         return 0;
     }
@@ -141,11 +127,11 @@ static const struct { const char *name; int number; } signal_names[] = {
     {"USR2", SIGUSR2}, {"ALRM", SIGALRM}, {"CONT", SIGCONT}, {"TSTP", SIGTSTP}, {"WINCH", SIGWINCH},
 };
 
-static void take_signal(const struct job *j, const struct message *m)
+static void take_signal(struct job *j, const struct message *m)
 {
     for (size_t i = 0; i < sizeof signal_names / sizeof *signal_names; i++)
-        if (span_is(m->text, signal_names[i].name) && j->stage == JOB_RUNNING)
-            host_signal(j->host, j->id, signal_names[i].number);
+        if (span_is(m->text, signal_names[i].name))
+            job_signal(j, signal_names[i].number);
 }
 
 static void start_leaving(struct session *s)
@@ -199,6 +185,8 @@ static int take_opening(struct session *s, const struct message *m, struct ssx_e
         refuse_id(s, m->id, "busy", "too many calls are open in this session");
     else if (m->kind == MESSAGE_CALL)
         return take_call(s, m);
+    else if (describe_count(s->describes) >= DESCRIBES_MAX)
+        refuse_id(s, m->id, "busy", "too many questions for descriptors are open in this session");
     else if (describe_add(&s->describes, m))
         refuse_id(s, m->id, "busy", "out of memory for the request");
     return 0;
@@ -268,8 +256,7 @@ static void break_off(struct session *s, const char *why)
 {
     if (s->greeted && !s->broken)
         put(s, &(struct message){.kind = MESSAGE_BYE, .text = span_text(why)});
-    for (struct job *j = s->runner.jobs; j; j = j->next)
-        j->out = &s->dropped;
+    runner_redirect(&s->runner, &s->dropped);
     s->broken = true;
     start_leaving(s);
 }
@@ -392,9 +379,8 @@ static bool is_over(const struct session *s)
     int64_t now = clock_ms();
     if (!s->leaving)
         return false;
-    for (const struct job *j = s->runner.jobs; j; j = j->next)
-        if (j->stage == JOB_RUNNING && now < s->leave_ms + REPORT_MS)
-            return false;
+    if (runner_is_busy(&s->runner) && now < s->leave_ms + REPORT_MS)
+        return false;
     return !buf_length(&s->out) || now >= s->leave_ms;
 }
 

@@ -1,8 +1,6 @@
-/* The process of one call: takes its order, decodes the state, runs the worker, encodes the result. */
-#include "host_protocol.h"
+/* The process of a call: takes its order, decodes the state, runs the worker, encodes the result. */
 #include "orphans.h"
 #include "passing.h"
-#include "services.h"
 #include "worker.h"
 
 #include "base/arena.h"
@@ -18,10 +16,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-
 
 /* Moves the call's descriptors to their places and closes all others. */
 static void place_descriptors(const int *fds)
@@ -62,32 +60,29 @@ static size_t read_frame(struct buf *in)
     }
 }
 
-/* Takes the CALL and its STATE frames. The state is put together in `state`. */
-static void read_order(struct call_context *call, struct buf *state)
+void order_read(struct call_context *call, struct buf *in, struct buf *state)
 {
-    struct buf in = {0};
     struct message m;
     size_t whole = 0;
     do {
-        size_t length = read_frame(&in);
-        if (message_decode(&m, buf_data(&in), length, FROM_SENDER, NULL))
+        size_t length = read_frame(in);
+        if (message_decode(&m, buf_data(in), length, FROM_SENDER, NULL))
             _exit(1);
         if (m.kind == MESSAGE_CALL) {
             call->id = m.id;
-            call->deadline_ms = m.call.timeout_ms ? clock_ms() + (int64_t)m.call.timeout_ms : 0;
+            call->deadline_ms = (int64_t)m.call.timeout_ms;
             whole = (size_t)m.call.state_size;
             buf_add(state, m.call.state.at, m.call.state.n);
         } else if (m.kind == MESSAGE_STATE) {
             buf_add(state, m.data.bytes.at, m.data.bytes.n);
         }
-        buf_consume(&in, length);
+        buf_consume(in, length);
     } while (buf_length(state) < whole && !state->failed);
-    buf_free(&in);
     if (state->failed)
         _exit(1);
 }
 
-/* A STATE or a RESULT. */
+/* A STATE or a RESULT. Nothing is sent of an empty one. */
 static void put_value(struct call_context *call, struct buf *out, enum message_kind kind, const struct buf *value)
 {
     const unsigned char *at = buf_data(value);
@@ -97,76 +92,121 @@ static void put_value(struct call_context *call, struct buf *out, enum message_k
     }
 }
 
-/* STATE, RESULT and END go in one write: the agent wakes once. Empty values are not sent. */
-static _Noreturn void finish(struct call_context *call, struct message_end end, const struct buf *state, const struct buf *result)
+static void fail(struct call_context *call, struct message_end *end, enum ssx_outcome outcome, unsigned code, const char *text)
 {
-    struct buf out = {0};
-    fflush(NULL);
-    put_value(call, &out, MESSAGE_STATE, state);
-    put_value(call, &out, MESSAGE_RESULT, result);
-    message_encode(&out, &(struct message){.kind = MESSAGE_END, .id = call->id, .end = end}, FROM_AGENT);
-    if (out.failed || fd_write_all(HOST_SOCKET_FD, buf_data(&out), buf_length(&out)))
-        _exit(1);
-    _exit(0);
-}
-
-static _Noreturn void refuse(struct call_context *call, const char *text)
-{
-    static const struct buf none;
-    finish(call, (struct message_end){.outcome = SSX_OUTCOME_REFUSED, .reason = span_text("state"), .message = span_text(text)}, &none, &none);
+    snprintf(call->message, sizeof call->message, "%s", text);
+    *end = (struct message_end){.outcome = outcome, .code = code, .message = span_text(call->message)};
+    if (outcome == SSX_OUTCOME_REFUSED)
+        end->reason = span_text("state");
 }
 
 static void *codec_memory(void *user, size_t n) { return arena_alloc(user, n); }
 
-/* What the worker made, for the wire; what can't travel ends the call as failed. */
-static void encode_value(struct call_context *call, const struct ssx_schema *schema, const char *what, const void *from, bool omit_defaults, int code,
+/* What the worker made, for the wire; what can't travel ends the call as failed. Returns whether it can. */
+static bool encode_value(struct call_context *call, const struct ssx_schema *schema, const char *what, const void *from, bool omit_defaults, struct message_end *end,
                          struct buf *out)
 {
-    static const struct buf none;
     struct ssx_error err = {0};
     if (codec_encode(schema, from, out, omit_defaults, &err) == 0 && buf_length(out) <= VALUE_SIZE_MAX)
-        return;
+        return true;
     error_set(&err, SSX_ERROR_REFUSED, "it takes %zu bytes, the limit is %u", buf_length(out), VALUE_SIZE_MAX);
     error_prefix(&err, "the worker's %s", what);
-    finish(call, (struct message_end){.outcome = SSX_OUTCOME_FAILED, .code = code > 0 ? (unsigned)code : 1, .message = span_text(err.text)}, &none, &none);
+    fail(call, end, SSX_OUTCOME_FAILED, end->code ? (unsigned)end->code : 1, err.text);
+    return false;
 }
 
-static _Noreturn void run(const struct worker *worker, struct call_context *call)
+/* The state goes as a sender would send it: an older one may get it. */
+static void put_answer(const struct worker *worker, struct call_context *call, const void *state, const void *filled, struct buf *answer, struct message_end *end)
+{
+    struct buf given_back = {0}, result = {0};
+    bool gives = worker->returns_state && end->outcome == SSX_OUTCOME_OK;
+    if ((!gives || encode_value(call, worker->plugin->state(), "state", state, true, end, &given_back)) &&
+        encode_value(call, worker->plugin->result(), "result", filled, false, end, &result)) {
+        put_value(call, answer, MESSAGE_STATE, &given_back);
+        put_value(call, answer, MESSAGE_RESULT, &result);
+    }
+    buf_free(&given_back);
+    buf_free(&result);
+}
+
+void call_work(const struct worker *worker, struct call_context *call, const struct buf *bytes, struct buf *answer, struct message_end *end)
 {
     const struct ssx_schema *in = worker->plugin->state(), *out = worker->plugin->result();
     struct ssx_error err = {0};
-    struct buf bytes = {0}, given_back = {0}, result = {0};
-    read_order(call, &bytes);
     void *state = arena_alloc(&call->arena, in->size), *filled = arena_alloc(&call->arena, out->size);
-    if (!state || !filled)
-        refuse(call, "out of memory for the state");
-    if (codec_decode(in, state, buf_data(&bytes), buf_length(&bytes), codec_memory, &call->arena, &err)) {
+    if (!state || !filled) {
+        fail(call, end, SSX_OUTCOME_REFUSED, 0, "out of memory for the state");
+        return;
+    }
+    if (codec_decode(in, state, buf_data(bytes), buf_length(bytes), codec_memory, &call->arena, &err)) {
         error_prefix(&err, "%s %s", worker->type, worker->plugin->version);
-        refuse(call, err.text);
+        fail(call, end, SSX_OUTCOME_REFUSED, 0, err.text);
+        return;
     }
     out->defaults(filled);
     int code = worker->run(&call->call, state, filled);
-    struct message_end end = {.outcome = code ? SSX_OUTCOME_FAILED : SSX_OUTCOME_OK, .code = code < 0 ? 1 : (unsigned)code,
-                              .message = span_text(call->message)};
-    if (worker->returns_state && !code)
-        encode_value(call, in, "state", state, true, code, &given_back); /* as a sender would: an older one may get it */
-    encode_value(call, out, "result", filled, false, code, &result);
-    finish(call, end, &given_back, &result);
+    *end = (struct message_end){.outcome = code ? SSX_OUTCOME_FAILED : SSX_OUTCOME_OK, .code = code < 0 ? 1 : (unsigned)code,
+                                .message = span_text(call->message)};
+    put_answer(worker, call, state, filled, answer, end);
+}
+
+static uint64_t microseconds(const struct timeval *a, const struct timeval *b)
+{
+    return (uint64_t)(a->tv_sec + b->tv_sec) * 1000000 + (uint64_t)(a->tv_usec + b->tv_usec);
+}
+
+void call_usage(struct message_end *end, struct usage *since)
+{
+    struct rusage own, children;
+    getrusage(RUSAGE_SELF, &own);
+    getrusage(RUSAGE_CHILDREN, &children);
+    struct usage now = {microseconds(&own.ru_utime, &children.ru_utime), microseconds(&own.ru_stime, &children.ru_stime)};
+    end->user_us = now.user_us - (since ? since->user_us : 0);
+    end->sys_us = now.sys_us - (since ? since->sys_us : 0);
+    end->rss_kb = (uint64_t)(own.ru_maxrss > children.ru_maxrss ? own.ru_maxrss : children.ru_maxrss);
+    if (since)
+        *since = now;
+}
+
+/* RESULT and END go in one write: the agent wakes once. */
+static _Noreturn void run_once(const struct worker *worker, struct call_context *call)
+{
+    struct buf in = {0}, state = {0}, answer = {0};
+    struct message_end end;
+    order_read(call, &in, &state);
+    call_work(worker, call, &state, &answer, &end);
+    fflush(NULL);
+    call_usage(&end, NULL);
+    message_encode(&answer, &(struct message){.kind = MESSAGE_END, .id = call->id, .end = end}, FROM_AGENT);
+    if (answer.failed || fd_write_all(HOST_SOCKET_FD, buf_data(&answer), buf_length(&answer)))
+        _exit(1);
+    _exit(0);
+}
+
+static struct lane_page *map_page(int fd)
+{
+    struct lane_page *page = mmap(NULL, sizeof *page, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (page == MAP_FAILED)
+        _exit(1);
+    return page;
 }
 
 _Noreturn void call_process(const struct worker *worker, int socket)
 {
     static struct call_context call; /* large, and there is one a process */
-    struct call_order order;
+    struct process_order order;
     int fds[HOST_FDS];
     setsid();
     orphans_adopt();
     default_signals();
-    if (passing_receive(socket, &order, sizeof order, fds, HOST_FDS) != sizeof order || fds[HOST_FDS - 1] < 0)
+    if (passing_receive(socket, &order, sizeof order, fds, HOST_FDS) != sizeof order || fds[HOST_FD_STDERR] < 0)
         _exit(0);
+    struct lane_page *page = order.lane ? map_page(fds[HOST_FD_PAGE]) : NULL;
     place_descriptors(fds);
-    call_context_init(&call, order.temp, worker->item);
     if (order.temp[0])
         setenv("TMPDIR", order.temp, 1);
-    run(worker, &call);
+    if (page)
+        lane_process(worker, page, order.temp);
+    call_context_init(&call, order.temp, worker->item);
+    run_once(worker, &call);
 }

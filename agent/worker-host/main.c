@@ -26,14 +26,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define CALLS_MAX 256 /* more than the agent opens at once */
+#define CHILDREN_MAX 256 /* more than the agent opens at once */
 
-struct child { uint32_t call; pid_t pid; };
+struct child { uint32_t process; pid_t pid; };
 
 struct host {
     struct worker worker;
     const char *temp;
-    struct child children[CALLS_MAX];
+    struct child children[CHILDREN_MAX];
     size_t count;
     pid_t spare;
     int spare_socket;
@@ -92,21 +92,21 @@ static void fork_spare(struct host *h)
     h->spare_socket = pair[0];
 }
 
-static void temp_of(const struct host *h, uint32_t call, char *out, size_t size)
+static void temp_of(const struct host *h, uint32_t process, char *out, size_t size)
 {
     out[0] = 0;
     if (h->temp[0])
-        snprintf(out, size, "%s/%u", h->temp, (unsigned)call);
+        snprintf(out, size, "%s/%u", h->temp, (unsigned)process);
 }
 
 /* The spare may have been killed by a call beside: then another one gets the order. */
-static int hand_over(struct host *h, const struct call_order *order, const int *fds)
+static int hand_over(struct host *h, const struct process_order *order, const int *fds)
 {
     for (int tries = 0; tries < 2; tries++) {
         fork_spare(h);
         if (h->spare <= 0)
             return -1;
-        if (passing_send(h->spare_socket, order, sizeof *order, fds, HOST_FDS) == 0)
+        if (passing_send(h->spare_socket, order, sizeof *order, fds, order->lane ? HOST_FDS : HOST_FDS - 1) == 0)
             return 0;
         int why = errno;
         kill(h->spare, SIGKILL);
@@ -118,41 +118,41 @@ static int hand_over(struct host *h, const struct call_order *order, const int *
     return -1;
 }
 
-static void start_call(struct host *h, uint32_t call, const int *fds)
+static void start_process(struct host *h, const struct host_request *request, const int *fds)
 {
-    struct call_order order;
-    temp_of(h, call, order.temp, sizeof order.temp);
+    struct process_order order = {.lane = request->lane};
+    temp_of(h, request->process, order.temp, sizeof order.temp);
     if (order.temp[0] && mkdir(order.temp, 0700))
         order.temp[0] = 0;
-    if (h->count == CALLS_MAX || hand_over(h, &order, fds)) {
-        struct host_report r = {.op = HOST_ENDED, .call = call, .status = SIGKILL};
+    if (h->count == CHILDREN_MAX || hand_over(h, &order, fds)) {
+        struct host_report r = {.op = HOST_ENDED, .process = request->process, .status = SIGKILL};
         snprintf(r.text, sizeof r.text, "can't fork a process for the call: %s", strerror(errno));
         report(&r);
         return;
     }
     close(h->spare_socket);
-    h->children[h->count++] = (struct child){call, h->spare};
+    h->children[h->count++] = (struct child){request->process, h->spare};
     h->spare = 0;
 }
 
-static void signal_call(const struct host *h, uint32_t call, int signal_number)
+static void signal_process(const struct host *h, uint32_t process, int signal_number)
 {
     for (size_t i = 0; i < h->count; i++)
-        if (h->children[i].call == call && (kill(-h->children[i].pid, signal_number) || signal_number == SIGKILL))
+        if (h->children[i].process == process && (kill(-h->children[i].pid, signal_number) || signal_number == SIGKILL))
             kill(h->children[i].pid, signal_number); /* where it has no group of its own yet, or has left it */
 }
 
-static void call_ended(struct host *h, struct child *child, int status, const struct rusage *usage)
+static void process_ended(struct host *h, struct child *child, int status, const struct rusage *usage)
 {
-    struct host_report r = {.op = HOST_ENDED, .call = child->call, .status = status};
+    struct host_report r = {.op = HOST_ENDED, .process = child->process, .status = status};
     r.user_us = (uint64_t)usage->ru_utime.tv_sec * 1000000 + (uint64_t)usage->ru_utime.tv_usec;
     r.sys_us = (uint64_t)usage->ru_stime.tv_sec * 1000000 + (uint64_t)usage->ru_stime.tv_usec;
     r.rss_kb = (uint64_t)usage->ru_maxrss;
     *child = h->children[--h->count];
     orphans_kill(is_ours, h);
     report(&r);
-    char temp[sizeof(struct call_order)];
-    temp_of(h, r.call, temp, sizeof temp);
+    char temp[sizeof(struct process_order)];
+    temp_of(h, r.process, temp, sizeof temp);
     if (temp[0])
         tree_remove(temp);
 }
@@ -168,7 +168,7 @@ static void reap(struct host *h)
         }
         for (size_t i = 0; i < h->count; i++)
             if (h->children[i].pid == pid) {
-                call_ended(h, &h->children[i], status, &usage);
+                process_ended(h, &h->children[i], status, &usage);
                 break;
             }
     }
@@ -179,7 +179,7 @@ static void reap(struct host *h)
 static _Noreturn void leave(struct host *h)
 {
     for (size_t i = 0; i < h->count; i++)
-        signal_call(h, h->children[i].call, SIGKILL);
+        signal_process(h, h->children[i].process, SIGKILL);
     h->count = 0;
     if (h->spare > 0)
         kill(h->spare, SIGKILL);
@@ -211,10 +211,12 @@ static _Noreturn void serve(struct host *h)
             int passed[HOST_FDS];
             if (passing_receive(HOST_SOCKET_FD, &request, sizeof request, passed, HOST_FDS) != sizeof request)
                 leave(h);
-            if (request.op == HOST_CALL)
-                start_call(h, request.call, passed);
-            else
-                signal_call(h, request.call, request.signal);
+            if (request.op == HOST_RUN) {
+                start_process(h, &request, passed);
+            } else {
+                signal_process(h, request.process, request.signal);
+                report(&(struct host_report){.op = HOST_SIGNALLED, .process = request.process});
+            }
             for (int i = 0; i < HOST_FDS; i++)
                 if (passed[i] >= 0)
                     close(passed[i]);

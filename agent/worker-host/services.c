@@ -26,13 +26,23 @@ static void note_termination(int signal_number) { (void)signal_number; terminate
 static struct call_context *context(struct ssx_call *call) { return (struct call_context *)call; }
 
 /* The agent has gone when this fails, and so has the reason to go on. */
-static void send_message(const struct message *m)
+static void send_message(struct call_context *c, const struct message *m)
 {
     struct buf out = {0};
     message_encode(&out, m, FROM_AGENT);
     if (out.failed || fd_write_all(HOST_SOCKET_FD, buf_data(&out), buf_length(&out)))
         _exit(1);
+    c->sent += buf_length(&out);
     buf_free(&out);
+}
+
+_Noreturn void call_end_early(struct call_context *c, const struct message_end *end)
+{
+    fflush(NULL);
+    if (c->seal)
+        fd_write_all(HOST_SOCKET_FD, c->seal, LANE_SEAL);
+    send_message(c, &(struct message){.kind = MESSAGE_END, .id = c->id, .end = *end});
+    _exit(0);
 }
 
 /* Text for the wire: escaped nowhere, cut to a limit. */
@@ -56,16 +66,13 @@ static void *service_alloc(struct ssx_call *call, size_t n)
     void *at = arena_alloc(&c->arena, n);
     if (at)
         return at;
-    fflush(NULL);
-    send_message(&(struct message){.kind = MESSAGE_END, .id = c->id,
-                                   .end = {.outcome = SSX_OUTCOME_FAILED, .code = 1, .message = span_text("the worker ran out of memory")}});
-    _exit(0);
+    call_end_early(c, &(struct message_end){.outcome = SSX_OUTCOME_FAILED, .code = 1, .message = span_text("the worker ran out of memory")});
 }
 
 static void service_log(struct ssx_call *call, int level, const char *text)
 {
     unsigned bounded = level < 0 ? 0 : level > 3 ? 3 : (unsigned)level;
-    send_message(&(struct message){.kind = MESSAGE_LOG, .id = context(call)->id, .log = {.level = bounded, .text = limited(text)}});
+    send_message(context(call), &(struct message){.kind = MESSAGE_LOG, .id = context(call)->id, .log = {.level = bounded, .text = limited(text)}});
 }
 
 static void service_progress(struct ssx_call *call, uint64_t done, uint64_t total, const char *text)
@@ -75,7 +82,7 @@ static void service_progress(struct ssx_call *call, uint64_t done, uint64_t tota
     if (now - c->progress_ms < PROGRESS_EVERY_MS && done != total)
         return;
     c->progress_ms = now;
-    send_message(&(struct message){.kind = MESSAGE_PROGRESS, .id = c->id, .progress = {.done = done, .total = total, .text = limited(text ? text : "")}});
+    send_message(c, &(struct message){.kind = MESSAGE_PROGRESS, .id = c->id, .progress = {.done = done, .total = total, .text = limited(text ? text : "")}});
 }
 
 static int send_item(struct call_context *c, const unsigned char *at, size_t n)
@@ -84,7 +91,7 @@ static int send_item(struct call_context *c, const unsigned char *at, size_t n)
         return -1;
     for (size_t piece; n; n -= piece, at += piece) {
         piece = n < DATA_MAX ? n : DATA_MAX;
-        send_message(&(struct message){.kind = MESSAGE_ITEM, .id = c->id, .data = {.bytes = {at, piece}, .more = piece < n}});
+        send_message(c, &(struct message){.kind = MESSAGE_ITEM, .id = c->id, .data = {.bytes = {at, piece}, .more = piece < n}});
     }
     return 0;
 }
@@ -168,7 +175,24 @@ static ptrdiff_t service_read(struct ssx_call *call, void *at, size_t n)
     }
 }
 
-static const char *service_temp_dir(struct ssx_call *call) { return context(call)->temp[0] ? context(call)->temp : NULL; }
+static const char *service_temp_dir(struct ssx_call *call)
+{
+    context(call)->temp_asked = true;
+    return context(call)->temp[0] ? context(call)->temp : NULL;
+}
+
+void call_context_reset(struct call_context *c)
+{
+    arena_clear(&c->arena);
+    c->progress_ms = 0;
+    c->temp_asked = false;
+    c->message[0] = 0;
+    c->sent = 0;
+    if (armed)
+        signal(SIGTERM, SIG_DFL);
+    armed = false;
+    terminated = 0;
+}
 
 void call_context_init(struct call_context *c, const char *temp, const struct ssx_schema *item)
 {

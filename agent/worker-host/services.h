@@ -3,6 +3,8 @@
 #define WORKER_HOST_SERVICES_H
 #include "base/arena.h"
 
+#include "wire/message.h"
+
 #include <sshexec/error.h>
 #include <sshexec/worker.h>
 #include <stdint.h>
@@ -15,9 +17,18 @@ struct call_context {
     const struct ssx_schema *item;     /* what its items must be; NULL: any */
     struct arena arena;
     char temp[256];                    /* "" where the profile gives none */
+    const unsigned char *seal;         /* LANE_SEAL bytes that go before an answer; NULL: none do */
+    size_t sent;                       /* bytes of its frames so far */
+    bool temp_asked;                   /* the worker knows of it */
     char message[SSX_ERROR_TEXT];      /* what ssx_fail said */
 };
 
 void call_context_init(struct call_context *c, const char *temp, const struct ssx_schema *item);
+
+/* Ends the call here and now; the process leaves. */
+_Noreturn void call_end_early(struct call_context *c, const struct message_end *end);
+
+/* Between two calls of a process: what the last one was about is forgotten. */
+void call_context_reset(struct call_context *c);
 
 #endif

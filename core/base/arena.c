@@ -3,6 +3,7 @@
 #include <stdalign.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define BLOCK (32u << 10)      /* the most in one block that isn't a single large object */
 #define FIRST_BLOCK (4u << 10) /* a call with a few strings needs no more; memory of thousands of runs adds up */
@@ -35,6 +36,17 @@ void *arena_alloc(struct arena *a, size_t n)
     void *at = a->blocks->bytes + a->used;
     a->used += n;
     return at;
+}
+
+void arena_clear(struct arena *a)
+{
+    struct arena_block *only = a->blocks;
+    if (!only || only->next || a->size > FIRST_BLOCK) {
+        arena_free(a);
+        return;
+    }
+    memset(only->bytes, 0, a->used);
+    a->used = 0;
 }
 
 void arena_free(struct arena *a)

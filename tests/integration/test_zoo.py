@@ -86,7 +86,7 @@ BAD = {
     "printf_noise": ("ok", {}, ""),
     "big_result": ("ok", {"results": 1}, ""),
 }
-NEED_ARGUMENTS = {"flood", "flood_stderr", "log_flood", "loop", "ignore_term", "loop_constructor", "stubborn_constructor", "sleep", "forge", "deaf"}
+NEED_ARGUMENTS = {"reuse", "flood", "flood_stderr", "log_flood", "loop", "ignore_term", "loop_constructor", "stubborn_constructor", "sleep", "forge", "deaf"}
 ELSEWHERE = {"items"} # it is a good one, and test_api.py's
 
 
@@ -194,12 +194,21 @@ def test_values_in_pieces_pass(session):
 
 # --- many, slow, large ---
 
-def test_sixty_four_calls_at_once_and_no_more(session):
+def test_sixty_four_calls_run_at_once_and_more_wait(session):
     session.tell(*('call %d sleep {"ms":1500}' % n for n in range(1, 66)))
-    outcomes = [session.end(n)["outcome"] for n in range(1, 66)]
-    assert outcomes == ["ok"] * 64 + ["refused"] and session.end(65)["reason"] == "busy"
-    session.tell('call 100 hello {"name":"Ada"}')
-    assert session.end(100)["outcome"] == "ok"
+    ends = [session.end(n) for n in range(1, 66)]
+    assert [e["outcome"] for e in ends] == ["ok"] * 65
+    order = [e["call"] for e in session.seen if e["event"] == "end"]
+    assert order[-1] == 65, order
+
+
+def test_a_thousand_calls_are_open_at_once_and_no_more(session):
+    session.tell(*('call %d sleep grace=100 {"ms":600000}' % n for n in range(1, 1026)))
+    assert session.end(1025)["reason"] == "busy"
+    session.tell("cancel 1", "cancel 1024")
+    assert (session.end(1)["outcome"], session.end(1024)["outcome"]) == ("cancelled", "cancelled")
+    session.tell('call 2000 hello {"name":"Ada"}', *("cancel %d" % n for n in range(2, 1024)))
+    assert session.end(2000)["text"] == "hello, Ada\n"
 
 
 def test_slow_consumer_stalls_nobody_and_loses_nothing(session):
