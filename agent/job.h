@@ -38,7 +38,7 @@ struct job {
     struct buf state;
     size_t *states, charged;           /* bytes of states of all jobs, borrowed; what this one adds */
     struct upload upload;
-    bool needs_object;                 /* NEED was sent, or the object is on its way */
+    bool needs_object, asked;          /* its object is to come; NEED was sent for it */
 
     /* where it runs */
     enum {

@@ -20,6 +20,8 @@
 
 /* --- the table --- */
 
+#define RECENT_MS 20 /* how old the answer to "which plugin" may be */
+
 struct job *runner_find(const struct runner *r, uint32_t id)
 {
     struct job *j = r->by_id[id % CALLS_MAX];
@@ -48,8 +50,6 @@ static void leave(struct runner *r, struct job *j)
     *(j->before ? &j->before->next : &r->first) = j->next;
     *(j->next ? &j->next->before : &r->last) = j->before;
     r->open--;
-    if (r->recent == j)
-        r->recent = NULL;
 }
 
 bool runner_is_busy(const struct runner *r)
@@ -230,15 +230,23 @@ void runner_try(struct runner *r, struct job *j)
     }
 }
 
-/* What a call of the same turn found; looking takes longer than a small call does. */
+static void remember(struct runner *r, const struct job *j, struct image *image)
+{
+    image_release(r->recent.image);
+    r->recent.image = image_hold(image);
+    r->recent.call = j->call;
+    r->recent.until_ms = clock_ms() + RECENT_MS;
+}
+
+/* Looking in the plugin directories takes longer than a small call does. */
 static struct image *image_of(struct runner *r, struct job *j, struct refusal *why)
 {
-    const struct job *other = r->recent;
-    if (other && strcmp(other->type, j->type) == 0 && other->call.exact == j->call.exact && other->call.has_object == j->call.has_object &&
-        (!j->call.has_object || digest_equal(&other->call.digest, &j->call.digest)))
-        return other->image;
+    const struct message_call *last = &r->recent.call;
+    if (r->recent.image && clock_ms() < r->recent.until_ms && strcmp(r->recent.image->type, j->type) == 0 && last->exact == j->call.exact &&
+        last->has_object == j->call.has_object && (!last->has_object || digest_equal(&last->digest, &j->call.digest)))
+        return r->recent.image;
     struct image *image = plugins_find(r->plugins, &j->call, &j->needs_object, why);
-    r->recent = image ? j : NULL;
+    remember(r, j, image);
     return image;
 }
 
@@ -479,6 +487,7 @@ void runner_close(struct runner *r)
         lane_free(unlink_lane(r, r->lanes));
     while (r->hosts)
         drop_host(r, r->hosts);
+    image_release(r->recent.image);
     for (int tries = 0; tries < 200; tries++) {
         while (waitpid(-1, NULL, WNOHANG) > 0)
             ;
@@ -609,7 +618,6 @@ static void sweep_jobs(struct runner *r)
         leave(r, j);
         job_free(j);
     }
-    r->recent = NULL;
 }
 
 void runner_tick(struct runner *r)

@@ -24,7 +24,11 @@ struct runner {
     struct lane *lanes;
     struct host *hosts;
     int64_t deadline_ms;               /* no job's is earlier */
-    struct job *recent;                /* the last whose plugin was looked for in this turn: those that ask for the same get the same */
+    struct {                           /* what was found for the last call: those that ask for the same soon after get the same */
+        struct image *image;           /* held; NULL: nothing */
+        struct message_call call;      /* its type is the image's */
+        int64_t until_ms;
+    } recent;
 };
 
 struct polling {

@@ -26,6 +26,7 @@ struct session {
     int in_fd, out_fd;
     struct buf in, out, dropped;       /* dropped: what calls say after our BYE, which is the last frame */
     bool greeted, hello, leaving, broken;
+    bool unasked;                      /* there may be calls that wait for an object which another call brings */
     int64_t leave_ms;                  /* leaving: when patience ends */
     uint32_t last_id;
     size_t sender_window;
@@ -55,10 +56,35 @@ static void refuse_id(struct session *s, uint32_t id, const char *reason, const 
                              .end = {.outcome = SSX_OUTCOME_REFUSED, .reason = span_text(reason), .message = span_text(text)}});
 }
 
-static void need(struct session *s, const struct job *j)
+/* Whether another call's NEED brings the object of this one. */
+static bool is_under_way(const struct session *s, const struct job *j)
+{
+    for (const struct job *other = s->runner.first; other; other = other->next)
+        if (other->asked && other->needs_object && other->stage == JOB_GATHERING && digest_equal(&other->call.digest, &j->call.digest) &&
+            strcmp(other->type, j->type) == 0)
+            return true;
+    return false;
+}
+
+static void need(struct session *s, struct job *j)
 {
     struct message_object object = {.digest = j->call.digest};
+    s->unasked |= is_under_way(s, j);
+    if (is_under_way(s, j))
+        return;
+    j->asked = true;
     put(s, &(struct message){.kind = MESSAGE_NEED, .id = j->id, .objects = {.count = 1, .list = &object}});
+}
+
+/* A call that was to bring an object for others as well may have ended before it came. */
+static void ask_again(struct session *s)
+{
+    if (!s->unasked)
+        return;
+    s->unasked = false;
+    for (struct job *j = s->runner.first; j; j = j->next)
+        if (j->needs_object && !j->asked && j->stage == JOB_GATHERING)
+            need(s, j);
 }
 
 static int take_call(struct session *s, const struct message *m)
@@ -96,6 +122,16 @@ static int add_chunk(struct job *j, const struct message *m, int *fd, struct ssx
     return m->chunk.more ? 0 : upload_end(u, fd, err) ? -1 : 1;
 }
 
+static void give_image(struct session *s, struct job *j, struct image *image)
+{
+    if (j->stage != JOB_GATHERING)
+        return;
+    j->needs_object = false;
+    j->image = image_hold(image);
+    upload_abort(&j->upload);
+    runner_try(&s->runner, j);
+}
+
 /* The object runs from memory; the store is for the next session, and a node that can't keep it runs it all the same. */
 static int take_chunk(struct session *s, struct job *j, const struct message *m, struct ssx_error *err)
 {
@@ -111,14 +147,17 @@ static int take_chunk(struct session *s, struct job *j, const struct message *m,
         job_refuse(j, fault.code == SSX_ERROR_PROTOCOL ? "object" : "store", fault.text);
     if (rc <= 0)
         return 0;
-    j->needs_object = false;
-    j->image = image_hold(plugins_take(s->runner.plugins, &j->call, fd, &why));
-    if (!j->image) {
+    struct image *image = plugins_take(s->runner.plugins, &j->call, fd, &why);
+    if (!image) {
         job_refuse(j, why.reason, why.error.text);
         return 0;
     }
-    runner_try(&s->runner, j);
-    store_put(&s->runner.plugins->store, &j->call.digest, j->image->fd, NULL);
+    image_hold(image); /* while the calls take it */
+    for (struct job *other = s->runner.first; other; other = other->next)
+        if (other->needs_object && digest_equal(&other->call.digest, &j->call.digest) && strcmp(other->type, j->type) == 0)
+            give_image(s, other, image);
+    store_put(&s->runner.plugins->store, &image->digest, image->fd, NULL);
+    image_release(image);
     return 0;
 }
 
@@ -366,6 +405,7 @@ static void turn(struct session *s)
     else if (p.fds[in].revents & (POLLHUP | POLLRDHUP | POLLERR)) /* it has left without reading what waits for it */
         start_leaving(s);
     runner_tick(&s->runner);
+    ask_again(s);
     buf_free(&s->dropped);
     if (s->out_fd >= 0)
         write_sender(s);

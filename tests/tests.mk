@@ -35,6 +35,18 @@ $(BUILD)/bench/bare_libssh: tests/bench/bare_libssh.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS_ALL) -MF $@.d $< -lssh -o $@
 
+$(BUILD)/bench/session: tests/bench/session.c $(LIB_A)
+	$(call say,BENCH,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS_ALL) -MF $@.d $< $(LIB_A) $(TOOL_LIBS) -o $@
+
+BENCH_PLUGINS := $(BUILD)/bench/plugins/echo_fork.so $(BUILD)/bench/plugins/bulk.so
+$(BENCH_PLUGINS): $(BUILD)/bench/plugins/%.so: tests/bench/%.c sdk/include/sshexec/worker.h
+	$(call say,PLUGIN,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(PLUGIN_FLAGS) -shared $(LDHARD) $< -o $@
+BENCH := $(BUILD)/bench/bare_libssh $(BUILD)/bench/session $(BENCH_PLUGINS)
+
 # msgpack-c's own unpacker judges ours.
 $(BUILD)/tests/test_value: private UNIT_LIBS := -lmsgpackc
 
@@ -82,10 +94,12 @@ check-tsan:
 	@$(SUBMAKE) all zoo
 	@$(SUBMAKE) BUILD=$(BUILD)-tsan SAN=thread all $(BUILD)-tsan/tests/api $(BUILD)-tsan/tests/fleet_probe
 	@API_BUILD=$(BUILD) $(PYTHON) tests/run $(BUILD)-tsan test_api.py test_fleet.py
+bench-programs: $(BENCH) $(BUILD)/tests/fleet_probe
+	@cp $(BUILD)/plugins/echo.so $(BUILD)/bench/plugins/
 bench:
 	@tools/setup bench
-	@$(SUBMAKE) all $(BUILD)/bench/bare_libssh $(BUILD)/tests/fleet_probe
+	@$(SUBMAKE) all bench-programs
 	@$(PYTHON) tests/bench/bench $(BUILD)
 	@$(PYTHON) tests/bench/fleet $(BUILD)
 
-.PHONY: unit zoo check check-long check-asan check-tsan bench
+.PHONY: bench-programs unit zoo check check-long check-asan check-tsan bench

@@ -10,10 +10,12 @@
 
 #define GRANT_STEP (CLIENT_WINDOW / 4) /* CREDIT is sent in steps: a frame for each piece read would double the traffic */
 #define OUTGOING_LOW (256u << 10)      /* objects and input are cut into frames only while less than this waits to be sent */
+#define TABLE 1024                     /* as many as an agent takes at once */
 #define PONGS_MAX 256                  /* answers that may wait to be sent: an agent that sends PINGs and reads nothing must not fill our memory */
 
 struct call {
-    struct call *next;
+    struct call *next, *before;        /* the later and the earlier opened */
+    struct call *same;                 /* in the table */
     uint32_t id;
     uint64_t starts_at;                /* where in the stream of bytes sent its first frame begins; before the marker: where in `queued` */
     size_t window;                     /* what the agent may still send */
@@ -46,7 +48,10 @@ struct client {
     uint64_t pongs_end;                /* where in the stream of bytes sent the last one ends */
     uint32_t last_id;
     size_t agent_window;
-    struct call *calls;
+    struct call *calls, *last;         /* open, in the order of their ids */
+    struct call *table[TABLE];         /* the same, by id modulo TABLE */
+    size_t open, wanted;               /* their number; of those, calls whose object is to be sent */
+    struct buf objects;                /* digests of those that went to the agent: it needn't be sent one unasked twice */
     struct call *joined;               /* the last message borrows its value */
     struct call *ended;                /* its END was delivered; what the message borrows lives here */
     char why[SSX_ERROR_TEXT];          /* why the link is gone */
@@ -88,15 +93,54 @@ void client_free(struct client *c)
     buf_free(&c->out);
     buf_free(&c->queued);
     buf_free(&c->noise);
+    buf_free(&c->objects);
     free(c);
 }
 
 static struct call *call_find(const struct client *c, uint32_t id)
 {
-    struct call *call = c->calls;
+    struct call *call = c->table[id % TABLE];
     while (call && call->id != id)
-        call = call->next;
+        call = call->same;
     return call;
+}
+
+static void call_enter(struct client *c, struct call *call)
+{
+    struct call **place = &c->table[call->id % TABLE];
+    call->same = *place;
+    *place = call;
+    call->before = c->last;
+    *(c->last ? &c->last->next : &c->calls) = call;
+    c->last = call;
+    c->open++;
+}
+
+static void want_object(struct client *c, struct call *call, bool wanted)
+{
+    c->wanted += wanted - call->object_wanted;
+    call->object_wanted = wanted;
+}
+
+static void call_leave(struct client *c, struct call *call)
+{
+    struct call **link = &c->table[call->id % TABLE];
+    while (*link != call)
+        link = &(*link)->same;
+    *link = call->same;
+    *(call->before ? &call->before->next : &c->calls) = call->next;
+    *(call->next ? &call->next->before : &c->last) = call->before;
+    want_object(c, call, false);
+    c->open--;
+}
+
+static bool object_went(const struct client *c, const struct digest *digest)
+{
+    const unsigned char *at = buf_data(&c->objects);
+    for (size_t i = 0; i < buf_length(&c->objects); i += DIGEST_SIZE)
+        if (memcmp(at + i, digest->bytes, DIGEST_SIZE) == 0)
+            return true;
+    return false;
 }
 
 /* Frames wait in `queued` until the marker has come: nothing but the greeting's line may be written before. */
@@ -114,17 +158,13 @@ static struct call *call_open(struct client *c)
     call->window = CLIENT_WINDOW;
     call->credit = c->agent_window;
     call->starts_at = c->stage == GREETING ? buf_length(&c->queued) : c->sent + buf_length(&c->out);
-    call->next = c->calls;
-    c->calls = call;
+    call_enter(c, call);
     return call;
 }
 
 static void call_close(struct client *c, struct call *call)
 {
-    struct call **link = &c->calls;
-    while (*link != call)
-        link = &(*link)->next;
-    *link = call->next;
+    call_leave(c, call);
     call_free(c->ended);
     c->ended = call;
 }
@@ -187,7 +227,9 @@ int client_call(struct client *c, uint32_t *id, const struct client_request *r, 
     put(c, &m);
     put_state(c, call->id, (const unsigned char *)r->state + first, r->state_size - first);
     /* An agent that was just uploaded can't have the plugin: it goes unasked. */
-    call->object_wanted = call->object && c->sent_agent;
+    want_object(c, call, call->object && c->sent_agent && !object_went(c, &call->digest));
+    if (call->object_wanted)
+        buf_add(&c->objects, call->digest.bytes, DIGEST_SIZE);
     *id = call->id;
     return is_out_of_memory(c, err);
 }
@@ -271,7 +313,10 @@ static int start_upload(struct client *c, const struct greeting *g, struct ssx_e
     c->sent_agent = c->uploading = true;
     c->image = g->gzip ? (struct span){c->agent->packed, c->agent->packed_size} : (struct span){c->agent->bytes, c->agent->size};
     for (struct call *call = c->calls; call; call = call->next)
-        call->object_wanted = call->object != NULL;
+        if (call->object && !object_went(c, &call->digest)) {
+            want_object(c, call, true);
+            buf_add(&c->objects, call->digest.bytes, DIGEST_SIZE);
+        }
     return 0;
 }
 
@@ -382,7 +427,7 @@ static int hello_came(struct client *c, const struct message *m, struct ssx_erro
     return 1;
 }
 
-static int need_came(struct call *call, struct message *m, struct ssx_error *err)
+static int need_came(struct client *c, struct call *call, struct message *m, struct ssx_error *err)
 {
     for (struct message_object object; message_next_object(m, &object);) {
         if (!call->object || !digest_equal(&call->digest, &object.digest))
@@ -390,7 +435,7 @@ static int need_came(struct call *call, struct message *m, struct ssx_error *err
         if (call->has_need)
             return error_set(err, SSX_ERROR_PROTOCOL, "NEED of the same object twice");
         call->has_need = true;
-        call->object_wanted |= !call->object_gone; /* it may have gone unasked */
+        want_object(c, call, call->object_wanted || !call->object_gone); /* it may have gone unasked */
     }
     return 0;
 }
@@ -438,7 +483,7 @@ static int handle(struct client *c, struct message *m, struct ssx_error *err)
     call->owed += cost;
     switch (m->kind) {
     case MESSAGE_CREDIT: return credit_came(call, m);
-    case MESSAGE_NEED: return need_came(call, m, err);
+    case MESSAGE_NEED: return need_came(c, call, m, err);
     case MESSAGE_ITEM: case MESSAGE_RESULT: case MESSAGE_STATE: return join(c, call, m, err);
     case MESSAGE_END: call_close(c, call); return 1;
     default: return 1;
@@ -525,7 +570,7 @@ static void put_chunk(struct client *c, struct call *call)
     m.chunk.more = n < left;
     put(c, &m);
     call->object_sent += n;
-    call->object_wanted = m.chunk.more;
+    want_object(c, call, m.chunk.more);
     call->object_gone = !m.chunk.more;
 }
 
@@ -547,7 +592,7 @@ const void *client_outgoing(struct client *c, size_t *n)
         return NULL;
     while (c->uploading && buf_length(&c->out) < OUTGOING_LOW)
         put_agent(c);
-    for (struct call *call = c->calls; call && c->stage >= HELLO; call = call->next)
+    for (struct call *call = c->calls; call && c->wanted && c->stage >= HELLO; call = call->next)
         while (call->object_wanted && buf_length(&c->out) < OUTGOING_LOW && !c->out.failed)
             put_chunk(c, call);
     *n = buf_length(&c->out);
@@ -569,13 +614,7 @@ bool client_sends_object(const struct client *c, uint32_t id)
     return call && call->object_wanted;
 }
 
-size_t client_open_calls(const struct client *c)
-{
-    size_t n = 0;
-    for (const struct call *call = c->calls; call; call = call->next)
-        n++;
-    return n;
-}
+size_t client_open_calls(const struct client *c) { return c->open; }
 
 const char *client_noise(const struct client *c, size_t *n)
 {

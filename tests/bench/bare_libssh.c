@@ -1,6 +1,10 @@
 /* The limit to compare with: one process that does with libssh what `ssh HOST COMMAND` does, and nothing else.
- *     bare_libssh ADDRESS[,ADDRESS...] PORT USER KEYFILE KNOWN_HOSTS COMMAND
- * Several addresses: eight threads take one after the other. Exits with the command's status. Acknowledges at once (TCP_QUICKACK), without which sshd waits 40 ms after the login. */
+ *     bare_libssh ADDRESS[,ADDRESS...] PORT USER KEYFILE KNOWN_HOSTS COMMAND    exits with the command's status, the worst of several;
+ *                                                                               then eight threads take one address after the other
+ *     bare_libssh ADDRESS PORT USER KEYFILE KNOWN_HOSTS            does what a line on stdin says, and answers with one number:
+ *         warm COUNT            64 bytes to cat and back, one after the other: the median, in microseconds
+ *         up BYTES · down BYTES to cat > /dev/null, from head /dev/zero: megabytes a second
+ * Acknowledges at once (TCP_QUICKACK), without which sshd waits 40 ms after the login. */
 #include <arpa/inet.h>
 #include <libssh/libssh.h>
 #include <netinet/tcp.h>
@@ -12,8 +16,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
+#define PIECE (64u << 10)
 #define THREADS 8
 
 static _Thread_local ssh_session session;
@@ -84,19 +90,15 @@ static void log_in(const char *address, char **argv)
     ssh_key_free(key);
 }
 
-static int run(const char *command)
+static void start(const char *command)
 {
-    char piece[4096];
     channel = ssh_channel_new(session);
     must(channel && until_done(open_step, NULL) == SSH_OK, "channel");
     must(until_done(exec_step, command) == SSH_OK, "exec");
-    while (!ssh_channel_is_eof(channel)) {
-        int n = ssh_channel_read_nonblocking(channel, piece, sizeof piece, 0);
-        if (n > 0)
-            must(write(STDOUT_FILENO, piece, (size_t)n) == n, "write");
-        else if (!ssh_channel_is_eof(channel))
-            wait_for_peer();
-    }
+}
+
+static int finish(void)
+{
     int status; /* comes after the end of output */
     while ((status = ssh_channel_get_exit_status(channel)) == -1 && !ssh_channel_is_closed(channel))
         wait_for_peer();
@@ -104,12 +106,132 @@ static int run(const char *command)
     return status;
 }
 
+/* Reads what there is, or waits. Returns how much it was. */
+static size_t read_some(void *at, size_t n)
+{
+    int got = ssh_channel_read_nonblocking(channel, at, (uint32_t)n, 0);
+    if (got <= 0 && !ssh_channel_is_eof(channel))
+        wait_for_peer();
+    return got > 0 ? (size_t)got : 0;
+}
+
+static int run(const char *command)
+{
+    char piece[4096];
+    start(command);
+    while (!ssh_channel_is_eof(channel)) {
+        size_t n = read_some(piece, sizeof piece);
+        must(write(STDOUT_FILENO, piece, n) == (ssize_t)n, "write");
+    }
+    return finish();
+}
+
+/* --- one session, many measurements --- */
+
+static double now_us(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3;
+}
+
+static int by_size(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* No more than 64 KiB at once, and only while none waits (FACTS of libssh: the rest would be buffered without bound). */
+static void write_all(const char *at, size_t n)
+{
+    while (n) {
+        int wrote = ssh_get_poll_flags(session) & SSH_WRITE_PENDING ? 0 : ssh_channel_write(channel, at, (uint32_t)(n < PIECE ? n : PIECE));
+        must(wrote >= 0 || wrote == SSH_AGAIN, "write");
+        if (wrote <= 0) {
+            wait_for_peer();
+            ssh_channel_poll(channel, 0); /* lets libssh read and write */
+            continue;
+        }
+        at += wrote;
+        n -= (size_t)wrote;
+    }
+}
+
+static double warm(size_t count)
+{
+    char there[64], back[64];
+    double *took = calloc(count, sizeof *took);
+    memset(there, 'x', sizeof there);
+    start("cat");
+    for (size_t i = 0; i < count; i++) {
+        double began = now_us();
+        write_all(there, sizeof there);
+        for (size_t got = 0; got < sizeof back;)
+            got += read_some(back + got, sizeof back - got);
+        took[i] = now_us() - began;
+        must(memcmp(there, back, sizeof there) == 0, "echo");
+    }
+    ssh_channel_send_eof(channel);
+    finish();
+    qsort(took, count, sizeof *took, by_size);
+    double median = took[count / 2];
+    free(took);
+    return median;
+}
+
+static double up(size_t size)
+{
+    static char piece[PIECE];
+    double began = now_us();
+    start("cat > /dev/null");
+    for (size_t left = size, n; left; left -= n) {
+        n = left < PIECE ? left : PIECE;
+        write_all(piece, n);
+    }
+    ssh_channel_send_eof(channel);
+    must(finish() == 0, "cat");
+    return (double)size / (now_us() - began);
+}
+
+static double down(size_t size)
+{
+    static char piece[PIECE];
+    char command[64];
+    size_t got = 0;
+    double began = now_us();
+    snprintf(command, sizeof command, "head -c %zu /dev/zero", size);
+    start(command);
+    while (!ssh_channel_is_eof(channel))
+        got += read_some(piece, sizeof piece);
+    must(finish() == 0 && got == size, "head");
+    return (double)size / (now_us() - began);
+}
+
+static void obey_lines(void)
+{
+    char word[16];
+    size_t n;
+    puts("ready");
+    fflush(stdout);
+    while (scanf("%15s %zu", word, &n) == 2) {
+        must(strcmp(word, "warm") == 0 || strcmp(word, "up") == 0 || strcmp(word, "down") == 0, word);
+        printf("%.3f\n", word[0] == 'w' ? warm(n) : word[0] == 'u' ? up(n) : down(n));
+        fflush(stdout);
+    }
+}
+
+/* --- one session each --- */
+
 static int visit(const char *address, char **argv)
 {
+    int status = 0;
     session = ssh_new();
     dial(address, argv[2]);
     log_in(address, argv);
-    int status = run(argv[6]);
+    if (argv[6])
+        status = run(argv[6]);
+    else
+        obey_lines();
     ssh_disconnect(session);
     ssh_free(session);
     return status;
@@ -137,8 +259,8 @@ static void *take(void *argv)
 int main(int argc, char **argv)
 {
     pthread_t threads[THREADS];
-    if (argc != 7) {
-        fprintf(stderr, "usage: bare_libssh ADDRESS PORT USER KEYFILE KNOWN_HOSTS COMMAND\n");
+    if (argc != 6 && argc != 7) {
+        fprintf(stderr, "usage: bare_libssh ADDRESS[,ADDRESS...] PORT USER KEYFILE KNOWN_HOSTS [COMMAND]\n");
         return 125;
     }
     if (!strchr(argv[1], ','))
