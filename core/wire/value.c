@@ -191,11 +191,6 @@ int value_take_bin(struct value_reader *r, const unsigned char **at, size_t *n)
     return 0;
 }
 
-bool value_is_text(const struct value *v, const char *text)
-{
-    return v->kind == VALUE_STR && strlen(text) == v->n && memcmp(v->at, text, v->n) == 0;
-}
-
 int value_scan(const void *bytes, size_t n, struct ssx_error *err)
 {
     struct value_reader r = value_reader(bytes, n);

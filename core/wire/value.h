@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #define VALUE_DEPTH_MAX 28          /* PROTOCOL.md, section 5; msgpack-c itself stops at 32 */
 #define VALUE_ELEMENTS_MAX 1000000
@@ -56,7 +57,10 @@ int value_take_str(struct value_reader *r, const char **at, size_t *n);
 int value_take_bin(struct value_reader *r, const unsigned char **at, size_t *n);
 
 /* Whether a STR token equals a C string. */
-bool value_is_text(const struct value *v, const char *text);
+static inline bool value_is_text(const struct value *v, const char *text) /* inline: the length of a literal is known then */
+{
+    return v->kind == VALUE_STR && strlen(text) == v->n && memcmp(v->at, text, v->n) == 0;
+}
 
 /* The prescan: n bytes hold exactly one well-formed value, of at most VALUE_DEPTH_MAX levels and VALUE_ELEMENTS_MAX elements, and
  * nothing behind it. Returns 0, or -1 with err (SSX_ERROR_PROTOCOL) saying what is wrong at which byte. */
