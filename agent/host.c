@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -20,6 +21,8 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#define FORGOTTEN_MS 500 /* for a process that has closed its pipes and said END to be gone */
 
 extern char **environ;
 
@@ -138,6 +141,76 @@ int host_run(struct host *h, uint32_t *process, const int fds[HOST_FDS])
     return 0;
 }
 
+int host_run_call(struct host *h, uint32_t *process, struct channels *io, bool input)
+{
+    int others[HOST_FDS] = {-1, -1, -1, -1, -1};
+    int rc = channels_open(io, others, input) || host_run(h, process, others) ? -1 : 0;
+    for (int i = 0; i < HOST_FDS; i++)
+        fd_close(&others[i]);
+    return rc;
+}
+
+void host_forget(struct host *h, uint32_t process)
+{
+    if (h->forgotten_count < PROCESSES_MAX) {
+        h->forgotten[h->forgotten_count].process = process;
+        h->forgotten[h->forgotten_count++].until_ms = clock_ms() + FORGOTTEN_MS;
+    } else {
+        host_signal(h, process, SIGKILL);
+    }
+}
+
+int64_t host_tick(struct host *h, int64_t now_ms)
+{
+    int64_t next = INT64_MAX;
+    for (size_t i = 0; i < h->forgotten_count; i++) {
+        if (now_ms >= h->forgotten[i].until_ms) {
+            host_signal(h, h->forgotten[i].process, SIGKILL);
+            h->forgotten[i].until_ms = now_ms + FORGOTTEN_MS;
+        }
+        next = h->forgotten[i].until_ms < next ? h->forgotten[i].until_ms : next;
+    }
+    return next;
+}
+
+static void note_end(struct host *h, uint32_t process)
+{
+    h->live -= h->live > 0;
+    for (size_t i = 0; i < h->forgotten_count; i++)
+        if (h->forgotten[i].process == process) {
+            h->forgotten[i] = h->forgotten[--h->forgotten_count];
+            break;
+        }
+    if (h->ready && h->ready == process) { /* something killed it */
+        channels_close(&h->ready_io);
+        h->ready = 0;
+    }
+}
+
+void host_make_ready(struct host *h)
+{
+    if (h->ready)
+        return;
+    if (host_run_call(h, &h->ready, &h->ready_io, h->image->traits & TRAIT_TAKES_INPUT)) {
+        h->ready = 0;
+        channels_close(&h->ready_io);
+    }
+}
+
+int host_take_ready(struct host *h, uint32_t *process, struct channels *io)
+{
+    struct pollfd peer = {.fd = h->ready_io.control};
+    if (!h->ready)
+        return -1;
+    *process = h->ready;
+    *io = h->ready_io;
+    h->ready = 0;
+    if (poll(&peer, 1, 0) == 0)
+        return 0;
+    channels_close(io); /* it was killed meanwhile */
+    return -1;
+}
+
 void host_signal(struct host *h, uint32_t process, int signal_number)
 {
     struct host_request request = {.op = HOST_SIGNAL, .process = process, .signal = signal_number};
@@ -155,6 +228,8 @@ int host_report(struct host *h, struct host_report *out)
     if (n != sizeof *out)
         return -1;
     out->reason[sizeof out->reason - 1] = out->text[sizeof out->text - 1] = 0;
+    if (out->op == HOST_ENDED)
+        note_end(h, out->process);
     return 1;
 }
 
@@ -172,6 +247,8 @@ void host_end(struct host *h)
 {
     host_kill(h);
     fd_close(&h->socket);
+    if (h->ready)
+        channels_close(&h->ready_io);
     if (h->temp[0])
         tree_remove(h->temp);
     image_release(h->image);

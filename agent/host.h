@@ -2,10 +2,13 @@
 #ifndef AGENT_HOST_H
 #define AGENT_HOST_H
 #include "host_protocol.h"
+#include "channels.h"
 #include "job_queue.h"
 #include "plugins.h"
 
 #include <sys/types.h>
+
+#define PROCESSES_MAX 64               /* of calls at once; more calls wait */
 
 struct host {
     struct host *next;
@@ -20,6 +23,10 @@ struct host {
     size_t calls;                      /* that have it as their host */
     uint32_t processes;                /* numbers given so far */
     size_t live;                       /* processes that it has not reported as ended */
+    struct { uint32_t process; int64_t until_ms; } forgotten[PROCESSES_MAX];
+    size_t forgotten_count;
+    uint32_t ready;                    /* a process that waits for a call; 0: none */
+    struct channels ready_io;          /* its channels */
     int64_t used_ms;                   /* when its last call ended */
     char sandbox[160];                 /* the protection achieved */
 };
@@ -31,10 +38,21 @@ struct host *host_start(struct image *image, struct ssx_error *err);
  * caller's. Returns 0 with *process, the number for it, or -1 with errno (EPIPE: the host has gone). */
 int host_run(struct host *h, uint32_t *process, const int fds[HOST_FDS]);
 
+/* The same for one call, with channels made for it, which are the caller's in any case. */
+int host_run_call(struct host *h, uint32_t *process, struct channels *io, bool input);
+
+/* A call's process has said that it is done: it is forgotten, and killed where it hasn't gone soon after (host_tick, which returns when it must be called next, in clock_ms). */
+void host_forget(struct host *h, uint32_t process);
+int64_t host_tick(struct host *h, int64_t now_ms);
+
+/* Makes a process ready for the next call of its type, if none is; hands it out. The latter returns 0, or -1 where there is none. */
+void host_make_ready(struct host *h);
+int host_take_ready(struct host *h, uint32_t *process, struct channels *io);
+
 /* To a process and its group. HOST_SIGNALLED will come. */
 void host_signal(struct host *h, uint32_t process, int signal_number);
 
-/* Reads one report. Returns 1, 0 if there is none now, or -1 when the host has gone or sent nonsense. */
+/* Reads one report; one of a process that ended is noted. Returns 1, 0 if there is none now, or -1 when the host has gone or sent nonsense. */
 int host_report(struct host *h, struct host_report *out);
 
 /* Kills and reaps it, unless it is dead already. */

@@ -34,7 +34,7 @@ struct job *job_new(const struct message *m, size_t sender_window, struct buf *o
     j->call.state = (struct span){0};
     j->window = sender_window;
     j->input_window = AGENT_WINDOW;
-    j->control = j->input = j->output = j->error = -1;
+    j->io = CHANNELS_NONE;
     if (!buf_reserve(&j->state, (size_t)m->call.state_size)) {
         free(j);
         return NULL;
@@ -56,10 +56,7 @@ static void free_state(struct job *j)
 void job_free(struct job *j)
 {
     job_queue_add(NULL, j);
-    fd_close(&j->control);
-    fd_close(&j->input);
-    fd_close(&j->output);
-    fd_close(&j->error);
+    channels_close(&j->io);
     free_state(j);
     buf_free(&j->control_in);
     buf_free(&j->control_out);
@@ -129,7 +126,7 @@ void job_finish(struct job *j)
     end.digest = j->image->digest;
     if (!j->lane || !j->has_end)
         end.wall_us = (uint64_t)(clock_us() - j->started_us);
-    if (!j->lane) {
+    if (!j->lane && j->stage != JOB_RUNNING) {
         end.user_us = j->usage.user_us;
         end.sys_us = j->usage.sys_us;
         end.rss_kb = j->usage.rss_kb;
@@ -141,41 +138,19 @@ void job_finish(struct job *j)
     send_end(j, &end);
 }
 
-/* A job is done once its process is gone and its pipes are dry. */
+/* A job is done once its pipes are dry, and its process is gone or has said its last word: then it is about to go, which the host sees to. */
 static void finish_if_dry(struct job *j)
 {
-    if (j->stage == JOB_LEFT && j->control < 0 && j->output < 0 && j->error < 0)
-        job_finish(j);
+    if (j->io.output >= 0 || j->io.error >= 0)
+        return;
+    if (j->stage == JOB_RUNNING && j->has_end)
+        host_forget(j->host, j->process);
+    else if (j->stage != JOB_LEFT || j->io.control >= 0)
+        return;
+    job_finish(j);
 }
 
 /* --- starting --- */
-
-/* Pairs of descriptors for the call: ours in *own, the process's in *other. */
-static int make_pipe(int *own, int *other, bool own_reads)
-{
-    int pair[2];
-    if (pipe2(pair, O_CLOEXEC))
-        return -1;
-    *own = pair[own_reads ? 0 : 1];
-    *other = pair[own_reads ? 1 : 0];
-    return fd_set_nonblocking(*own, true);
-}
-
-static int make_channels(struct job *j, int others[HOST_FDS])
-{
-    int pair[2];
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
-        return -1;
-    j->control = pair[0];
-    others[HOST_FD_CONTROL] = pair[1];
-    if (fd_set_nonblocking(j->control, true) || make_pipe(&j->output, &others[HOST_FD_STDOUT], true) ||
-        make_pipe(&j->error, &others[HOST_FD_STDERR], true))
-        return -1;
-    if (j->call.input)
-        return make_pipe(&j->input, &others[HOST_FD_STDIN], false);
-    others[HOST_FD_STDIN] = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    return others[HOST_FD_STDIN] < 0 ? -1 : 0;
-}
 
 size_t job_put_order(struct job *j, struct buf *out)
 {
@@ -211,7 +186,7 @@ static void write_control(struct job *j)
         size_t n = buf_length(&j->control_out);
         if (!n)
             return;
-        ssize_t wrote = send(j->control, buf_data(&j->control_out), n, MSG_NOSIGNAL);
+        ssize_t wrote = send(j->io.control, buf_data(&j->control_out), n, MSG_NOSIGNAL);
         if (wrote < 0 && errno == EINTR)
             continue;
         if (wrote < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
@@ -225,42 +200,44 @@ static void write_control(struct job *j)
     }
 }
 
-static void close_channels(struct job *j)
-{
-    fd_close(&j->control);
-    fd_close(&j->input);
-    fd_close(&j->output);
-    fd_close(&j->error);
-}
-
 static void not_started(struct job *j, struct host *h)
 {
     struct ssx_error err = {0};
     bool gone = errno == EPIPE || errno == ECONNRESET;
     error_system(&err, "can't start the call");
-    close_channels(j);
+    channels_close(&j->io);
     if (gone)
         h->state = HOST_DOWN;
     else
         job_refuse(j, "busy", err.text);
 }
 
+/* Takes the process that was made ready for the next call, or asks for one. Returns 0, or -1 with errno. */
+static int take_process(struct job *j, struct host *h)
+{
+    if (host_take_ready(h, &j->process, &j->io))
+        return host_run_call(h, &j->process, &j->io, j->call.input);
+    if (!j->call.input)
+        fd_close(&j->io.input); /* a type that takes input has a pipe there: it is at its end now */
+    if (!j->call.input || j->io.input >= 0)
+        return 0;
+    channels_close(&j->io); /* input for a type that takes none: this process leaves, now that its socket is closed */
+    return host_run_call(h, &j->process, &j->io, true);
+}
+
 void job_start(struct job *j, struct host *h, struct job_queue *running)
 {
-    int others[HOST_FDS] = {-1, -1, -1, -1, -1};
     j->started_us = clock_us();
-    if (make_channels(j, others) || host_run(h, &j->process, others)) {
+    if (take_process(j, h)) {
         not_started(j, h);
-    } else {
-        j->host = h;
-        h->calls++;
-        j->stage = JOB_RUNNING;
-        job_queue_add(running, j);
-        j->state_sent = job_put_order(j, &j->control_out);
-        write_control(j);
+        return;
     }
-    for (int i = 0; i < HOST_FDS; i++)
-        fd_close(&others[i]);
+    j->host = h;
+    h->calls++;
+    j->stage = JOB_RUNNING;
+    job_queue_add(running, j);
+    j->state_sent = job_put_order(j, &j->control_out);
+    write_control(j);
 }
 
 void job_note_usage(struct job *j, const struct host_report *report)
@@ -279,7 +256,7 @@ void job_left(struct job *j, const struct host_report *report)
     job_note_usage(j, report);
     j->stage = JOB_LEFT;
     j->drain_ms = clock_ms() + DRAIN_MS;
-    fd_close(&j->input);
+    fd_close(&j->io.input);
     buf_free(&j->input_queue);
     free_state(j);
     buf_free(&j->control_out);
@@ -326,7 +303,7 @@ static void grant_input(struct job *j, size_t n)
 static void write_input(struct job *j)
 {
     while (buf_length(&j->input_queue)) {
-        ssize_t n = write(j->input, buf_data(&j->input_queue), buf_length(&j->input_queue));
+        ssize_t n = write(j->io.input, buf_data(&j->input_queue), buf_length(&j->input_queue));
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
@@ -334,7 +311,7 @@ static void write_input(struct job *j)
         if (n < 0) { /* the worker doesn't want more; what comes is dropped, as a shell's pipe does */
             size_t dropped = buf_length(&j->input_queue);
             buf_free(&j->input_queue);
-            fd_close(&j->input);
+            fd_close(&j->io.input);
             grant_input(j, dropped);
             return;
         }
@@ -342,7 +319,7 @@ static void write_input(struct job *j)
         grant_input(j, (size_t)n);
     }
     if (j->input_ended)
-        fd_close(&j->input);
+        fd_close(&j->io.input);
 }
 
 int job_input(struct job *j, const struct message *m, struct ssx_error *err)
@@ -353,12 +330,12 @@ int job_input(struct job *j, const struct message *m, struct ssx_error *err)
     j->input_window -= n;
     if (!n)
         j->input_ended = true;
-    bool wanted = j->call.input && (j->stage < JOB_RUNNING || j->input >= 0);
+    bool wanted = j->call.input && (j->stage < JOB_RUNNING || j->io.input >= 0);
     if (!wanted)
         grant_input(j, n);
     else if (buf_add(&j->input_queue, m->data.bytes.at, n))
         return error_set(err, SSX_ERROR_SYSTEM, "out of memory for a call's input");
-    if (j->input >= 0)
+    if (j->io.input >= 0)
         write_input(j);
     return 0;
 }
@@ -403,7 +380,7 @@ void job_pass_output(struct job *j, unsigned stream, const void *bytes, size_t n
 /* A worker can write to its control socket, as to any descriptor of its process: what makes no sense there ends the call. */
 static void control_is_broken(struct job *j)
 {
-    fd_close(&j->control);
+    fd_close(&j->io.control);
     buf_free(&j->control_in);
     j->has_end = false;
     j->broken = true;
@@ -414,7 +391,7 @@ static void control_is_broken(struct job *j)
 /* Passes on the frames at the start of control_in, as far as the window goes. Returns false where one doesn't fit now. */
 static bool pass_frames(struct job *j)
 {
-    while (j->control >= 0) {
+    while (j->io.control >= 0) {
         struct message m;
         enum job_pass rc = JOB_PASSED;
         long length = frame_length(buf_data(&j->control_in), buf_length(&j->control_in), CONTROL_FRAME_MAX, NULL);
@@ -436,6 +413,14 @@ static bool pass_frames(struct job *j)
     return true;
 }
 
+/* After the last word nothing counts. */
+static void pass_control(struct job *j)
+{
+    pass_frames(j);
+    if (j->has_end)
+        finish_if_dry(j);
+}
+
 /* More room may let frames pass that were read before; what a pipe held back meanwhile gets its time too. */
 void job_credit(struct job *j, uint64_t bytes)
 {
@@ -445,25 +430,25 @@ void job_credit(struct job *j, uint64_t bytes)
     if (j->stage == JOB_GIVEN)
         lane_go_on(j->lane);
     else
-        pass_frames(j);
+        pass_control(j);
 }
 
 static bool has_room(const struct job *j) { return buf_length(j->out) < OUT_HIGH; }
 
 static void read_control(struct job *j)
 {
-    if (!pass_frames(j) || j->control < 0 || !has_room(j))
+    if (!pass_frames(j) || j->io.control < 0 || !has_room(j))
         return;
     unsigned char *at = buf_reserve(&j->control_in, CONTROL_FRAME_MAX);
-    ssize_t n = at ? recv(j->control, at, CONTROL_FRAME_MAX, 0) : 0;
+    ssize_t n = at ? recv(j->io.control, at, CONTROL_FRAME_MAX, 0) : 0;
     if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
         return;
     if (n > 0) {
         j->control_in.end += (size_t)n;
         j->drain_ms = clock_ms() + DRAIN_MS;
-        pass_frames(j);
+        pass_control(j);
     } else {
-        fd_close(&j->control);
+        fd_close(&j->io.control);
         finish_if_dry(j);
     }
 }
@@ -497,14 +482,14 @@ size_t job_poll(const struct job *j, struct pollfd *out)
     bool room = has_room(j);
     bool order = buf_length(&j->control_out) || j->state_sent < buf_length(&j->state);
     bool read = room && (!has_frame_waiting(j) || j->window >= DATA_MAX);
-    if (j->control >= 0 && (read || (order && j->stage == JOB_RUNNING)))
-        out[n++] = (struct pollfd){.fd = j->control, .events = (short)((read ? POLLIN : 0) | (order ? POLLOUT : 0))};
-    if (j->output >= 0 && room && j->window)
-        out[n++] = (struct pollfd){.fd = j->output, .events = POLLIN};
-    if (j->error >= 0 && room && j->window)
-        out[n++] = (struct pollfd){.fd = j->error, .events = POLLIN};
-    if (j->input >= 0 && (buf_length(&j->input_queue) || j->input_ended))
-        out[n++] = (struct pollfd){.fd = j->input, .events = POLLOUT};
+    if (j->io.control >= 0 && (read || (order && j->stage == JOB_RUNNING)))
+        out[n++] = (struct pollfd){.fd = j->io.control, .events = (short)((read ? POLLIN : 0) | (order ? POLLOUT : 0))};
+    if (j->io.output >= 0 && room && j->window)
+        out[n++] = (struct pollfd){.fd = j->io.output, .events = POLLIN};
+    if (j->io.error >= 0 && room && j->window)
+        out[n++] = (struct pollfd){.fd = j->io.error, .events = POLLIN};
+    if (j->io.input >= 0 && (buf_length(&j->input_queue) || j->input_ended))
+        out[n++] = (struct pollfd){.fd = j->io.input, .events = POLLOUT};
     return n;
 }
 
@@ -513,13 +498,13 @@ void job_handle(struct job *j, const struct pollfd *fds, size_t n)
     for (size_t i = 0; i < n && j->stage < JOB_DONE; i++) {
         if (!fds[i].revents)
             continue;
-        if (fds[i].fd == j->output && j->window)
-            read_stream(j, &j->output, 1);
-        else if (fds[i].fd == j->error && j->window)
-            read_stream(j, &j->error, 2);
-        else if (fds[i].fd == j->input)
+        if (fds[i].fd == j->io.output && j->window)
+            read_stream(j, &j->io.output, 1);
+        else if (fds[i].fd == j->io.error && j->window)
+            read_stream(j, &j->io.error, 2);
+        else if (fds[i].fd == j->io.input)
             write_input(j);
-        else if (fds[i].fd == j->control) {
+        else if (fds[i].fd == j->io.control) {
             if (fds[i].revents & POLLOUT)
                 write_control(j);
             if (fds[i].revents & ~POLLOUT)
@@ -555,10 +540,10 @@ void job_tick(struct job *j, int64_t now_ms)
         job_signal(j, SIGKILL);
     }
     if (is_draining(j) && now_ms >= j->drain_ms) {
-        j->truncated = j->output >= 0 || j->error >= 0;
-        fd_close(&j->control);
-        fd_close(&j->output);
-        fd_close(&j->error);
+        j->truncated = j->io.output >= 0 || j->io.error >= 0;
+        fd_close(&j->io.control);
+        fd_close(&j->io.output);
+        fd_close(&j->io.error);
         finish_if_dry(j);
     }
 }

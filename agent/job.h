@@ -1,6 +1,7 @@
 /* A job is one call on this node, from its CALL to its END: its plugin, its process, its pipes, its windows, its deadline. */
 #ifndef AGENT_JOB_H
 #define AGENT_JOB_H
+#include "channels.h"
 #include "host.h"
 #include "job_queue.h"
 #include "plugins.h"
@@ -55,7 +56,7 @@ struct job {
     struct lane *lane;                 /* JOB_GIVEN: where, and as which order */
     uint32_t order;
     unsigned moves;                    /* lanes that died before they began it */
-    int control, input, output, error; /* our ends, -1 when closed */
+    struct channels io;
     struct buf control_in, control_out, input_queue;
     size_t state_sent;
     bool input_ended;

@@ -1,5 +1,7 @@
 #include "lane.h"
 
+#include "channels.h"
+
 #include "base/io.h"
 #include "base/random.h"
 
@@ -36,29 +38,15 @@ static int make_page(struct lane *l)
     return fd;
 }
 
-static int make_output(struct lane_output *o, int *other)
-{
-    int pair[2];
-    if (pipe2(pair, O_CLOEXEC))
-        return -1;
-    o->fd = pair[0];
-    *other = pair[1];
-    return fd_set_nonblocking(o->fd, true);
-}
-
 static int make_channels(struct lane *l, int others[HOST_FDS])
 {
-    int pair[2];
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
-        return -1;
-    l->control = pair[0];
-    others[HOST_FD_CONTROL] = pair[1];
+    struct channels c;
+    int rc = channels_open(&c, others, false);
     others[HOST_FD_PAGE] = make_page(l);
-    others[HOST_FD_STDIN] = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    return fd_set_nonblocking(l->control, true) || others[HOST_FD_PAGE] < 0 || others[HOST_FD_STDIN] < 0 ||
-                   make_output(&l->output[0], &others[HOST_FD_STDOUT]) || make_output(&l->output[1], &others[HOST_FD_STDERR])
-               ? -1
-               : 0;
+    l->control = c.control;
+    l->output[0].fd = c.output;
+    l->output[1].fd = c.error;
+    return rc || others[HOST_FD_PAGE] < 0 ? -1 : 0;
 }
 
 struct lane *lane_start(struct host *h)

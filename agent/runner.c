@@ -140,7 +140,7 @@ static bool may_start(const struct runner *r)
 {
     size_t live = 0, known = r->running.n + count_lanes(r, NULL);
     for (const struct host *h = r->hosts; h; h = h->next)
-        live += h->live;
+        live += h->live - (h->live && h->ready); /* one that waits for its call doesn't count */
     return live < PROCESSES_MAX && known < PROCESSES_MAX;
 }
 
@@ -186,7 +186,7 @@ static void dispatch(struct runner *r, struct host *h)
         struct lane *l = wants_lane(j) ? find_lane(r, h) : NULL;
         if (l)
             lane_give(l, j);
-        else if (wants_lane(j) || !make_room_for_process(r))
+        else if (wants_lane(j) || (!h->ready && !make_room_for_process(r)))
             return;
         else
             job_start(j, h, &r->running);
@@ -348,8 +348,6 @@ static void lose_host(struct runner *r, struct host *h)
 
 static void process_ended(struct runner *r, struct host *h, const struct host_report *report)
 {
-    if (h->live)
-        h->live--;
     for (struct job *j = r->running.first; j; j = j->behind)
         if (j->host == h && j->process == report->process && j->stage == JOB_RUNNING) {
             job_left(j, report);
@@ -404,6 +402,11 @@ static struct host *stuck_host(const struct runner *r, int64_t now)
 /* A plugin that never gets through loading is stopped once nobody waits for it; so is a host that doesn't end what it was told to kill. */
 static void drop_bad_hosts(struct runner *r, int64_t now)
 {
+    r->hosts_ms = INT64_MAX;
+    for (struct host *h = r->hosts; h; h = h->next) {
+        int64_t then = host_tick(h, now);
+        r->hosts_ms = then < r->hosts_ms ? then : r->hosts_ms;
+    }
     for (struct host *h; (h = stuck_host(r, now));)
         lose_host(r, h);
     for (struct host *h = r->hosts, *next; h; h = next) {
@@ -472,7 +475,7 @@ static int watch_signals(void)
 
 void runner_open(struct runner *r, struct plugins *plugins)
 {
-    *r = (struct runner){.plugins = plugins, .signals = watch_signals(), .deadline_ms = INT64_MAX};
+    *r = (struct runner){.plugins = plugins, .signals = watch_signals(), .deadline_ms = INT64_MAX, .hosts_ms = INT64_MAX};
     mallopt(M_MMAP_THRESHOLD, 256 << 10); /* fixed: what a large state took goes back to the system */
     orphans_adopt();
 }
@@ -522,7 +525,7 @@ void runner_poll(const struct runner *r, struct polling *p)
 
 static int64_t next_ms(const struct runner *r)
 {
-    int64_t next = r->deadline_ms;
+    int64_t next = r->deadline_ms < r->hosts_ms ? r->deadline_ms : r->hosts_ms;
     for (const struct job *j = r->running.first; j; j = j->behind)
         next = job_next_ms(j) < next ? job_next_ms(j) : next;
     for (const struct lane *l = r->lanes; l; l = l->next)
@@ -636,4 +639,12 @@ void runner_tick(struct runner *r)
     for (struct lane *l = r->lanes; l; l = l->next)
         if (buf_length(&l->control_out) || l->stream)
             lane_flush(l);
+}
+
+/* Not while a call of that plugin runs: forking would take from its time. */
+void runner_look_ahead(struct runner *r)
+{
+    for (struct host *h = r->hosts; h; h = h->next)
+        if (h->state == HOST_UP && h->processes && !h->calls && !h->waiting.n && (h->image->traits & (TRAIT_REUSABLE | TRAIT_TAKES_INPUT)) != TRAIT_REUSABLE)
+            host_make_ready(h);
 }

@@ -5,7 +5,6 @@
 #include "lane.h"
 
 #define CALLS_MAX 1024        /* jobs open at once, which the owner sees to: room for what travels while calls run and end */
-#define PROCESSES_MAX 64      /* of calls at once; more calls wait */
 #define LANES_MAX 8           /* of one plugin */
 #define HOSTS_MAX 16          /* worker hosts kept; beyond that the one longest idle goes */
 #define LEAVE_MS 1000         /* the most that a worker's grace may take once nobody is there for it */
@@ -24,6 +23,7 @@ struct runner {
     struct lane *lanes;
     struct host *hosts;
     int64_t deadline_ms;               /* no job's is earlier */
+    int64_t hosts_ms;                  /* when a host must be seen to */
     struct {                           /* what was found for the last call: those that ask for the same soon after get the same */
         struct image *image;           /* held; NULL: nothing */
         struct message_call call;      /* its type is the image's */
@@ -69,5 +69,8 @@ void runner_poll(const struct runner *r, struct polling *p);
 void polling_wait(struct polling *p, const struct runner *r, int64_t until_ms);
 void runner_handle(struct runner *r, const struct polling *p);
 void runner_tick(struct runner *r);
+
+/* To be called when nothing else is to be done: makes processes ready for calls to come. */
+void runner_look_ahead(struct runner *r);
 
 #endif

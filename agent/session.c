@@ -411,6 +411,8 @@ static void turn(struct session *s)
         write_sender(s);
     else
         buf_free(&s->out);
+    if (!s->leaving)
+        runner_look_ahead(&s->runner);
 }
 
 /* A job whose process is gone needn't be drained for a sender that has left; one whose host doesn't even report its death isn't waited for. */

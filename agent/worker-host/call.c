@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -168,16 +169,19 @@ void call_usage(struct message_end *end, struct usage *since)
         *since = now;
 }
 
-/* RESULT and END go in one write: the agent wakes once. */
+/* RESULT and END go in one write, when the pipes are closed: the agent wakes once, and sees that nothing more will come. */
 static _Noreturn void run_once(const struct worker *worker, struct call_context *call)
 {
     struct buf in = {0}, state = {0}, answer = {0};
     struct message_end end;
     order_read(call, &in, &state);
+    prctl(PR_SET_NAME, "sshexec-call");
     call_work(worker, call, &state, &answer, &end);
     fflush(NULL);
     call_usage(&end, NULL);
     message_encode(&answer, &(struct message){.kind = MESSAGE_END, .id = call->id, .end = end}, FROM_AGENT);
+    for (int fd = 0; fd < 3; fd++)
+        close(fd);
     if (answer.failed || fd_write_all(HOST_SOCKET_FD, buf_data(&answer), buf_length(&answer)))
         _exit(1);
     _exit(0);
@@ -199,14 +203,17 @@ _Noreturn void call_process(const struct worker *worker, int socket)
     setsid();
     orphans_adopt();
     default_signals();
+    prctl(PR_SET_NAME, "sshexec-ready");
     if (passing_receive(socket, &order, sizeof order, fds, HOST_FDS) != sizeof order || fds[HOST_FD_STDERR] < 0)
         _exit(0);
     struct lane_page *page = order.lane ? map_page(fds[HOST_FD_PAGE]) : NULL;
     place_descriptors(fds);
     if (order.temp[0])
         setenv("TMPDIR", order.temp, 1);
-    if (page)
+    if (page) {
+        prctl(PR_SET_NAME, "sshexec-lane");
         lane_process(worker, page, order.temp);
+    }
     call_context_init(&call, order.temp, worker->item);
     run_once(worker, &call);
 }

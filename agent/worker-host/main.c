@@ -10,6 +10,7 @@
 
 #include "base/tree.h"
 
+#include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -28,7 +29,10 @@
 
 #define CHILDREN_MAX 256 /* more than the agent opens at once */
 
-struct child { uint32_t process; pid_t pid; };
+#define TEMP_PATH 96     /* the agent's name for the root, and a number */
+#define TEMPS_MAX 8      /* empty directories that are kept for calls to come */
+
+struct child { uint32_t process; pid_t pid; unsigned temp; };
 
 struct host {
     struct worker worker;
@@ -37,6 +41,8 @@ struct host {
     size_t count;
     pid_t spare;
     int spare_socket;
+    unsigned temps, free_temps[TEMPS_MAX]; /* directories made so far, each has its number; those that nobody uses */
+    size_t free_count;
     int signals;
     pid_t self;
 };
@@ -92,12 +98,59 @@ static void fork_spare(struct host *h)
     h->spare_socket = pair[0];
 }
 
-static void temp_of(const struct host *h, uint32_t process, char *out, size_t size)
+/* --- temporary directories: making one takes longer than a small call does --- */
+
+static void temp_path(const struct host *h, unsigned temp, char *out, size_t size)
 {
-    out[0] = 0;
-    if (h->temp[0])
-        snprintf(out, size, "%s/%u", h->temp, (unsigned)process);
+    snprintf(out, size, "%s/%u", h->temp, temp);
 }
+
+static void make_temp(struct host *h)
+{
+    char path[TEMP_PATH];
+    if (!h->temp[0] || h->free_count)
+        return;
+    temp_path(h, ++h->temps, path, sizeof path);
+    if (mkdir(path, 0700) == 0)
+        h->free_temps[h->free_count++] = h->temps;
+}
+
+/* Returns the number of one, 0 for none. */
+static unsigned take_temp(struct host *h)
+{
+    make_temp(h);
+    return h->free_count ? h->free_temps[--h->free_count] : 0;
+}
+
+/* Whether it is as it was made. */
+static bool is_untouched(const char *path)
+{
+    struct stat st;
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    size_t entries = 0;
+    if (!dir)
+        return false;
+    while (entries < 3 && readdir(dir))
+        entries++;
+    bool same = entries == 2 && fstat(fd, &st) == 0 && (st.st_mode & 07777) == 0700;
+    closedir(dir);
+    return same;
+}
+
+static void give_temp_back(struct host *h, unsigned temp)
+{
+    char path[TEMP_PATH];
+    if (!temp)
+        return;
+    temp_path(h, temp, path, sizeof path);
+    if (h->free_count < TEMPS_MAX && is_untouched(path))
+        h->free_temps[h->free_count++] = temp;
+    else
+        tree_remove(path);
+}
+
+/* --- processes --- */
 
 /* The spare may have been killed by a call beside: then another one gets the order. */
 static int hand_over(struct host *h, const struct process_order *order, const int *fds)
@@ -121,17 +174,18 @@ static int hand_over(struct host *h, const struct process_order *order, const in
 static void start_process(struct host *h, const struct host_request *request, const int *fds)
 {
     struct process_order order = {.lane = request->lane};
-    temp_of(h, request->process, order.temp, sizeof order.temp);
-    if (order.temp[0] && mkdir(order.temp, 0700))
-        order.temp[0] = 0;
+    unsigned temp = take_temp(h);
+    if (temp)
+        temp_path(h, temp, order.temp, sizeof order.temp);
     if (h->count == CHILDREN_MAX || hand_over(h, &order, fds)) {
         struct host_report r = {.op = HOST_ENDED, .process = request->process, .status = SIGKILL};
         snprintf(r.text, sizeof r.text, "can't fork a process for the call: %s", strerror(errno));
         report(&r);
+        give_temp_back(h, temp);
         return;
     }
     close(h->spare_socket);
-    h->children[h->count++] = (struct child){request->process, h->spare};
+    h->children[h->count++] = (struct child){request->process, h->spare, temp};
     h->spare = 0;
 }
 
@@ -148,13 +202,11 @@ static void process_ended(struct host *h, struct child *child, int status, const
     r.user_us = (uint64_t)usage->ru_utime.tv_sec * 1000000 + (uint64_t)usage->ru_utime.tv_usec;
     r.sys_us = (uint64_t)usage->ru_stime.tv_sec * 1000000 + (uint64_t)usage->ru_stime.tv_usec;
     r.rss_kb = (uint64_t)usage->ru_maxrss;
+    unsigned temp = child->temp;
     *child = h->children[--h->count];
     orphans_kill(is_ours, h);
     report(&r);
-    char temp[sizeof(struct process_order)];
-    temp_of(h, r.process, temp, sizeof temp);
-    if (temp[0])
-        tree_remove(temp);
+    give_temp_back(h, temp);
 }
 
 static void reap(struct host *h)
@@ -221,6 +273,7 @@ static _Noreturn void serve(struct host *h)
                 if (passed[i] >= 0)
                     close(passed[i]);
             fork_spare(h); /* now that it can't inherit the call's pipes */
+            make_temp(h);
         }
     }
 }
@@ -286,7 +339,7 @@ static void die_with_agent(bool on)
         _exit(1);
 }
 
-static void make_temp(struct host *h, char *text, size_t size)
+static void make_temp_root(struct host *h, char *text, size_t size)
 {
     if (h->temp[0] && mkdir(h->temp, 0700))
         h->temp = "";
@@ -311,8 +364,9 @@ int main(int argc, char **argv)
     h.signals = block_child_signal();
     load(&h.worker);
     die_with_agent(false); /* from here on there is something to clean up: see leave() */
-    make_temp(&h, ready.text, sizeof ready.text);
+    make_temp_root(&h, ready.text, sizeof ready.text);
     report(&ready);
     fork_spare(&h);
+    make_temp(&h);
     serve(&h);
 }

@@ -37,17 +37,19 @@ def session(env, scratch):
     assert processes.wait_until(lambda: not list(temp.iterdir()), GONE_S), list(temp.iterdir())
 
 
+def is_waiting(pid):
+    """A process that is ready for the next call."""
+    try:
+        with open("/proc/%d/comm" % pid) as comm:
+            return comm.read().strip() == "sshexec-ready"
+    except OSError:
+        return True
+
+
 def workers(s):
-    """Every process below the agent but the worker hosts and the process each of them keeps ready."""
+    """Every process below the agent but the worker hosts and the processes that they keep ready."""
     agent = s.agent()
-    hosts = [p.pid for p in processes.tree(agent) if p.parent == agent]
-    below = [p for p in processes.tree(agent) if p.pid not in hosts]
-    spares = {}
-    for p in below:
-        if p.parent in hosts:
-            spares.setdefault(p.parent, []).append(p)
-    idle = {children[0].pid for children in spares.values() if len(children) == 1}
-    return [p for p in below if p.pid not in idle]
+    return [p for p in processes.tree(agent) if p.pid not in hosts(s) and not is_waiting(p.pid)]
 
 
 def hosts(s):
