@@ -35,7 +35,7 @@ $(BUILD)/bench/bare_libssh: tests/bench/bare_libssh.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS_ALL) -MF $@.d $< -lssh -o $@
 
-$(BUILD)/bench/session: tests/bench/session.c $(LIB_A)
+$(BUILD)/bench/session $(BUILD)/bench/codec: $(BUILD)/bench/%: tests/bench/%.c $(LIB_A)
 	$(call say,BENCH,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS_ALL) -MF $@.d $< $(LIB_A) $(TOOL_LIBS) -o $@
@@ -45,7 +45,7 @@ $(BENCH_PLUGINS): $(BUILD)/bench/plugins/%.so: tests/bench/%.c sdk/include/sshex
 	$(call say,PLUGIN,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(PLUGIN_FLAGS) -shared $(LDHARD) $< -o $@
-BENCH := $(BUILD)/bench/bare_libssh $(BUILD)/bench/session $(BENCH_PLUGINS)
+BENCH := $(BUILD)/bench/bare_libssh $(BUILD)/bench/session $(BUILD)/bench/codec $(BENCH_PLUGINS)
 
 # msgpack-c's own unpacker judges ours.
 $(BUILD)/tests/test_value: private UNIT_LIBS := -lmsgpackc

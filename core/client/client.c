@@ -10,7 +10,7 @@
 
 #define GRANT_STEP (CLIENT_WINDOW / 4) /* CREDIT is sent in steps: a frame for each piece read would double the traffic */
 #define OUTGOING_LOW (256u << 10)      /* objects and input are cut into frames only while less than this waits to be sent */
-#define TABLE 1024                     /* as many as an agent takes at once */
+#define TABLE 256                      /* an idle session stays small; an agent takes 1,024 calls at once */
 #define PONGS_MAX 256                  /* answers that may wait to be sent: an agent that sends PINGs and reads nothing must not fill our memory */
 
 struct call {

@@ -2,8 +2,8 @@
  *     bare_libssh ADDRESS[,ADDRESS...] PORT USER KEYFILE KNOWN_HOSTS COMMAND    exits with the command's status, the worst of several;
  *                                                                               then eight threads take one address after the other
  *     bare_libssh ADDRESS PORT USER KEYFILE KNOWN_HOSTS            does what a line on stdin says, and answers with one number:
- *         warm COUNT            64 bytes to cat and back, one after the other: the median, in microseconds
- *         up BYTES · down BYTES to cat > /dev/null, from head /dev/zero: megabytes a second
+ *         warm COUNT PAUSE          64 bytes to cat and back, with a pause (in microseconds) before each: the median, in microseconds
+ *         up BYTES 0 · down BYTES 0 to cat > /dev/null, from head /dev/zero: megabytes a second
  * Acknowledges at once (TCP_QUICKACK), without which sshd waits 40 ms after the login. */
 #include <arpa/inet.h>
 #include <libssh/libssh.h>
@@ -157,13 +157,15 @@ static void write_all(const char *at, size_t n)
     }
 }
 
-static double warm(size_t count)
+static double warm(size_t count, unsigned pause_us)
 {
     char there[64], back[64];
     double *took = calloc(count, sizeof *took);
     memset(there, 'x', sizeof there);
     start("cat");
     for (size_t i = 0; i < count; i++) {
+        if (pause_us)
+            usleep(pause_us);
         double began = now_us();
         write_all(there, sizeof there);
         for (size_t got = 0; got < sizeof back;)
@@ -211,11 +213,12 @@ static void obey_lines(void)
 {
     char word[16];
     size_t n;
+    unsigned pause_us;
     puts("ready");
     fflush(stdout);
-    while (scanf("%15s %zu", word, &n) == 2) {
+    while (scanf("%15s %zu %u", word, &n, &pause_us) == 3) {
         must(strcmp(word, "warm") == 0 || strcmp(word, "up") == 0 || strcmp(word, "down") == 0, word);
-        printf("%.3f\n", word[0] == 'w' ? warm(n) : word[0] == 'u' ? up(n) : down(n));
+        printf("%.3f\n", word[0] == 'w' ? warm(n, pause_us) : word[0] == 'u' ? up(n) : down(n));
         fflush(stdout);
     }
 }

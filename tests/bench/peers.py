@@ -2,7 +2,7 @@
 """A peer's side of the comparison: peers.py execnet|mitogen CONFIG HOST ADDRESS PORT USER KEY
 
 Does what a line on stdin says, and answers with one number, as session.c does:
-    warm COUNT              64 bytes to a function there and back, one after the other: the median, in microseconds
+    warm COUNT PAUSE        64 bytes to a function there and back, with a pause (in microseconds) before each: the median, in microseconds
     pipelined COUNT OPEN    as many under way at once: calls a second
 execnet: one remote loop on one channel, which is the fastest that it offers. mitogen: call_async of a function.
 """
@@ -63,9 +63,11 @@ class Mitogen:
         self.broker.join()
 
 
-def warm(peer, count):
+def warm(peer, count, pause_us):
     took = []
     for _ in range(count):
+        if pause_us:
+            time.sleep(pause_us / 1e6)
         began = time.perf_counter()
         value = peer.call()
         took.append(time.perf_counter() - began)

@@ -2,7 +2,7 @@
  *
  *     session AGENT CONFIG HOST PLUGIN_DIR
  *
- *     warm TYPE COUNT              one call after the other, with 64 bytes there and back: the median, in microseconds
+ *     warm TYPE COUNT PAUSE        one call after the other, with 64 bytes there and back and a pause (in microseconds) before each: the median, in microseconds
  *     pipelined TYPE COUNT OPEN    as many open at once: calls a second
  *     up BYTES · down BYTES        through a call's input, its output: megabytes a second
  *     idle COUNT                   as many more sessions: KiB of this process for each */
@@ -13,11 +13,13 @@
 #include "fleet/link.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
+#include <unistd.h>
 
 #define PAYLOAD 64
 #define IDLE_MAX 64
@@ -130,10 +132,12 @@ static int by_size(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static double warm(const char *type, size_t count)
+static double warm(const char *type, size_t count, unsigned pause_us)
 {
     int64_t *took = calloc(count, sizeof *took);
     for (size_t i = 0; i < count; i++) {
+        if (pause_us)
+            usleep(pause_us);
         int64_t began = clock_us();
         call(type, payload, sizeof payload, false);
         wait_for_ends(1);
@@ -163,10 +167,10 @@ static double up(size_t size)
     size_t bytes = 0;
     int64_t began = clock_us();
     uint32_t id = call("bulk", "\x80", 1, true);
-    for (size_t left = size; left; move(&session)) {
-        for (size_t n; left && (n = client_input(session.client, id, piece, left < PIECE ? left : PIECE)); left -= n)
-            ;
-        take(&bytes);
+    for (size_t left = size, n; left; move(&session)) {
+        take(&bytes); /* credit comes with it */
+        while ((n = client_input(session.client, id, piece, left < PIECE ? left : PIECE)))
+            left -= n;
     }
     client_input_end(session.client, id);
     wait_for_ends(1);
@@ -186,14 +190,18 @@ static double down(size_t size)
     return (double)size / (double)(clock_us() - began);
 }
 
+/* Resident and private: what a session adds, and nothing of the libraries. */
 static double own_kib(void)
 {
-    struct buf text = {0};
-    if (file_read(&text, "/proc/self/smaps_rollup", 1u << 16, NULL) || buf_add(&text, "", 1))
-        die("memory", "can't read smaps_rollup");
-    const char *line = strstr((const char *)buf_data(&text), "Rss:");
-    double kib = line ? strtod(line + 4, NULL) : 0;
-    buf_free(&text);
+    char line[256];
+    double kib = 0, one;
+    FILE *file = fopen("/proc/self/smaps_rollup", "re");
+    while (file && fgets(line, sizeof line, file))
+        if (sscanf(line, "Private_Clean: %lf", &one) == 1 || sscanf(line, "Private_Dirty: %lf", &one) == 1)
+            kib += one;
+    if (!file || !kib)
+        die("memory", "can't read /proc/self/smaps_rollup");
+    fclose(file);
     return kib;
 }
 
@@ -213,10 +221,12 @@ static void open_link(struct link *l, const struct transport_target *target, con
 static double idle(size_t count, const struct transport_target *target, const struct agent_image *agent)
 {
     static struct link links[IDLE_MAX];
+    malloc_trim(0); /* so that they don't find room in what others have left */
     double before = own_kib();
     count = count < IDLE_MAX ? count : IDLE_MAX;
     for (size_t i = 0; i < count; i++)
         open_link(&links[i], target, agent);
+    malloc_trim(0);
     double after = own_kib();
     for (size_t i = 0; i < count; i++)
         link_close(&links[i]);
@@ -228,13 +238,14 @@ static double obey(char *line, const struct transport_target *target, const stru
     char *words[4] = {strtok(line, " \n")};
     for (size_t i = 1; i < 4; i++)
         words[i] = strtok(NULL, " \n");
-    size_t first = words[1] ? strtoull(words[1], NULL, 10) : 0, second = words[2] ? strtoull(words[2], NULL, 10) : 0;
+    size_t first = words[1] ? strtoull(words[1], NULL, 10) : 0, second = words[2] ? strtoull(words[2], NULL, 10) : 0,
+           third = words[3] ? strtoull(words[3], NULL, 10) : 0;
     if (!words[0] || !words[1])
         die("a line", "it has no words");
     if (strcmp(words[0], "warm") == 0)
-        return warm(words[1], second);
-    if (strcmp(words[0], "pipelined") == 0 && words[3])
-        return pipelined(words[1], second, strtoull(words[3], NULL, 10));
+        return warm(words[1], second, (unsigned)third);
+    if (strcmp(words[0], "pipelined") == 0 && third)
+        return pipelined(words[1], second, third);
     if (strcmp(words[0], "up") == 0)
         return up(first);
     if (strcmp(words[0], "down") == 0)
