@@ -181,20 +181,22 @@ static void note_end(struct host *h, uint32_t process)
             h->forgotten[i] = h->forgotten[--h->forgotten_count];
             break;
         }
-    if (h->ready && h->ready == process) { /* something killed it */
-        channels_close(&h->ready_io);
-        h->ready = 0;
-    }
+    if (h->ready && h->ready == process) /* something killed it */
+        host_drop_ready(h);
+}
+
+void host_drop_ready(struct host *h)
+{
+    channels_close(&h->ready_io);
+    h->ready = 0;
 }
 
 void host_make_ready(struct host *h)
 {
     if (h->ready)
         return;
-    if (host_run_call(h, &h->ready, &h->ready_io, h->image->traits & TRAIT_TAKES_INPUT)) {
-        h->ready = 0;
-        channels_close(&h->ready_io);
-    }
+    if (host_run_call(h, &h->ready, &h->ready_io, h->image->traits & TRAIT_TAKES_INPUT))
+        host_drop_ready(h);
 }
 
 int host_take_ready(struct host *h, uint32_t *process, struct channels *io)

@@ -25,6 +25,7 @@ struct host {
     size_t live;                       /* processes that it has not reported as ended */
     struct { uint32_t process; int64_t until_ms; } forgotten[PROCESSES_MAX];
     size_t forgotten_count;
+    bool used;                         /* a call has taken a process for itself, so that the next one may want one too */
     uint32_t ready;                    /* a process that waits for a call; 0: none */
     struct channels ready_io;          /* its channels */
     int64_t used_ms;                   /* when its last call ended */
@@ -45,8 +46,9 @@ int host_run_call(struct host *h, uint32_t *process, struct channels *io, bool i
 void host_forget(struct host *h, uint32_t process);
 int64_t host_tick(struct host *h, int64_t now_ms);
 
-/* Makes a process ready for the next call of its type, if none is; hands it out. The latter returns 0, or -1 where there is none. */
+/* Makes a process ready for the next call of its type, if none is; lets it go; hands it out. The last returns 0, or -1 where there is none. */
 void host_make_ready(struct host *h);
+void host_drop_ready(struct host *h);
 int host_take_ready(struct host *h, uint32_t *process, struct channels *io);
 
 /* To a process and its group. HOST_SIGNALLED will come. */

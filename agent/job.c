@@ -234,6 +234,7 @@ void job_start(struct job *j, struct host *h, struct job_queue *running)
     }
     j->host = h;
     h->calls++;
+    h->used = true;
     j->stage = JOB_RUNNING;
     job_queue_add(running, j);
     j->state_sent = job_put_order(j, &j->control_out);

@@ -93,6 +93,14 @@ void lane_free(struct lane *l)
     free(l);
 }
 
+void lane_tidy(struct lane *l)
+{
+    struct buf *buffers[] = {&l->control_in, &l->control_out, &l->output[0].held, &l->output[1].held};
+    for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++)
+        if (!buf_length(buffers[i]))
+            buf_free(buffers[i]);
+}
+
 /* --- orders --- */
 
 static size_t held(const struct lane *l) { return buf_length(&l->output[0].held) + buf_length(&l->output[1].held); }

@@ -52,6 +52,9 @@ void lane_free(struct lane *l);
 /* Tells it to leave. It has no jobs. */
 void lane_retire(struct lane *l);
 
+/* Frees its buffers as far as nothing is in them. */
+void lane_tidy(struct lane *l);
+
 /* Whether it takes one more call now; that call, which goes out with lane_flush. */
 bool lane_takes(const struct lane *l, int64_t now_ms);
 void lane_give(struct lane *l, struct job *j);

@@ -20,6 +20,7 @@
 
 /* --- the table --- */
 
+#define READY_MAX 4
 #define RECENT_MS 20 /* how old the answer to "which plugin" may be */
 
 struct job *runner_find(const struct runner *r, uint32_t id)
@@ -641,10 +642,35 @@ void runner_tick(struct runner *r)
             lane_flush(l);
 }
 
+/* Of more plugins than that, those used last have a process ready. */
+static void limit_ready(struct runner *r)
+{
+    struct host *oldest = NULL;
+    size_t n = 0;
+    for (struct host *h = r->hosts; h; h = h->next) {
+        n += h->ready > 0;
+        if (h->ready && (!oldest || h->used_ms < oldest->used_ms))
+            oldest = h;
+    }
+    if (n > READY_MAX)
+        host_drop_ready(oldest);
+}
+
 /* Not while a call of that plugin runs: forking would take from its time. */
 void runner_look_ahead(struct runner *r)
 {
-    for (struct host *h = r->hosts; h; h = h->next)
-        if (h->state == HOST_UP && h->processes && !h->calls && !h->waiting.n && (h->image->traits & (TRAIT_REUSABLE | TRAIT_TAKES_INPUT)) != TRAIT_REUSABLE)
-            host_make_ready(h);
+    for (struct host *h = r->hosts; h; h = h->next) {
+        if (!h->used || h->state != HOST_UP || h->calls || h->waiting.n)
+            continue;
+        h->used = false;
+        host_make_ready(h);
+        limit_ready(r);
+    }
+}
+
+void runner_tidy(struct runner *r)
+{
+    for (struct lane *l = r->lanes; l; l = l->next)
+        lane_tidy(l);
+    malloc_trim(0);
 }

@@ -73,4 +73,7 @@ void runner_tick(struct runner *r);
 /* To be called when nothing else is to be done: makes processes ready for calls to come. */
 void runner_look_ahead(struct runner *r);
 
+/* Gives back memory that is of no use while no call is open. */
+void runner_tidy(struct runner *r);
+
 #endif

@@ -9,6 +9,7 @@
 #include "wire/value.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +20,8 @@
 #define OUT_STOP (2u << 20)   /* a sender that doesn't read isn't read either */
 #define DESCRIBES_MAX 64      /* open at once: each can be a long answer */
 #define STATES_MAX (64u << 20) /* bytes of states on their way to workers */
+#define PIPE_BYTES (256 << 10) /* of our stdin and stdout where they are pipes, as under sshd: fewer wakes for bulk */
+#define TIDY_MS 1000          /* a session without calls for so long gives back what it doesn't need */
 #define REPORT_MS 500         /* after the last SIGKILL, for the host to say so */
 
 struct session {
@@ -28,6 +31,7 @@ struct session {
     bool greeted, hello, leaving, broken;
     bool unasked;                      /* there may be calls that wait for an object which another call brings */
     int64_t leave_ms;                  /* leaving: when patience ends */
+    int64_t tidy_ms;                   /* when to tidy up; 0: it is tidy */
     uint32_t last_id;
     size_t sender_window;
     struct describe *describes;
@@ -378,9 +382,22 @@ static void write_sender(struct session *s)
 
 /* --- the loop --- */
 
+/* The memory of a busy time goes back to the system once it is over. */
+static void tidy(struct session *s)
+{
+    if (s->runner.open || buf_length(&s->in) || buf_length(&s->out)) {
+        s->tidy_ms = clock_ms() + TIDY_MS;
+    } else if (s->tidy_ms && clock_ms() >= s->tidy_ms) {
+        s->tidy_ms = 0;
+        buf_free(&s->in);
+        buf_free(&s->out);
+        runner_tidy(&s->runner);
+    }
+}
+
 static int64_t patience(const struct session *s)
 {
-    return !s->leaving ? INT64_MAX : clock_ms() < s->leave_ms ? s->leave_ms : s->leave_ms + REPORT_MS;
+    return !s->leaving ? (s->tidy_ms && !s->runner.open ? s->tidy_ms : INT64_MAX) : clock_ms() < s->leave_ms ? s->leave_ms : s->leave_ms + REPORT_MS;
 }
 
 /* One turn: what can be read and written, what has timed out. */
@@ -413,6 +430,7 @@ static void turn(struct session *s)
         buf_free(&s->out);
     if (!s->leaving)
         runner_look_ahead(&s->runner);
+    tidy(s);
 }
 
 /* A job whose process is gone needn't be drained for a sender that has left; one whose host doesn't even report its death isn't waited for. */
@@ -432,6 +450,8 @@ int session_serve(struct plugins *plugins, int in, int out)
     runner_open(&s.runner, plugins);
     fd_set_nonblocking(in, true);
     fd_set_nonblocking(out, true);
+    fcntl(in, F_SETPIPE_SZ, PIPE_BYTES); /* no matter where it isn't one */
+    fcntl(out, F_SETPIPE_SZ, PIPE_BYTES);
     while (!is_over(&s))
         turn(&s);
     runner_close(&s.runner);

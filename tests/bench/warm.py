@@ -13,6 +13,7 @@ from client import BUILD
 HERE = Path(__file__).resolve().parent
 SIZE = 64 << 20      # of a bulk transfer
 PAUSE_US = 2000      # before a single call: what one that comes now and then takes
+IDLE_S = 2           # without a call, after all of the above: then the agent is idle
 BENCH = BUILD / "bench"
 
 
@@ -111,12 +112,12 @@ def measure(client, sshd, rounds):
     numbers = {name: [] for name, _, _ in asked}
     for _, who, line in asked:
         all_contenders[who].ask(line)
-    numbers["agent, idle"] = [agent_kib(sshd)]
     for _ in range(rounds):
         random.shuffle(asked)
         for name, who, line in asked:
             numbers[name].append(all_contenders[who].ask(line))
-        numbers["agent, idle"].append(agent_kib(sshd))
+    time.sleep(IDLE_S)
+    numbers["agent, idle"] = [agent_kib(sshd)]
     numbers["sender, idle"] = [all_contenders["sshexec"].ask("idle 50") for _ in range(3)]
     for contender in all_contenders.values():
         contender.close()
