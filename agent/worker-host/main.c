@@ -122,10 +122,9 @@ static unsigned take_temp(struct host *h)
     return h->free_count ? h->free_temps[--h->free_count] : 0;
 }
 
-/* Whether it is as it was made. */
+/* Whether it is as it was made, or can be made so. */
 static bool is_untouched(const char *path)
 {
-    struct stat st;
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     DIR *dir = fd < 0 ? NULL : fdopendir(fd);
     size_t entries = 0;
@@ -133,7 +132,7 @@ static bool is_untouched(const char *path)
         return false;
     while (entries < 3 && readdir(dir))
         entries++;
-    bool same = entries == 2 && fstat(fd, &st) == 0 && (st.st_mode & 07777) == 0700;
+    bool same = entries == 2 && fchmod(fd, 0700) == 0;
     closedir(dir);
     return same;
 }
