@@ -61,6 +61,11 @@ $(BUILD)/obj/%.o: %.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS_ALL) -c $< -o $@
 
+# What runs once a call or less is built small: the agent travels, and has to stay below 500 KB packed.
+COLD := $(filter-out %/codec.c,$(wildcard core/worker/*.c)) $(wildcard core/wire/json_*.c core/bundle/store.c core/bundle/tend.c core/bundle/upload.c) core/wire/workload.c core/base/tree.c core/base/ini.c \
+  $(addprefix agent/,main.c once.c describe.c plugins.c orphans.c sink.c stops.c vouch.c)
+$(call obj,$(COLD)): OPT += -Os
+
 $(LIB_A): $(call obj,$(filter-out $(KNOWS_AGENT),$(CORE_SRC)))
 	$(call say,AR,$@)
 	@mkdir -p $(@D)
