@@ -1,9 +1,9 @@
 /* sshexec hosts: what a host set expression, a group or a file comes to: the names, the set folded again, or how many. */
+#include "host_sets.h"
 #include "interrupt.h"
 #include "tool.h"
 
 #include "base/error.h"
-#include "fleet/hostset_parse.h"
 #include "wire/outcome.h"
 
 #include <errno.h>
@@ -14,7 +14,7 @@
 
 /* --- options --- */
 
-enum { HOSTFILE = 256, EXPAND, FOLD, COUNT, HELP };
+enum { HOSTFILE = OPTION_HOSTFILE, EXPAND, FOLD, COUNT, HELP };
 
 static const struct { struct option option; const char *value, *about; } table[] = {
     {{"hosts", required_argument, NULL, 'w'}, "SET", "these hosts: node[01-10,12], a,b  a!b  a&b  a^b, @group, ^FILE"},
@@ -84,55 +84,8 @@ static int complain(int c, const char *word, struct ssx_error *err)
 
 /* --- the sets --- */
 
-/* included minus excluded; built as the options come, which is when their groups are resolved. */
-struct sets { struct hostset *included, *excluded; struct host_scope scope; bool any; };
-
-static int add_set(struct hostset *out, const char *text, const char *option, const struct host_scope *scope, struct ssx_error *err)
-{
-    return hostset_parse(out, text, strlen(text), scope, err) ? error_prefix(err, "%s", option) : 0;
-}
-
-struct grouping { struct hostset *out; const struct host_scope *scope; struct ssx_error *err; };
-
-static int add_group(void *ctx, const char *name, size_t n)
-{
-    struct grouping *g = ctx;
-    struct buf text = {0};
-    int rc = buf_add(&text, "@", 1) || buf_add(&text, name, n) ? error_set(g->err, SSX_ERROR_SYSTEM, "out of memory for a group") : 0;
-    if (rc == 0)
-        rc = hostset_parse(g->out, (const char *)buf_data(&text), buf_length(&text), g->scope, g->err);
-    buf_free(&text);
-    return rc ? 1 : 0;
-}
-
-/* The value is a set of names of groups. */
-static int add_groups(struct hostset *out, const char *text, const char *option, const struct host_scope *scope, struct ssx_error *err)
-{
-    static const struct host_scope names_only = {0};
-    struct grouping grouping = {out, scope, err};
-    struct hostset *names = hostset_new();
-    int rc = names ? hostset_parse(names, text, strlen(text), &names_only, err) : error_set(err, SSX_ERROR_SYSTEM, "out of memory for groups");
-    if (rc == 0)
-        rc = hostset_each(names, add_group, &grouping, err);
-    hostset_free(names);
-    return rc ? error_prefix(err, "%s", option) : 0;
-}
-
-static int take_set(struct sets *s, int option, const char *value, struct ssx_error *err)
-{
-    s->any |= option != 'x' && option != 'X';
-    switch (option) {
-    case 'w': return add_set(s->included, value, "-w", &s->scope, err);
-    case 'x': return add_set(s->excluded, value, "-x", &s->scope, err);
-    case 'g': return add_groups(s->included, value, "-g", &s->scope, err);
-    case 'X': return add_groups(s->excluded, value, "-X", &s->scope, err);
-    case 'a': return add_set(s->included, "@*", "-a", &s->scope, err);
-    default: return hostset_parse_file(s->included, value, &s->scope, err);
-    }
-}
-
 /* Two rounds over the words: what holds for all of them first. */
-static int take_options(struct request *r, struct sets *s, int argc, char **argv, bool sets, struct ssx_error *err)
+static int take_options(struct request *r, struct host_sets *s, int argc, char **argv, bool sets, struct ssx_error *err)
 {
     struct option longs[OPTIONS + 1];
     char shorts[2 * OPTIONS + 2];
@@ -148,7 +101,7 @@ static int take_options(struct request *r, struct sets *s, int argc, char **argv
         case 'S': r->separator = optarg; break;
         case EXPAND: case FOLD: case COUNT: r->output = c; break;
         default:
-            if (sets && take_set(s, c, optarg, err))
+            if (sets && host_sets_take(s, c, optarg, err))
                 return -1;
         }
     }
@@ -157,25 +110,9 @@ static int take_options(struct request *r, struct sets *s, int argc, char **argv
     return 0;
 }
 
-static int compute(struct request *r, struct sets *s, int argc, char **argv, struct ssx_error *err)
+static int compute(struct request *r, struct host_sets *s, int argc, char **argv, struct ssx_error *err)
 {
-    s->included = hostset_new();
-    s->excluded = hostset_new();
-    s->scope = (struct host_scope){groups_new(&r->groups), NULL, true};
-    if (!s->included || !s->excluded || !s->scope.groups)
-        return error_set(err, SSX_ERROR_SYSTEM, "out of memory for host names");
-    if (take_options(r, s, argc, argv, true, err) || hostset_combine(s->included, s->excluded, '!', err))
-        return -1;
-    if (!s->any)
-        return error_set(err, SSX_ERROR_USAGE, "which hosts? -w SET, -g GROUP, -a or --hostfile FILE (sshexec hosts --help)");
-    return hostset_count(s->included) ? 0 : error_set(err, SSX_ERROR_USAGE, "no host is left of what was asked for");
-}
-
-static void sets_free(struct sets *s)
-{
-    hostset_free(s->included);
-    hostset_free(s->excluded);
-    groups_free(s->scope.groups);
+    return host_sets_init(s, &r->groups, err) || take_options(r, s, argc, argv, true, err) || host_sets_finish(s, "hosts", err) ? -1 : 0;
 }
 
 /* --- printing --- */
@@ -229,7 +166,7 @@ int command_hosts(int argc, char **argv)
 {
     struct request r = {.groups = {.watch = interrupt_watch, .unwatch = interrupt_unwatch}, .output = EXPAND};
     struct settings settings;
-    struct sets s = {0};
+    struct host_sets s = {0};
     struct ssx_error err = {0};
     int rc = take_options(&r, NULL, argc, argv, false, &err);
     if (rc == 0 && r.help)
@@ -242,7 +179,7 @@ int command_hosts(int argc, char **argv)
         rc = compute(&r, &s, argc, argv, &err);
     if (rc == 0)
         rc = print(&r, s.included, &err);
-    sets_free(&s);
+    host_sets_dispose(&s);
     if (rc == 0)
         return 0;
     return interrupt_signal() ? EXIT_SIGNAL + interrupt_signal() : tool_complain(&err);

@@ -59,11 +59,22 @@ static void json_bytes(struct buf *out, struct span s)
 
 static void json_number(struct buf *out, const char *key, uint64_t n) { buf_printf(out, ",\"%s\":%llu", key, (unsigned long long)n); }
 
+static void json_timing(struct buf *out, const struct ssx_fleet_timing *t)
+{
+    const struct { const char *name; uint64_t us; } steps[] = {
+        {"wait", t->wait_us}, {"look", t->look_us}, {"resolve", t->resolve_us}, {"connect", t->connect_us}, {"exchange", t->exchange_us}, {"auth", t->auth_us},
+        {"agent", t->agent_us}, {"upload", t->upload_us}, {"load", t->load_us}, {"run", t->run_us}, {"drain", t->drain_us}, {"total", t->total_us},
+    };
+    buf_printf(out, ",\"timing\":{\"tries\":%u", t->tries);
+    for (size_t i = 0; i < sizeof steps / sizeof *steps; i++)
+        buf_printf(out, ",\"%s_us\":%llu", steps[i].name, (unsigned long long)steps[i].us);
+    buf_add_text(out, "}");
+}
+
 static void json_end(struct buf *out, const struct report *r, const struct message_end *e)
 {
     char digest[DIGEST_HEX + 1], reason[32];
     int exit_code = outcome_exit_code(e->outcome, (unsigned)e->code, (unsigned)e->signal, span_copy(reason, sizeof reason, e->reason));
-    (void)r;
     buf_printf(out, ",\"outcome\":\"%s\",\"exit\":%d", outcome_name(e->outcome), exit_code);
     if (e->outcome == SSX_OUTCOME_FAILED || e->outcome == SSX_OUTCOME_CRASHED)
         json_number(out, "code", e->code);
@@ -85,6 +96,8 @@ static void json_end(struct buf *out, const struct report *r, const struct messa
         buf_printf(out, ",\"truncated\":%s", e->truncated ? "true" : "false");
         json_text(out, "sandbox", e->sandbox);
     }
+    if (r->timing)
+        json_timing(out, r->timing);
 }
 
 /* What a value should be; NULL: anything. */

@@ -4,6 +4,7 @@
 #include "wire/message.h"
 #include "worker/descriptor.h"
 
+#include <sshexec/fleet.h>
 #include <stdbool.h>
 
 struct report {
@@ -17,6 +18,7 @@ struct report {
     bool progress_shown;               /* a progress line stands on the terminal */
     bool has_result;
     struct buf result;                 /* kept until END: it is shown after the output */
+    const struct ssx_fleet_timing *timing; /* where the time of a host of a fleet went, for END as JSON; NULL: not known */
     bool item_complained;              /* that an item doesn't fit was said */
 };
 

@@ -1,5 +1,6 @@
-/* sshexec run: one call of one type on one host. */
+/* sshexec run: one call of one type on one host, or on many. */
 #include "conversation.h"
+#include "fan_out.h"
 #include "interrupt.h"
 #include "node_type.h"
 #include "report.h"
@@ -80,6 +81,21 @@ static int call(struct run *r, const struct buf *state)
     return code;
 }
 
+static int check_fleet(const struct run *r, struct ssx_error *err)
+{
+    if (r->host)
+        return error_set(err, SSX_ERROR_USAGE, "%s beside -w: hosts stand either there or behind -w (a field is name=value; words for the worker stand behind --)", r->host);
+    return r->settings.state_out ? error_set(err, SSX_ERROR_USAGE, "--state-out is for one host") : 0;
+}
+
+static int run_fleet(struct run *r, const struct buf *state, bool read_stdin)
+{
+    struct ssx_error err = {0};
+    const struct descriptor *d = &r->type.plugin.descriptor;
+    bool input = (d->traits & TRAIT_TAKES_INPUT) && !r->settings.no_input && !read_stdin;
+    return check_fleet(r, &err) ? tool_complain(&err) : fan_out(&r->settings, &r->type, r->name, state, input);
+}
+
 /* The type, from here or else from the node. Returns 0 or the exit code. */
 static int open_type(struct run *r, char **words, int count)
 {
@@ -87,7 +103,9 @@ static int open_type(struct run *r, char **words, int count)
     if (type_open(&r->type, r->name, r->settings.plugin_path, &err) == 0)
         return 0;
     r->host = words_host(words, count);
-    if (err.code != SSX_ERROR_UNKNOWN_TYPE || !text_is_type_name(r->name) || !r->host)
+    if (r->settings.host_word_count && err.code == SSX_ERROR_UNKNOWN_TYPE)
+        error_prefix(&err, "a fleet takes types that are here");
+    if (r->settings.host_word_count || err.code != SSX_ERROR_UNKNOWN_TYPE || !text_is_type_name(r->name) || !r->host)
         return tool_complain(&err);
     int code = start(r);
     if (code == 0)
@@ -103,9 +121,12 @@ static int run_type(struct run *r, char **words, int count, char **rest)
     bool read_stdin;
     int code;
     const struct descriptor *d = &r->type.plugin.descriptor;
+    bool fleet = r->settings.host_word_count;
     if ((r->settings.state_out && state_out_check(r->settings.state_out, r->settings.json, d, &err)) ||
-        words_parse(&state, &r->host, &read_stdin, d, words, count, rest, r->settings.state_file, &err) || (!r->host && type_fits_here(&r->type, &err))) {
+        words_parse(&state, &r->host, &read_stdin, d, words, count, rest, r->settings.state_file, &err) || (!r->host && !fleet && type_fits_here(&r->type, &err))) {
         code = tool_complain(&err);
+    } else if (fleet) {
+        code = run_fleet(r, &state, read_stdin);
     } else {
         r->input = (d->traits & TRAIT_TAKES_INPUT) && !r->settings.no_input && !read_stdin;
         code = call(r, &state);
@@ -120,9 +141,9 @@ int command_run(int argc, char **argv)
     struct ssx_error err = {0};
     char **words, **rest;
     int count, code;
-    unsigned groups = OPTIONS_SSH | OPTIONS_CALL | OPTIONS_JSON | OPTIONS_PLUGINS;
-    if (tool_start(&r.settings, groups, "usage: sshexec run [options] TYPE [HOST] [field=value ...] [-- WORD ...]\n\n"
-                   "Runs the worker TYPE (a name, or the path of a plugin) on HOST, or on this machine.\n\n"
+    unsigned groups = OPTIONS_FLEET | OPTIONS_SSH | OPTIONS_CALL | OPTIONS_JSON | OPTIONS_PLUGINS;
+    if (tool_start(&r.settings, groups, "usage: sshexec run [options] TYPE [HOST | -w SET] [field=value ...] [-- WORD ...]\n\n"
+                   "Runs the worker TYPE (a name, or the path of a plugin) on HOST, on all hosts of SET, or on this machine.\n\n"
                    "  field=text    typed by the schema; again for a list: one more element\n"
                    "  field:=JSON   a whole value      field=@FILE  text from a file (@@: a literal @)\n"
                    "  -- WORD ...   for the type's `rest` field\n\n"

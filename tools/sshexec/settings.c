@@ -1,5 +1,7 @@
 #include "settings.h"
 
+#include "host_sets.h"
+
 #include "base/buf.h"
 #include "base/error.h"
 #include "base/ini.h"
@@ -19,6 +21,7 @@
 #include <unistd.h>
 
 #define CONFIG_MAX (64u << 10)
+#define FANOUT_MAX 100000 /* beyond any machine's descriptors */
 
 #define NAMED_MAX 64 /* [transport NAME] sections */
 
@@ -201,7 +204,7 @@ void settings_print(void)
 
 /* --- options --- */
 
-enum { HELP = 256, TRANSPORT, BECOME, JSON, PLUGIN_PATH, STATE, STATE_OUT, BARE, FORCE, NO_BOOTSTRAP, EPHEMERAL, GDB, VALGRIND, IN_PROCESS, OLDER_THAN, KEEP, REMOVE, DRY_RUN };
+enum { HELP = 256, TRANSPORT, BECOME, JSON, PLUGIN_PATH, STATE, STATE_OUT, BARE, FORCE, NO_BOOTSTRAP, EPHEMERAL, GDB, VALGRIND, IN_PROCESS, HOSTFILE, DEADLINE, OLDER_THAN, KEEP, REMOVE, DRY_RUN };
 
 static const struct { struct option option; unsigned group; const char *value, *about; } table[] = {
     {{"ssh-config", required_argument, NULL, 'F'}, OPTIONS_SSH, "FILE", "ssh's configuration file, as ssh -F"},
@@ -214,6 +217,18 @@ static const struct { struct option option; unsigned group; const char *value, *
     {{"no-bootstrap", no_argument, NULL, NO_BOOTSTRAP}, OPTIONS_SSH, NULL, "bring no agent to the host: use the one it has, or fail"},
     {{"ephemeral", no_argument, NULL, EPHEMERAL}, OPTIONS_SSH, NULL, "bring the agent, and leave no file on the host"},
     {{"connect-timeout", required_argument, NULL, 't'}, OPTIONS_SSH, "TIME", "the longest connecting may take (10, 1.5s, 500ms, 2m)"},
+    {{"hosts", required_argument, NULL, 'w'}, OPTIONS_FLEET, "SET", "run on these hosts: node[01-10,12], a,b  a!b, @group, ^FILE (sshexec hosts --help)"},
+    {{"exclude", required_argument, NULL, 'x'}, OPTIONS_FLEET, "SET", "but not on these"},
+    {{"group", required_argument, NULL, 'g'}, OPTIONS_FLEET, "GROUP", "on the hosts of a group"},
+    {{"exclude-group", required_argument, NULL, 'X'}, OPTIONS_FLEET, "GROUP", "but not on those of this one"},
+    {{"all", no_argument, NULL, 'a'}, OPTIONS_FLEET, NULL, "on all hosts that the group source knows"},
+    {{"hostfile", required_argument, NULL, HOSTFILE}, OPTIONS_FLEET, "FILE", "on the hosts in a file (-: stdin)"},
+    {{"groupsource", required_argument, NULL, 's'}, OPTIONS_FLEET, "SOURCE", "where groups are looked for"},
+    {{"fanout", required_argument, NULL, 'f'}, OPTIONS_FLEET, "N", "hosts at a time (64)"},
+    {{"deadline", required_argument, NULL, DEADLINE}, OPTIONS_FLEET, "TIME", "the longest that all hosts together may take"},
+    {{"no-names", no_argument, NULL, 'N'}, OPTIONS_FLEET, NULL, "no \"host: \" in front of lines"},
+    {{"gather", no_argument, NULL, 'b'}, OPTIONS_FLEET, NULL, "show output that is the same once, at the end, under the names of its hosts"},
+    {{"largest", no_argument, NULL, 'S'}, OPTIONS_FLEET, NULL, "exit with the largest code of all hosts"},
     {{"timeout", required_argument, NULL, 'u'}, OPTIONS_CALL | OPTIONS_ENCODE | OPTIONS_TRANSFER, "TIME", "the longest the call may take"},
     {{"no-input", no_argument, NULL, 'n'}, OPTIONS_CALL, NULL, "give the worker no input"},
     {{"state", required_argument, NULL, STATE}, OPTIONS_CALL | OPTIONS_ENCODE, "FILE", "the whole state, JSON or msgpack (-: from stdin); fields given as well replace its"},
@@ -273,8 +288,42 @@ static int take_way(struct settings *s, enum test_way way, struct ssx_error *err
     return 0;
 }
 
+static int take_host_word(struct settings *s, int option, const char *value, struct ssx_error *err)
+{
+    if (s->host_word_count == HOST_WORDS_MAX)
+        return error_set(err, SSX_ERROR_USAGE, "hosts are named by more than %d options", HOST_WORDS_MAX);
+    s->host_words[s->host_word_count++] = (struct host_word){option, value};
+    return 0;
+}
+
+static int take_fanout(struct settings *s, const char *value, struct ssx_error *err)
+{
+    char *end;
+    s->fanout = strtol(value, &end, 10);
+    return *end || s->fanout < 1 || s->fanout > FANOUT_MAX ? error_set(err, SSX_ERROR_USAGE, "-f: \"%s\" is no number of hosts from 1 to %d", value, FANOUT_MAX) : 0;
+}
+
+/* Those of OPTIONS_FLEET. Returns 1 for any other. */
+static int take_fleet_option(struct settings *s, int option, const char *value, struct ssx_error *err)
+{
+    switch (option) {
+    case 'w': case 'x': case 'g': case 'X': case 'a': return take_host_word(s, option, value, err);
+    case HOSTFILE: return take_host_word(s, OPTION_HOSTFILE, value, err);
+    case 's': s->group_source = value; return 0;
+    case 'f': return take_fanout(s, value, err);
+    case DEADLINE: return take_duration(&s->deadline_ms, "--deadline", value, err);
+    case 'N': s->no_names = true; return 0;
+    case 'b': s->gather = true; return 0;
+    case 'S': s->largest = true; return 0;
+    default: return 1;
+    }
+}
+
 static int take_option(struct settings *s, int option, const char *value, struct ssx_error *err)
 {
+    int rc = s->takes_hosts ? take_fleet_option(s, option, value, err) : 1;
+    if (rc <= 0)
+        return rc;
     switch (option) {
     case 'F': s->ssh_config = value; return 0;
     case 'p': s->port = value; return 0;
@@ -344,6 +393,7 @@ int settings_options(struct settings *s, unsigned groups, int argc, char **argv,
         before++;
     *rest = before < argc ? argv + before + 1 : NULL;
     build_tables(groups, longs, shorts);
+    s->takes_hosts = groups & OPTIONS_FLEET;
     opterr = 0;
     optind = 0;
     while ((c = getopt_long(before, argv, shorts, longs, NULL)) != -1) {

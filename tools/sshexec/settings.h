@@ -9,6 +9,7 @@
 #include <stddef.h>
 
 #define LIST_MAX 64 /* -i or -o given so often */
+#define HOST_WORDS_MAX 256 /* -w, -x and so on, together */
 
 /* A [transport NAME] section. */
 struct named_transport { const char *name, *command, *origin; };
@@ -32,6 +33,12 @@ struct settings {
     enum test_way test_way;
     const char *tool_args[LIST_MAX + 1];
     size_t tool_arg_count;
+    struct host_word { int option; const char *value; } host_words[HOST_WORDS_MAX]; /* in order; the options of host_sets.h */
+    size_t host_word_count;
+    bool takes_hosts;                /* the subcommand does */
+    const char *group_source;
+    long fanout, deadline_ms;        /* 0: not given */
+    bool no_names, gather, largest;  /* -N, -b, -S */
     bool json, no_input, quiet, check, bare, force, help;
     long older_ms;                   /* of a store, -1: not given */
     int64_t keep_bytes;              /* the same */
@@ -40,7 +47,7 @@ struct settings {
 };
 
 /* Which options a subcommand takes, beside --help and -v. */
-enum option_group { OPTIONS_SSH = 1, OPTIONS_CALL = 2, OPTIONS_JSON = 4, OPTIONS_PLUGINS = 8, OPTIONS_CHECK = 16, OPTIONS_ENCODE = 32, OPTIONS_TRANSFER = 64, OPTIONS_TEST = 128, OPTIONS_STORE = 256 };
+enum option_group { OPTIONS_SSH = 1, OPTIONS_CALL = 2, OPTIONS_JSON = 4, OPTIONS_PLUGINS = 8, OPTIONS_CHECK = 16, OPTIONS_ENCODE = 32, OPTIONS_TRANSFER = 64, OPTIONS_TEST = 128, OPTIONS_STORE = 256, OPTIONS_FLEET = 512 };
 
 /* Defaults, then the configuration file. Returns 0, or -1 with err. Strings live as long as the process. */
 int settings_load(struct settings *s, struct ssx_error *err);

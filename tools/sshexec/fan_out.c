@@ -1,0 +1,216 @@
+#include "fan_out.h"
+
+#include "fan_show.h"
+#include "host_sets.h"
+#include "interrupt.h"
+#include "tool.h"
+
+#include "base/error.h"
+#include "base/io.h"
+#include "wire/outcome.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define LOOK_MS 200 /* how often the progress line is drawn anew */
+
+struct fan {
+    const struct settings *settings;
+    const struct type *type;
+    char **names;
+    size_t count, capacity;
+    struct ssx_fleet *fleet;
+    struct fan_show show;
+    int interrupt_fd, interrupts;    /* how many have been dealt with */
+    bool cancelled;
+};
+
+/* --- the hosts --- */
+
+static int add_name(void *ctx, const char *name, size_t n)
+{
+    struct fan *f = ctx;
+    if (f->count == f->capacity) {
+        size_t more = f->capacity ? 2 * f->capacity : 64;
+        char **names = realloc(f->names, more * sizeof *names);
+        if (!names)
+            return 1;
+        f->names = names;
+        f->capacity = more;
+    }
+    f->names[f->count] = strndup(name, n);
+    return f->names[f->count] ? (f->count++, 0) : 1;
+}
+
+static int find_hosts(struct fan *f, struct ssx_error *err)
+{
+    const struct settings *s = f->settings;
+    const struct groups_options groups = {.source = s->group_source, .ssh_config = s->ssh_config, .watch = interrupt_watch, .unwatch = interrupt_unwatch};
+    struct host_sets sets;
+    int rc = host_sets_init(&sets, &groups, err);
+    for (size_t i = 0; rc == 0 && i < s->host_word_count; i++)
+        rc = host_sets_take(&sets, s->host_words[i].option, s->host_words[i].value, err);
+    if (rc == 0)
+        rc = host_sets_finish(&sets, "run", err);
+    if (rc == 0 && hostset_each(sets.included, add_name, f, err))
+        rc = error_set(err, SSX_ERROR_SYSTEM, "out of memory for host names");
+    host_sets_dispose(&sets);
+    return rc;
+}
+
+/* --- stdin for all --- */
+
+/* Into a file without a name, for each host reads it at its own pace, some not before others have ended. */
+static int spool(int *out, struct ssx_error *err)
+{
+    char piece[65536];
+    const char *dir = getenv("TMPDIR");
+    ssize_t n;
+    *out = open(dir && *dir ? dir : "/var/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    if (*out < 0)
+        return error_system(err, "can't keep stdin for all hosts in a temporary file (-n: no input)");
+    while ((n = read(STDIN_FILENO, piece, sizeof piece)) != 0) {
+        if (n < 0 && errno == EINTR && !interrupt_count())
+            continue;
+        if (n < 0 || fd_write_all(*out, piece, (size_t)n))
+            return interrupt_count() ? error_set(err, SSX_ERROR_INTERRUPTED, "interrupted") : error_system(err, "can't keep stdin for all hosts in a temporary file");
+    }
+    return 0;
+}
+
+static int open_input(int *out, struct ssx_error *err)
+{
+    struct stat st;
+    if (fstat(STDIN_FILENO, &st) == 0 && S_ISREG(st.st_mode) && lseek(STDIN_FILENO, 0, SEEK_CUR) == 0) {
+        *out = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3);
+        return *out < 0 ? error_system(err, "can't read stdin") : 0;
+    }
+    return spool(out, err);
+}
+
+/* --- the fleet --- */
+
+static void session_options(struct ssx_session_options *o, const struct settings *s)
+{
+    static const char *const transports[] = {[TRANSPORT_AUTO] = "auto", [TRANSPORT_LIBSSH] = "libssh", [TRANSPORT_SSH] = "ssh", [TRANSPORT_FIFO] = "fifo"};
+    static const enum ssx_bootstrap ways[] = {[BOOTSTRAP_CACHE] = SSX_BOOTSTRAP_KEEP, [BOOTSTRAP_NEVER] = SSX_BOOTSTRAP_NEVER, [BOOTSTRAP_EPHEMERAL] = SSX_BOOTSTRAP_EPHEMERAL};
+    *o = ssx_session_defaults();
+    o->config_file = s->ssh_config;
+    o->login = s->login;
+    o->port = s->port ? (int)strtol(s->port, NULL, 10) : 0;
+    o->identities = s->identities;
+    o->options = s->options;
+    if (s->transport == TRANSPORT_TEMPLATE)
+        o->transport_command = s->named->command;
+    else
+        o->transport = transports[s->transport];
+    o->become = s->become;
+    o->connect_timeout_ms = (int)s->connect_timeout_ms;
+    o->bootstrap = ways[s->bootstrap];
+    o->plugin_path = s->plugin_path;
+}
+
+static void tell(void *context, const struct ssx_fleet_event *e)
+{
+    struct fan *f = context;
+    if (fan_show_event(&f->show, e) && !f->cancelled) { /* nobody reads what we print */
+        f->cancelled = true;
+        ssx_fleet_cancel(f->fleet);
+    }
+}
+
+static int make_fleet(struct fan *f, const struct ssx_session_options *session, const char *name, const struct buf *state, int input_fd, struct ssx_error *err)
+{
+    const struct settings *s = f->settings;
+    struct ssx_fleet_options o = ssx_fleet_defaults();
+    o.session = session;
+    o.fanout = (size_t)s->fanout;
+    o.timeout_ms = (uint64_t)s->timeout_ms;
+    o.deadline_ms = (uint64_t)s->deadline_ms;
+    o.input_fd = input_fd;
+    o.notes = s->verbose > 0;
+    o.context = f;
+    o.on_event = tell;
+    int rc = ssx_fleet_open(&f->fleet, name, buf_data(state), buf_length(state), &o, err);
+    for (size_t i = 0; rc == 0 && i < f->count; i++)
+        rc = ssx_fleet_add(f->fleet, f->names[i], NULL, 0, NULL, err);
+    return rc ? -1 : ssx_fleet_start(f->fleet, err);
+}
+
+/* The first Ctrl-C only shows who is pending: the run goes on. The second, and any other signal, ends it everywhere. */
+static void take_interrupts(struct fan *f)
+{
+    char bytes[16];
+    if (interrupt_count() == f->interrupts)
+        return;
+    (void)!read(f->interrupt_fd, bytes, sizeof bytes);
+    bool first = f->interrupts == 0 && interrupt_count() == 1 && interrupt_signal() == SIGINT;
+    f->interrupts = interrupt_count();
+    if (first) {
+        fan_show_pending(&f->show, f->fleet);
+        return;
+    }
+    f->cancelled = true;
+    ssx_fleet_cancel(f->fleet);
+}
+
+static void converse(struct fan *f)
+{
+    struct pollfd fds[] = {{ssx_fleet_fd(f->fleet), POLLIN, 0}, {f->interrupt_fd, POLLIN, 0}};
+    do {
+        poll(fds, 2, f->show.progress ? LOOK_MS : -1);
+        take_interrupts(f);
+        fan_show_progress(&f->show, f->fleet);
+    } while (ssx_fleet_step(f->fleet, 0));
+}
+
+static int run(struct fan *f, const char *name, const struct buf *state, int input_fd)
+{
+    struct ssx_error err = {0};
+    struct ssx_session_options session;
+    session_options(&session, f->settings);
+    if (fan_show_init(&f->show, f->settings, &f->type->plugin.descriptor, name, f->names, f->count, &err) || make_fleet(f, &session, name, state, input_fd, &err)) {
+        ssx_fleet_close(f->fleet);
+        fan_show_free(&f->show);
+        return tool_complain(&err);
+    }
+    size_t wanted = f->settings->fanout ? (size_t)f->settings->fanout : 64;
+    if (ssx_fleet_fanout(f->fleet) < wanted && ssx_fleet_fanout(f->fleet) < f->count)
+        fprintf(stderr, "sshexec: the limit of open files (ulimit -n) leaves room for %zu hosts at a time, not %zu\n", ssx_fleet_fanout(f->fleet), wanted);
+    converse(f);
+    ssx_fleet_close(f->fleet);
+    int code = fan_show_end(&f->show, f->settings->largest);
+    bool broken = f->show.broken;
+    fan_show_free(&f->show);
+    if (f->cancelled && f->interrupts)
+        return EXIT_SIGNAL + interrupt_signal();
+    if (broken) { /* as any filter that loses its reader */
+        signal(SIGPIPE, SIG_DFL);
+        raise(SIGPIPE);
+    }
+    return code;
+}
+
+int fan_out(const struct settings *s, const struct type *type, const char *name, const struct buf *state, bool input)
+{
+    struct fan f = {.settings = s, .type = type};
+    struct ssx_error err = {0};
+    int input_fd = -1;
+    int rc = find_hosts(&f, &err);
+    f.interrupt_fd = interrupt_watch();
+    if (rc == 0 && input && !isatty(STDIN_FILENO))
+        rc = open_input(&input_fd, &err);
+    int code = rc ? (interrupt_count() ? EXIT_SIGNAL + interrupt_signal() : tool_complain(&err)) : run(&f, name, state, input_fd);
+    fd_close(&input_fd);
+    for (size_t i = 0; i < f.count; i++)
+        free(f.names[i]);
+    free(f.names);
+    return code;
+}

@@ -1,0 +1,42 @@
+/* What many hosts say, for a person or a pipe: "host: line" as it comes, or gathered by what is the same, or JSON; a progress line on a terminal; and how all of it ended. */
+#ifndef SSHEXEC_FAN_SHOW_H
+#define SSHEXEC_FAN_SHOW_H
+#include "lines.h"
+#include "report.h"
+#include "settings.h"
+#include "tally.h"
+
+#include "fleet/gather.h"
+
+#include <sshexec/fleet.h>
+
+struct fan_show {
+    const struct settings *settings;
+    struct report report;            /* for JSON, and what a type shows */
+    char *const *names;
+    size_t count;
+    struct voice { struct lines out, err; struct buf result; bool has_result; } *voices;
+    struct gather *gather;           /* -b; else NULL */
+    struct tally tally;
+    bool progress, progress_shown;   /* there is a terminal for the line; it stands there */
+    bool broken;                     /* stdout is closed, or full */
+    int64_t began_us, drawn_us;
+};
+
+/* Returns 0 or -1; fan_show_free in both cases. names is borrowed. */
+int fan_show_init(struct fan_show *f, const struct settings *s, const struct descriptor *d, const char *type, char *const *names, size_t count, struct ssx_error *err);
+void fan_show_free(struct fan_show *f);
+
+/* Shows it. Returns 0, or -1 when stdout can't be written to any more. */
+int fan_show_event(struct fan_show *f, const struct ssx_fleet_event *e);
+
+/* Draws the progress line, unless it was drawn just now. */
+void fan_show_progress(struct fan_show *f, struct ssx_fleet *fleet);
+
+/* Who has not ended, and what they are at. */
+void fan_show_pending(struct fan_show *f, struct ssx_fleet *fleet);
+
+/* What was gathered, and the summary. Returns the exit code. */
+int fan_show_end(struct fan_show *f, bool largest);
+
+#endif
