@@ -35,10 +35,16 @@ $(BUILD)/bench/bare_libssh: tests/bench/bare_libssh.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS_ALL) -MF $@.d $< -lssh -o $@
 
-$(BUILD)/bench/session $(BUILD)/bench/codec: $(BUILD)/bench/%: tests/bench/%.c $(LIB_A)
+$(BUILD)/bench/codec: tests/bench/codec.c $(LIB_A)
 	$(call say,BENCH,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS_ALL) -MF $@.d $< $(LIB_A) $(TOOL_LIBS) -o $@
+
+# As a program of a user's is built: headers and shared library.
+$(BUILD)/bench/session: tests/bench/session.c $(wildcard sdk/include/sshexec/*.h) $(LIB_SO)
+	$(call say,BENCH,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -std=c17 $(OPT) $(WARN) $(SANFLAGS) -D_GNU_SOURCE -Isdk/include $(CFLAGS) $< -L$(BUILD)/lib -lsshexec -Wl,-rpath,'$$ORIGIN/../lib' -o $@
 
 BENCH_PLUGINS := $(BUILD)/bench/plugins/echo_fork.so $(BUILD)/bench/plugins/bulk.so
 $(BENCH_PLUGINS): $(BUILD)/bench/plugins/%.so: tests/bench/%.c sdk/include/sshexec/worker.h

@@ -71,6 +71,7 @@ static void a_cancel_needs_no_reader(void)
     static char piece[65536];
     o.pull = SSX_PULL_STDOUT;
     struct ssx_run *run = run_json(s, "flood", "{\"bytes\":300000000}", &o);
+    CHECK(ssx_run_read(run, SSX_STDOUT, piece, 1, -1, &err) == 1); /* it has begun */
     siblings_go_on(s, 20);
     ssx_run_cancel(run);
     await(run);

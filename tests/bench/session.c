@@ -1,4 +1,4 @@
-/* Our side of the comparison: one session, that does what a line on stdin says and answers with one number.
+/* Our side of the comparison: a program of <sshexec/client.h> with one session, that does what a line on stdin says and answers with one number.
  *
  *     session AGENT CONFIG HOST PLUGIN_DIR
  *
@@ -6,29 +6,22 @@
  *     pipelined TYPE COUNT OPEN    as many open at once: calls a second
  *     up BYTES · down BYTES        through a call's input, its output: megabytes a second
  *     idle COUNT                   as many more sessions: KiB of this process for each */
-#include "base/digest.h"
-#include "base/error.h"
-#include "base/file.h"
-#include "base/io.h"
-#include "fleet/link.h"
+#include <sshexec/client.h>
 
-#include <errno.h>
 #include <malloc.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/utsname.h>
+#include <time.h>
 #include <unistd.h>
 
 #define PAYLOAD 64
 #define IDLE_MAX 64
-#define OBJECTS 4
 #define PIECE (64u << 10)
 
-static struct object { char type[32]; struct buf bytes; struct digest digest; } objects[OBJECTS];
-static struct link session;
-static const char *plugin_dir;
+static struct ssx_session *session;
+static struct ssx_session_options options;
+static const char *host;
 static unsigned char payload[1 + 6 + 2 + PAYLOAD]; /* {"value": 64 bytes} */
 
 static _Noreturn void die(const char *what, const char *why)
@@ -37,157 +30,144 @@ static _Noreturn void die(const char *what, const char *why)
     exit(1);
 }
 
-static void read_agent(struct agent_image *image, const char *path)
+static double now_us(void)
 {
-    static struct buf plain, packed;
-    static struct utsname uts;
-    struct ssx_error err = {0};
-    struct digest digest;
-    char gz[4096];
-    snprintf(gz, sizeof gz, "%s.gz", path);
-    if (file_read(&plain, path, 64u << 20, &err) || file_read(&packed, gz, 64u << 20, &err))
-        die("agent", err.text);
-    uname(&uts);
-    digest_of(&digest, buf_data(&plain), buf_length(&plain));
-    digest_hex(image->digest, &digest);
-    image->bytes = buf_data(&plain);
-    image->size = buf_length(&plain);
-    image->packed = buf_data(&packed);
-    image->packed_size = buf_length(&packed);
-    image->machine = uts.machine;
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3;
 }
 
-static const struct object *object_of(const char *type)
+static struct ssx_session *open_session(void)
 {
     struct ssx_error err = {0};
-    char path[4096];
-    size_t i = 0;
-    while (objects[i].type[0] && strcmp(objects[i].type, type) != 0)
-        i++;
-    if (objects[i].type[0])
-        return &objects[i];
-    snprintf(path, sizeof path, "%s/%s.so", plugin_dir, type);
-    if (file_read(&objects[i].bytes, path, 16u << 20, &err))
-        die("plugin", err.text);
-    digest_of(&objects[i].digest, buf_data(&objects[i].bytes), buf_length(&objects[i].bytes));
-    snprintf(objects[i].type, sizeof objects[i].type, "%s", type);
-    return &objects[i];
+    struct ssx_session *s;
+    if (ssx_session_open(&s, host, &options, &err))
+        die("open", err.text);
+    return s;
 }
 
-static uint32_t call(const char *type, const void *state, size_t n, bool input)
+static struct ssx_run *start(const char *type, const void *state, size_t n, const struct ssx_run_options *how)
 {
-    const struct object *o = object_of(type);
     struct ssx_error err = {0};
-    struct client_request request = {.type = type, .state = state, .state_size = n, .digest = &o->digest, .object = buf_data(&o->bytes),
-                                     .object_size = buf_length(&o->bytes), .exact = true, .input = input};
-    uint32_t id;
-    if (client_call(session.client, &id, &request, &err))
+    struct ssx_run *run;
+    if (ssx_run_start(&run, session, type, state, n, how, &err))
         die(type, err.text);
-    return id;
+    return run;
 }
 
-/* Moves what can be moved, or waits. */
-static void move(struct link *l)
+static void check(const struct ssx_run *run)
+{
+    size_t n;
+    const void *result = ssx_run_result(run, &n);
+    if (ssx_run_outcome(run) != SSX_OUTCOME_OK)
+        die("call", ssx_run_ending(run)->message);
+    if (n == sizeof payload && memcmp(result, payload, n) != 0)
+        die("call", "it gave back something else");
+}
+
+static void finish(struct ssx_run *run)
 {
     struct ssx_error err = {0};
-    struct pollfd fds[TRANSPORT_FDS + 1];
-    int rc = link_step(l, true, &err);
-    if (rc < 0)
-        die("session", err.text);
-    if (rc == 0 && poll(fds, link_poll(l, true, fds), -1) < 0 && errno != EINTR)
-        die("poll", strerror(errno));
-}
-
-/* Takes what has come; returns how many calls have ended. */
-static size_t take(size_t *bytes)
-{
-    struct ssx_error err = {0};
-    struct message m;
-    size_t ended = 0;
-    for (int rc; (rc = client_next(session.client, &m, &err)) != 0;) {
-        if (rc < 0)
-            die("session", err.text);
-        if (m.kind == MESSAGE_END && m.end.outcome != SSX_OUTCOME_OK)
-            die("call", m.end.message.n ? m.end.message.at : "not ok");
-        if (m.kind == MESSAGE_RESULT && m.data.bytes.n == sizeof payload && memcmp(m.data.bytes.at, payload, sizeof payload) != 0)
-            die("call", "it gave back something else");
-        ended += m.kind == MESSAGE_END;
-        *bytes += m.kind == MESSAGE_OUTPUT ? m.data.bytes.n : 0;
-        client_consumed(session.client, m.id, message_cost(&m));
-    }
-    return ended;
-}
-
-static size_t wait_for_ends(size_t wanted)
-{
-    size_t bytes = 0;
-    for (size_t ended = 0; (ended += take(&bytes)) < wanted;)
-        move(&session);
-    return bytes;
+    if (ssx_run_wait(run, -1, &err))
+        die("wait", err.text);
+    check(run);
+    ssx_run_free(run);
 }
 
 static int by_size(const void *a, const void *b)
 {
-    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    double x = *(const double *)a, y = *(const double *)b;
     return (x > y) - (x < y);
 }
 
 static double warm(const char *type, size_t count, unsigned pause_us)
 {
-    int64_t *took = calloc(count, sizeof *took);
+    double *took = calloc(count, sizeof *took);
     for (size_t i = 0; i < count; i++) {
         if (pause_us)
             usleep(pause_us);
-        int64_t began = clock_us();
-        call(type, payload, sizeof payload, false);
-        wait_for_ends(1);
-        took[i] = clock_us() - began;
+        double began = now_us();
+        finish(start(type, payload, sizeof payload, NULL));
+        took[i] = now_us() - began;
     }
     qsort(took, count, sizeof *took, by_size);
-    double median = (double)took[count / 2];
+    double median = took[count / 2];
     free(took);
     return median;
 }
 
+static void count_end(void *ended, struct ssx_run *run)
+{
+    check(run);
+    ++*(size_t *)ended;
+    ssx_run_free(run);
+}
+
 static double pipelined(const char *type, size_t count, size_t open)
 {
-    size_t sent = 0, bytes = 0;
-    int64_t began = clock_us();
-    for (size_t ended = 0; ended < count; ended += take(&bytes)) {
+    struct ssx_error err = {0};
+    struct ssx_run_options how = ssx_run_defaults();
+    size_t sent = 0, ended = 0;
+    double began = now_us();
+    how.context = &ended;
+    how.on_end = count_end;
+    while (ended < count) {
         for (; sent < count && sent - ended < open; sent++)
-            call(type, payload, sizeof payload, false);
-        move(&session);
+            start(type, payload, sizeof payload, &how);
+        if (ssx_session_step(session, -1, &err) == -1)
+            die("step", err.text);
     }
-    return (double)count * 1e6 / (double)(clock_us() - began);
+    return (double)count * 1e6 / (now_us() - began);
 }
 
 static double up(size_t size)
 {
+    const size_t whole = size;
     static unsigned char piece[PIECE];
-    size_t bytes = 0;
-    int64_t began = clock_us();
-    uint32_t id = call("bulk", "\x80", 1, true);
-    for (size_t left = size, n; left; move(&session)) {
-        take(&bytes); /* credit comes with it */
-        while ((n = client_input(session.client, id, piece, left < PIECE ? left : PIECE)))
-            left -= n;
+    struct ssx_error err = {0};
+    struct ssx_run_options how = ssx_run_defaults();
+    how.input = true;
+    double began = now_us();
+    struct ssx_run *run = start("bulk", "\x80", 1, &how);
+    for (size_t left = size; left;) {
+        ssize_t n = ssx_run_write(run, piece, left < PIECE ? left : PIECE, -1, &err);
+        if (n < 0)
+            die("up", err.text);
+        left -= (size_t)n;
     }
-    client_input_end(session.client, id);
-    wait_for_ends(1);
-    return (double)size / (double)(clock_us() - began);
+    ssx_run_write_end(run);
+    if (ssx_run_wait(run, -1, &err))
+        die("up", err.text);
+    double took = now_us() - began;
+    const unsigned char *result = ssx_run_result(run, &(size_t){0});
+    for (int i = 0; result && i < 4; i++) /* {"taken": a uint of 32 bits} */
+        size -= (size_t)result[8 + i] << (24 - 8 * i);
+    if (size)
+        die("up", "not all of it arrived");
+    finish(run);
+    return (double)whole / took;
+}
+
+static void count_output(void *taken, struct ssx_run *run, int stream, const void *bytes, size_t n)
+{
+    (void)run, (void)stream, (void)bytes;
+    *(size_t *)taken += n;
 }
 
 static double down(size_t size)
 {
     unsigned char state[] = {0x81, 0xa5, 'b', 'y', 't', 'e', 's', 0xcf, 0, 0, 0, 0, 0, 0, 0, 0};
+    struct ssx_run_options how = ssx_run_defaults();
+    size_t taken = 0;
     for (size_t i = 0; i < 8; i++)
         state[8 + i] = (unsigned char)(size >> (56 - 8 * i));
-    int64_t began = clock_us();
-    uint32_t id = call("bulk", state, sizeof state, true);
-    client_input_end(session.client, id);
-    if (wait_for_ends(1) != size)
+    how.context = &taken;
+    how.on_output = count_output;
+    double began = now_us();
+    finish(start("bulk", state, sizeof state, &how));
+    if (taken != size)
         die("down", "not all of it came");
-    return (double)size / (double)(clock_us() - began);
+    return (double)size / (now_us() - began);
 }
 
 /* Resident and private: what a session adds, and nothing of the libraries. */
@@ -195,6 +175,7 @@ static double own_kib(void)
 {
     char line[256];
     double kib = 0, one;
+    malloc_trim(0); /* no room that others have left counts as used, or is there to be used */
     FILE *file = fopen("/proc/self/smaps_rollup", "re");
     while (file && fgets(line, sizeof line, file))
         if (sscanf(line, "Private_Clean: %lf", &one) == 1 || sscanf(line, "Private_Dirty: %lf", &one) == 1)
@@ -205,35 +186,20 @@ static double own_kib(void)
     return kib;
 }
 
-static void open_link(struct link *l, const struct transport_target *target, const struct agent_image *agent)
+static double idle(size_t count)
 {
-    struct ssx_error err = {0};
-    struct message m;
-    if (link_open_host(l, target, agent, BOOTSTRAP_CACHE, &err))
-        die("open", err.text);
-    while (!client_is_ready(l->client)) {
-        move(l);
-        while (client_next(l->client, &m, &err) > 0)
-            ;
-    }
-}
-
-static double idle(size_t count, const struct transport_target *target, const struct agent_image *agent)
-{
-    static struct link links[IDLE_MAX];
-    malloc_trim(0); /* so that they don't find room in what others have left */
+    struct ssx_session *sessions[IDLE_MAX];
     double before = own_kib();
     count = count < IDLE_MAX ? count : IDLE_MAX;
     for (size_t i = 0; i < count; i++)
-        open_link(&links[i], target, agent);
-    malloc_trim(0);
+        sessions[i] = open_session();
     double after = own_kib();
     for (size_t i = 0; i < count; i++)
-        link_close(&links[i]);
+        ssx_session_close(sessions[i]);
     return (after - before) / (double)count;
 }
 
-static double obey(char *line, const struct transport_target *target, const struct agent_image *agent)
+static double obey(char *line)
 {
     char *words[4] = {strtok(line, " \n")};
     for (size_t i = 1; i < 4; i++)
@@ -251,30 +217,30 @@ static double obey(char *line, const struct transport_target *target, const stru
     if (strcmp(words[0], "down") == 0)
         return down(first);
     if (strcmp(words[0], "idle") == 0)
-        return idle(first, target, agent);
+        return idle(first);
     die(words[0], "unknown");
 }
 
 int main(int argc, char **argv)
 {
-    struct agent_image agent = {0};
     char line[256];
     if (argc != 5)
         die("usage", "session AGENT CONFIG HOST PLUGIN_DIR");
-    const struct transport_target target = {.host = argv[3], .config_file = argv[2], .mode = TRANSPORT_LIBSSH};
-    plugin_dir = argv[4];
+    options = ssx_session_defaults();
+    options.agent_file = argv[1];
+    options.config_file = argv[2];
+    host = argv[3];
+    options.plugin_path = argv[4];
+    options.transport = "libssh";
     memcpy(payload, "\x81\xa5value\xc4\x40", 9);
     memset(payload + 9, 'x', PAYLOAD);
-    read_agent(&agent, argv[1]);
-    open_link(&session, &target, &agent);
+    session = open_session();
     puts("ready");
     fflush(stdout);
     while (fgets(line, sizeof line, stdin)) {
-        printf("%.3f\n", obey(line, &target, &agent));
+        printf("%.3f\n", obey(line));
         fflush(stdout);
     }
-    link_close(&session);
-    for (size_t i = 0; i < OBJECTS; i++)
-        buf_free(&objects[i].bytes);
+    ssx_session_close(session);
     return 0;
 }
