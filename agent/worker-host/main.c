@@ -195,35 +195,45 @@ static void signal_process(const struct host *h, uint32_t process, int signal_nu
             kill(h->children[i].pid, signal_number); /* where it has no group of its own yet, or has left it */
 }
 
-static void process_ended(struct host *h, struct child *child, int status, const struct rusage *usage)
+struct ended { struct child child; int status; struct rusage usage; };
+
+static void report_end(const struct ended *e)
 {
-    struct host_report r = {.op = HOST_ENDED, .process = child->process, .status = status};
-    r.user_us = (uint64_t)usage->ru_utime.tv_sec * 1000000 + (uint64_t)usage->ru_utime.tv_usec;
-    r.sys_us = (uint64_t)usage->ru_stime.tv_sec * 1000000 + (uint64_t)usage->ru_stime.tv_usec;
-    r.rss_kb = (uint64_t)usage->ru_maxrss;
-    unsigned temp = child->temp;
-    *child = h->children[--h->count];
-    orphans_kill(is_ours, h);
+    struct host_report r = {.op = HOST_ENDED, .process = e->child.process, .status = e->status};
+    r.user_us = (uint64_t)e->usage.ru_utime.tv_sec * 1000000 + (uint64_t)e->usage.ru_utime.tv_usec;
+    r.sys_us = (uint64_t)e->usage.ru_stime.tv_sec * 1000000 + (uint64_t)e->usage.ru_stime.tv_usec;
+    r.rss_kb = (uint64_t)e->usage.ru_maxrss;
     report(&r);
-    give_temp_back(h, temp);
 }
 
+/* Takes the next process that has ended. Returns whether it was one of a call. */
+static bool take_ended(struct host *h, struct ended *out, pid_t pid)
+{
+    if (pid == h->spare) {
+        close(h->spare_socket);
+        h->spare = 0; /* forked anew for the next call */
+    }
+    for (size_t i = 0; i < h->count; i++)
+        if (h->children[i].pid == pid) {
+            out->child = h->children[i];
+            h->children[i] = h->children[--h->count];
+            return true;
+        }
+    return false;
+}
+
+/* Of each call that has ended, what it left is killed before its end is reported. */
 static void reap(struct host *h)
 {
-    struct rusage usage;
-    int status;
-    for (pid_t pid; (pid = wait4(-1, &status, WNOHANG, &usage)) > 0;) {
-        if (pid == h->spare) {
-            close(h->spare_socket);
-            h->spare = 0; /* forked anew for the next call */
-        }
-        for (size_t i = 0; i < h->count; i++)
-            if (h->children[i].pid == pid) {
-                process_ended(h, &h->children[i], status, &usage);
-                break;
-            }
-    }
-    orphans_kill(is_ours, h); /* those that came since, as their parents died */
+    static struct ended ended[CHILDREN_MAX];
+    size_t n = 0;
+    for (pid_t pid; n < CHILDREN_MAX && (pid = wait4(-1, &ended[n].status, WNOHANG, &ended[n].usage)) > 0;)
+        n += take_ended(h, &ended[n], pid);
+    orphans_kill(is_ours, h);
+    for (size_t i = 0; i < n; i++)
+        report_end(&ended[i]);
+    for (size_t i = 0; i < n; i++)
+        give_temp_back(h, ended[i].child.temp);
 }
 
 /* The agent has gone: nothing of the calls stays. */
@@ -356,6 +366,7 @@ int main(int argc, char **argv)
     h.temp = argv[3];
     h.self = getpid();
     fcntl(HOST_SOCKET_FD, F_SETFD, FD_CLOEXEC);
+    prctl(PR_SET_NAME, "sshexec-host"); /* else that of the descriptor that it was started from */
     die_with_agent(true); /* a constructor may never return */
     sandbox_apply(argv[1], ready.text, sizeof ready.text);
     setenv("SSHEXEC_TYPE", h.worker.type, 1);
