@@ -414,11 +414,40 @@ static bool pass_frames(struct job *j)
     return true;
 }
 
-/* After the last word nothing counts. */
+/* Returns whether there may be more. */
+static bool read_stream(struct job *j, int *fd, unsigned stream)
+{
+    static unsigned char bytes[DATA_MAX];
+    size_t most = j->window < DATA_MAX ? j->window : DATA_MAX;
+    ssize_t n = read(*fd, bytes, most);
+    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
+        return false;
+    if (n <= 0) {
+        fd_close(fd);
+        finish_if_dry(j);
+        return false;
+    }
+    j->drain_ms = clock_ms() + DRAIN_MS;
+    job_pass_output(j, stream, bytes, (size_t)n);
+    return true;
+}
+
+/* The worker has said its last word: what it wrote is in its pipes, and they are about to be at their end. */
+static void read_rest(struct job *j)
+{
+    while (j->io.output >= 0 && j->window && read_stream(j, &j->io.output, 1))
+        ;
+    while (j->io.error >= 0 && j->window && read_stream(j, &j->io.error, 2))
+        ;
+}
+
 static void pass_control(struct job *j)
 {
+    bool had_end = j->has_end;
     pass_frames(j);
-    if (j->has_end)
+    if (j->has_end && !had_end)
+        read_rest(j);
+    if (j->has_end && j->stage < JOB_DONE)
         finish_if_dry(j);
 }
 
@@ -452,22 +481,6 @@ static void read_control(struct job *j)
         fd_close(&j->io.control);
         finish_if_dry(j);
     }
-}
-
-static void read_stream(struct job *j, int *fd, unsigned stream)
-{
-    static unsigned char bytes[DATA_MAX];
-    size_t most = j->window < DATA_MAX ? j->window : DATA_MAX;
-    ssize_t n = read(*fd, bytes, most);
-    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
-        return;
-    if (n <= 0) {
-        fd_close(fd);
-        finish_if_dry(j);
-        return;
-    }
-    j->drain_ms = clock_ms() + DRAIN_MS;
-    job_pass_output(j, stream, bytes, (size_t)n);
 }
 
 /* --- the loop's side --- */

@@ -169,7 +169,7 @@ void call_usage(struct message_end *end, struct usage *since)
         *since = now;
 }
 
-/* RESULT and END go in one write, when the pipes are closed: the agent wakes once, and sees that nothing more will come. */
+/* RESULT and END go in one write. The pipes are closed right behind it: by the time the agent looks at them they are at their end, and it has been woken once. */
 static _Noreturn void run_once(const struct worker *worker, struct call_context *call)
 {
     struct buf in = {0}, state = {0}, answer = {0};
@@ -180,10 +180,10 @@ static _Noreturn void run_once(const struct worker *worker, struct call_context 
     fflush(NULL);
     call_usage(&end, NULL);
     message_encode(&answer, &(struct message){.kind = MESSAGE_END, .id = call->id, .end = end}, FROM_AGENT);
-    for (int fd = 0; fd < 3; fd++)
-        close(fd);
     if (answer.failed || fd_write_all(HOST_SOCKET_FD, buf_data(&answer), buf_length(&answer)))
         _exit(1);
+    for (int fd = 0; fd < 3; fd++)
+        close(fd);
     _exit(0);
 }
 
