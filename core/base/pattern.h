@@ -4,7 +4,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Whether a list of n bytes matches the name: one of its patterns does, and none with a !. fold: capitals in the list count as small letters (the name has none). */
+/* Whether a list of n bytes matches the name: one of its patterns does, and none with a !. fold: capitals in the list count as small
+ * letters (the name has none). */
 bool pattern_list_matches(const char *list, size_t n, const char *name, bool fold);
 
 #endif

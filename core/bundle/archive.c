@@ -118,7 +118,8 @@ static int expect_member(struct bundle *b, const char *name, struct ssx_error *e
         return error_set(err, SSX_ERROR_REFUSED, "it is cut short: it has no %s", name);
     if (!is_named(b, name))
         return error_set(err, SSX_ERROR_REFUSED, "it holds \"%.200s\" where %s should be", is ? is : "?", name);
-    if (b->lib->archive_entry_filetype(b->entry) != AE_IFREG || b->lib->archive_entry_hardlink(b->entry) || b->lib->archive_entry_symlink(b->entry) ||
+    if (b->lib->archive_entry_filetype(b->entry) != AE_IFREG || b->lib->archive_entry_hardlink(b->entry) ||
+        b->lib->archive_entry_symlink(b->entry) ||
         b->lib->archive_entry_sparse_count(b->entry) || !b->lib->archive_entry_size_is_set(b->entry))
         return error_set(err, SSX_ERROR_REFUSED, "its member %s is no plain file", name);
     return 0;
@@ -225,7 +226,8 @@ static int begin_object(struct bundle *b, const struct variant *v, struct ssx_er
     if (expect_member(b, name, err))
         return -1;
     if (b->lib->archive_entry_size(b->entry) != (int64_t)v->size)
-        return error_set(err, SSX_ERROR_REFUSED, "its %s has %lld bytes, its manifest says %llu", name, (long long)b->lib->archive_entry_size(b->entry), (unsigned long long)v->size);
+        return error_set(err, SSX_ERROR_REFUSED, "its %s has %lld bytes, its manifest says %llu", name,
+                         (long long)b->lib->archive_entry_size(b->entry), (unsigned long long)v->size);
     passing_begin(&b->passing, v);
     return 0;
 }
@@ -240,7 +242,8 @@ ptrdiff_t bundle_read(struct bundle *b, const void **piece, struct ssx_error *er
         *piece = b->piece;
         return n;
     }
-    int rc = n < 0 ? -1 : n > 0 || b->passing.left ? error_set(err, SSX_ERROR_REFUSED, "it is damaged: an object is not as long as it says") : passing_end(&b->passing, err);
+    int rc = n < 0 ? -1 : n > 0 || b->passing.left ? error_set(err, SSX_ERROR_REFUSED, "it is damaged: an object is not as long as it says")
+        : passing_end(&b->passing, err);
     if (rc == 0)
         rc = step(b, err);
     b->passing.variant = NULL;
@@ -300,7 +303,8 @@ static la_ssize_t drain(struct archive *tar, void *user, const void *bytes, size
 static int writing_failed(struct bundle_writer *w, struct ssx_error *err)
 {
     const char *why = w->lib->archive_error_string(w->tar);
-    return w->below.code ? error_set(err, w->below.code, "%s", w->below.text) : error_set(err, SSX_ERROR_SYSTEM, "can't write it (tar: %s)", why ? why : "unknown");
+    return w->below.code ? error_set(err, w->below.code, "%s", w->below.text)
+        : error_set(err, SSX_ERROR_SYSTEM, "can't write it (tar: %s)", why ? why : "unknown");
 }
 
 /* A header that depends on name and size alone. */
@@ -326,7 +330,8 @@ static int add_bytes(struct bundle_writer *w, const void *bytes, size_t n, struc
 
 static int add_member(struct bundle_writer *w, const char *name, const struct buf *text, struct ssx_error *err)
 {
-    return buf_length(text) == 0 ? 0 : add_header(w, name, buf_length(text), err) || add_bytes(w, buf_data(text), buf_length(text), err) ? -1 : 0;
+    return buf_length(text) == 0 ? 0 : add_header(w, name, buf_length(text), err) || add_bytes(w, buf_data(text), buf_length(text), err)
+        ? -1 : 0;
 }
 
 /* Whole blocks and nothing behind them: how much is written at once must not show in the file. */
@@ -337,20 +342,23 @@ static int open_tar(struct bundle_writer *w, int fd, struct ssx_error *err)
     w->tar = w->lib->archive_write_new();
     if (!w->tar)
         return error_set(err, SSX_ERROR_SYSTEM, "out of memory");
-    if (w->lib->archive_write_set_format_ustar(w->tar) || w->lib->archive_write_set_bytes_per_block(w->tar, BLOCK) || w->lib->archive_write_set_bytes_in_last_block(w->tar, BLOCK) ||
+    if (w->lib->archive_write_set_format_ustar(w->tar) || w->lib->archive_write_set_bytes_per_block(w->tar, BLOCK) ||
+        w->lib->archive_write_set_bytes_in_last_block(w->tar, BLOCK) ||
         w->lib->archive_write_open(w->tar, w, NULL, drain, NULL))
         return writing_failed(w, err);
     return 0;
 }
 
-int bundle_writer_open(struct bundle_writer **out, int fd, const struct manifest *m, const struct buf *text, const struct buf *signature, struct ssx_error *err)
+int bundle_writer_open(struct bundle_writer **out, int fd, const struct manifest *m, const struct buf *text, const struct buf *signature,
+                       struct ssx_error *err)
 {
     struct bundle_writer *w = calloc(1, sizeof *w);
     if (!w)
         return error_set(err, SSX_ERROR_SYSTEM, "out of memory");
     w->manifest = m;
     w->lib = libarchive_load(err);
-    if (w->lib && open_tar(w, fd, err) == 0 && add_member(w, BUNDLE_MANIFEST, text, err) == 0 && add_member(w, BUNDLE_SIGNATURE, signature, err) == 0) {
+    if (w->lib && open_tar(w, fd, err) == 0 && add_member(w, BUNDLE_MANIFEST, text, err) == 0 &&
+        add_member(w, BUNDLE_SIGNATURE, signature, err) == 0) {
         *out = w;
         return 0;
     }

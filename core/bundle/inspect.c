@@ -23,7 +23,8 @@ static void find_libc(struct variant *v, const struct plugin *plugin, const char
     snprintf(v->libc, sizeof v->libc, "%s", library ? "musl" : "any");
 }
 
-int bundle_inspect(struct manifest_type *type, struct variant *variant, const char *name, const void *image, size_t n, struct ssx_error *err)
+int bundle_inspect(struct manifest_type *type, struct variant *variant, const char *name, const void *image, size_t n,
+                   struct ssx_error *err)
 {
     struct plugin plugin;
     int rc = 0;
@@ -54,7 +55,9 @@ int bundle_check_object(const struct manifest *m, const struct variant *v, const
     snprintf(name, sizeof name, "its %s for %s %s", says->name, v->arch, v->libc);
     if (bundle_inspect(&is, &has, name, image, n, err))
         return -1;
-    if (strcmp(is.name, says->name) || strcmp(is.version, says->version) || strcmp(is.schema, says->schema) || strcmp(has.arch, v->arch) || strcmp(has.libc, v->libc))
-        return error_set(err, SSX_ERROR_REFUSED, "%s is not that: it is %s %s (schema %s) for %s %s", name, is.name, is.version, is.schema, has.arch, has.libc);
+    if (strcmp(is.name, says->name) || strcmp(is.version, says->version) || strcmp(is.schema, says->schema) || strcmp(has.arch, v->arch) ||
+        strcmp(has.libc, v->libc))
+        return error_set(err, SSX_ERROR_REFUSED, "%s is not that: it is %s %s (schema %s) for %s %s", name, is.name, is.version, is.schema,
+                         has.arch, has.libc);
     return 0;
 }

@@ -21,7 +21,8 @@ const struct libarchive *libarchive_load(struct ssx_error *err)
         return &loaded;
     void *opened = dlopen(SONAME, RTLD_NOW | RTLD_LOCAL);
     if (!opened) {
-        error_set(err, SSX_ERROR_SYSTEM, "can't load " SONAME ", which bundles need (%s); install libarchive (Debian: libarchive13)", dlerror());
+        error_set(err, SSX_ERROR_SYSTEM, "can't load " SONAME ", which bundles need (%s); install libarchive (Debian: libarchive13)",
+                  dlerror());
         return NULL;
     }
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)

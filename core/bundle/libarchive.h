@@ -1,5 +1,5 @@
-/* libarchive, loaded when the first bundle is opened. Linking it would cost every start of every program 1.4 ms of CPU, twice what our own start takes, for the libraries that it brings
- * along (libxml2, ICU, ...); and who never touches a bundle needs none of them. */
+/* libarchive, loaded when the first bundle is opened. Linking it would cost every start of every program 1.4 ms of CPU, twice what our own
+ * start takes, for the libraries that it brings along (libxml2, ICU, ...); and who never touches a bundle needs none of them. */
 #ifndef BUNDLE_LIBARCHIVE_H
 #define BUNDLE_LIBARCHIVE_H
 #include <archive.h>

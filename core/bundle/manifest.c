@@ -61,7 +61,8 @@ static int check_variant(const char *type, const struct variant *v, const struct
     if (!is_arch(v->arch) || !is_libc(v->libc))
         return error_set(err, SSX_ERROR_REFUSED, "\"%s %s\", of a variant of %s, is no machine", v->arch, v->libc, type);
     if (!v->size || v->size > PLUGIN_SIZE_MAX)
-        return error_set(err, SSX_ERROR_REFUSED, "a variant of %s has %" PRIu64 " bytes; it may have 1 to %u", type, v->size, PLUGIN_SIZE_MAX);
+        return error_set(err, SSX_ERROR_REFUSED, "a variant of %s has %" PRIu64 " bytes; it may have 1 to %u", type, v->size,
+                         PLUGIN_SIZE_MAX);
     int order = before ? compare_variants(before, v) : -1;
     if (order == 0)
         return error_set(err, SSX_ERROR_REFUSED, "it has two variants of %s for %s %s", type, v->arch, v->libc);
@@ -71,7 +72,8 @@ static int check_variant(const char *type, const struct variant *v, const struct
 static int check_type(const struct manifest *m, const struct manifest_type *t, struct ssx_error *err)
 {
     if (!text_is_type_name(t->name) || !manifest_is_version(t->version) || !is_schema(t->schema))
-        return error_set(err, SSX_ERROR_REFUSED, "\"%s %s %s\" is no name, version and schema digest of a type", t->name, t->version, t->schema);
+        return error_set(err, SSX_ERROR_REFUSED, "\"%s %s %s\" is no name, version and schema digest of a type", t->name, t->version,
+                         t->schema);
     if (!t->count)
         return error_set(err, SSX_ERROR_REFUSED, "the type %s has no variant", t->name);
     for (size_t i = t->first; i < t->first + t->count; i++)
@@ -94,7 +96,9 @@ static int check_objects(const struct manifest *m, struct ssx_error *err)
         all[i] = m->variants[i].digest;
     }
     qsort(all, m->variant_count, sizeof *all, compare_digests);
-    int rc = sum <= MANIFEST_OBJECTS_MAX ? 0 : error_set(err, SSX_ERROR_REFUSED, "its objects have %" PRIu64 " bytes together; the limit is %u", sum, MANIFEST_OBJECTS_MAX);
+    int rc = 0;
+    if (sum > MANIFEST_OBJECTS_MAX)
+        rc = error_set(err, SSX_ERROR_REFUSED, "its objects have %" PRIu64 " bytes together; the limit is %u", sum, MANIFEST_OBJECTS_MAX);
     for (size_t i = 1; i < m->variant_count && rc == 0; i++)
         if (digest_equal(&all[i - 1], &all[i]))
             rc = error_set(err, SSX_ERROR_REFUSED, "two of its variants are the same object");
@@ -126,7 +130,8 @@ static int check(const struct manifest *m, struct ssx_error *err)
     if (m->serial > MANIFEST_SERIAL_MAX)
         return error_set(err, SSX_ERROR_REFUSED, "its serial is larger than %" PRId64, MANIFEST_SERIAL_MAX);
     if (!m->type_count || m->type_count > MANIFEST_TYPES_MAX || m->variant_count > MANIFEST_VARIANTS_MAX)
-        return error_set(err, SSX_ERROR_REFUSED, "it has %zu types in %zu variants; it may have 1 to %d, in at most %d", m->type_count, m->variant_count,
+        return error_set(err, SSX_ERROR_REFUSED, "it has %zu types in %zu variants; it may have 1 to %d, in at most %d", m->type_count,
+                         m->variant_count,
                          MANIFEST_TYPES_MAX, MANIFEST_VARIANTS_MAX);
     for (size_t i = 0; i < m->type_count; i++) {
         if (i && strcmp(m->types[i - 1].name, m->types[i].name) >= 0)
@@ -170,7 +175,8 @@ int manifest_format(struct buf *out, const struct manifest *m, struct ssx_error 
     add_changelog(out, &m->changelog);
     if (out->failed)
         return error_set(err, SSX_ERROR_SYSTEM, "out of memory");
-    return buf_length(out) - had <= MANIFEST_MAX ? 0 : error_set(err, SSX_ERROR_REFUSED, "its manifest would have more than %u bytes", MANIFEST_MAX);
+    return buf_length(out) - had <= MANIFEST_MAX ? 0
+        : error_set(err, SSX_ERROR_REFUSED, "its manifest would have more than %u bytes", MANIFEST_MAX);
 }
 
 /* --- from text --- */
@@ -296,7 +302,8 @@ static int check_form(const struct manifest *m, const char *text, size_t n, stru
     struct buf again = {0};
     int rc = manifest_format(&again, m, err);
     if (rc == 0 && (buf_length(&again) != n || memcmp(buf_data(&again), text, n)))
-        rc = error_set(err, SSX_ERROR_REFUSED, "line %u is not in the form that a manifest has", first_difference(text, n, (const char *)buf_data(&again), buf_length(&again)));
+        rc = error_set(err, SSX_ERROR_REFUSED, "line %u is not in the form that a manifest has",
+                       first_difference(text, n, (const char *)buf_data(&again), buf_length(&again)));
     buf_free(&again);
     return rc;
 }
@@ -345,7 +352,8 @@ int manifest_add(struct manifest *m, const struct manifest_type *type, const str
     }
     struct manifest_type *t = &m->types[at];
     if (strcmp(t->version, type->version) || strcmp(t->schema, type->schema))
-        return error_set(err, SSX_ERROR_REFUSED, "%s %s (schema %s) is another than the %s (schema %s) that the bundle holds already", type->name, type->version, type->schema,
+        return error_set(err, SSX_ERROR_REFUSED, "%s %s (schema %s) is another than the %s (schema %s) that the bundle holds already",
+                         type->name, type->version, type->schema,
                          t->version, t->schema);
     size_t place = t->first;
     while (place < t->first + t->count && compare_variants(&m->variants[place], variant) <= 0)
@@ -387,15 +395,18 @@ static const char *asks_of(const struct variant *v, const char *node_libc)
     return strncmp(node_libc, "glibc ", 6) == 0 && elf_libc_compare(v->libc + 6, node_libc + 6) <= 0 ? v->libc + 6 : NULL;
 }
 
-static int no_variant(const struct manifest *m, const struct manifest_type *t, const char *bundle, const char *arch, const char *libc, struct ssx_error *err)
+static int no_variant(const struct manifest *m, const struct manifest_type *t, const char *bundle, const char *arch, const char *libc,
+                      struct ssx_error *err)
 {
     for (size_t i = t->first; i < t->first + t->count; i++)
         if (strcmp(m->variants[i].arch, arch) == 0)
-            return error_set(err, SSX_ERROR_REFUSED, "no %s variant of %s in %s for %s (the nearest needs %s)", arch, t->name, bundle, libc, m->variants[i].libc);
+            return error_set(err, SSX_ERROR_REFUSED, "no %s variant of %s in %s for %s (the nearest needs %s)", arch, t->name, bundle, libc,
+                             m->variants[i].libc);
     return error_set(err, SSX_ERROR_REFUSED, "no %s variant of %s in %s", arch, t->name, bundle);
 }
 
-const struct variant *manifest_choose(const struct manifest *m, const char *bundle, const char *type, const char *arch, const char *libc, struct ssx_error *err)
+const struct variant *manifest_choose(const struct manifest *m, const char *bundle, const char *type, const char *arch, const char *libc,
+                                      struct ssx_error *err)
 {
     const struct variant *best = NULL;
     const struct manifest_type *t = m->types, *end = t + m->type_count;
@@ -422,6 +433,7 @@ int manifest_check_serial(const struct manifest *now, const struct manifest *nex
 {
     if (strcmp(now->name, next->name) || next->serial >= now->serial)
         return 0;
-    return error_set(err, SSX_ERROR_REFUSED, "%s %s has the serial %" PRIu64 ", older than the %" PRIu64 " of %s, which is there", next->name, next->version, next->serial,
+    return error_set(err, SSX_ERROR_REFUSED, "%s %s has the serial %" PRIu64 ", older than the %" PRIu64 " of %s, which is there",
+                     next->name, next->version, next->serial,
                      now->serial, now->version);
 }

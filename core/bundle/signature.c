@@ -60,7 +60,8 @@ static int take_key(struct signature *s, struct ssx_error *err)
     bool on_key = ssh_string_is(&type, SECURITY_KEY);
     if (!on_key && !ssh_string_is(&type, PLAIN))
         return refuse_type(&type, err);
-    if (ssh_string_take(&s->point, &from) || s->point.n != crypto_sign_ed25519_PUBLICKEYBYTES || (on_key && ssh_string_take(&s->application, &from)) || from.n)
+    if (ssh_string_take(&s->point, &from) || s->point.n != crypto_sign_ed25519_PUBLICKEYBYTES ||
+        (on_key && ssh_string_take(&s->application, &from)) || from.n)
         return damaged(err);
     return 0;
 }
@@ -95,15 +96,18 @@ static int take_all(struct signature *s, struct ssx_error *err)
     if (ssh_u32_take(&version, &from))
         return damaged(err);
     if (version != VERSION)
-        return error_set(err, SSX_ERROR_REFUSED, "the signature has the version %u of its format; this sshexec knows %d", (unsigned)version, VERSION);
-    if (ssh_string_take(&s->key, &from) || ssh_string_take(&namespace, &from) || ssh_string_take(&reserved, &from) || ssh_string_take(&s->hash, &from) ||
+        return error_set(err, SSX_ERROR_REFUSED, "the signature has the version %u of its format; this sshexec knows %d", (unsigned)version,
+                         VERSION);
+    if (ssh_string_take(&s->key, &from) || ssh_string_take(&namespace, &from) || ssh_string_take(&reserved, &from) ||
+        ssh_string_take(&s->hash, &from) ||
         ssh_string_take(&signature, &from) || from.n)
         return damaged(err);
     if (!ssh_string_is(&namespace, SIGNATURE_NAMESPACE))
         return error_set(err, SSX_ERROR_REFUSED, "the signature was made for the namespace %.*s, not for " SIGNATURE_NAMESPACE " (ssh-keygen -Y sign -n " SIGNATURE_NAMESPACE ")",
                          namespace.n < 64 ? (int)namespace.n : 64, (const char *)namespace.at);
     if (!ssh_string_is(&s->hash, "sha512") && !ssh_string_is(&s->hash, "sha256"))
-        return error_set(err, SSX_ERROR_REFUSED, "the signature is over a %.*s, neither sha512 nor sha256", s->hash.n < 64 ? (int)s->hash.n : 64, (const char *)s->hash.at);
+        return error_set(err, SSX_ERROR_REFUSED, "the signature is over a %.*s, neither sha512 nor sha256",
+                         s->hash.n < 64 ? (int)s->hash.n : 64, (const char *)s->hash.at);
     if (reserved.n)
         return error_set(err, SSX_ERROR_REFUSED, "the signature has something in its reserved field, which this sshexec doesn't know");
     return take_key(s, err) || take_signature(s, signature, err) ? -1 : 0;
@@ -130,18 +134,21 @@ static int add_signed(struct buf *out, const struct signature *s, const void *me
         digest_of(&digest, message, n);
         memcpy(hash, digest.bytes, DIGEST_SIZE);
     }
-    return buf_add_text(out, MAGIC) || ssh_string_add(out, SIGNATURE_NAMESPACE, strlen(SIGNATURE_NAMESPACE)) || ssh_string_add(out, "", 0) ||
+    return buf_add_text(out, MAGIC) || ssh_string_add(out, SIGNATURE_NAMESPACE, strlen(SIGNATURE_NAMESPACE)) ||
+        ssh_string_add(out, "", 0) ||
            ssh_string_add(out, s->hash.at, s->hash.n) || ssh_string_add(out, hash, wide ? sizeof hash : DIGEST_SIZE);
 }
 
-/* What an authenticator signs in place of that (PROTOCOL.u2f of OpenSSH): hash of the application, flags, counter, hash of what was to be signed. */
+/* What an authenticator signs in place of that (PROTOCOL.u2f of OpenSSH): hash of the application, flags, counter, hash of what was to be
+ * signed. */
 static int wrap_signed(struct buf *out, const struct signature *s)
 {
     struct digest application, inner;
     digest_of(&application, s->application.at, s->application.n);
     digest_of(&inner, buf_data(out), buf_length(out));
     buf_consume(out, buf_length(out));
-    return buf_add(out, application.bytes, DIGEST_SIZE) || buf_add(out, &s->flags, 1) || ssh_u32_add(out, s->counter) || buf_add(out, inner.bytes, DIGEST_SIZE);
+    return buf_add(out, application.bytes, DIGEST_SIZE) || buf_add(out, &s->flags, 1) || ssh_u32_add(out, s->counter) ||
+        buf_add(out, inner.bytes, DIGEST_SIZE);
 }
 
 int signature_verify(const struct signature *s, const void *message, size_t n, struct ssx_error *err)

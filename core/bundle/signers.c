@@ -43,8 +43,10 @@ int signers_time(time_t *out, const char *text)
     size_t n = strlen(text), zone = n > 1 && strcasecmp(text + n - 1, "Z") == 0 ? 1 : n > 3 && strcasecmp(text + n - 3, "UTC") == 0 ? 3 : 0;
     const char *at = text;
     n -= zone;
-    if ((n != 8 && n != 12 && n != 14) || take_digits(&tm.tm_year, &at, 4, 1900, 9999) || take_digits(&tm.tm_mon, &at, 2, 1, 12) || take_digits(&tm.tm_mday, &at, 2, 1, 31) ||
-        (n > 8 && (take_digits(&tm.tm_hour, &at, 2, 0, 23) || take_digits(&tm.tm_min, &at, 2, 0, 59))) || (n > 12 && take_digits(&tm.tm_sec, &at, 2, 0, 59)))
+    if ((n != 8 && n != 12 && n != 14) || take_digits(&tm.tm_year, &at, 4, 1900, 9999) || take_digits(&tm.tm_mon, &at, 2, 1, 12) ||
+        take_digits(&tm.tm_mday, &at, 2, 1, 31) ||
+        (n > 8 && (take_digits(&tm.tm_hour, &at, 2, 0, 23) || take_digits(&tm.tm_min, &at, 2, 0, 59))) ||
+            (n > 12 && take_digits(&tm.tm_sec, &at, 2, 0, 59)))
         return -1;
     tm.tm_year -= 1900;
     tm.tm_mon -= 1;
@@ -80,7 +82,8 @@ static char *next_word(char **at)
     return word;
 }
 
-/* The value behind an option's name, in double quotes ("" in it with a backslash, as in authorized_keys), unquoted in place. *at is then behind it. NULL: it isn't one. */
+/* The value behind an option's name, in double quotes ("" in it with a backslash, as in authorized_keys), unquoted in place. *at is then
+ * behind it. NULL: it isn't one. */
 static char *option_value(char **at)
 {
     if ((*at)[0] != '=' || (*at)[1] != '"')
@@ -112,7 +115,8 @@ static int take_time(time_t *out, char **at, const char *name, struct ssx_error 
     char *value = option_value(at);
     if (!value || *out)
         return error_set(err, SSX_ERROR_USAGE, "%s needs one value in double quotes", name);
-    return signers_time(out, value) ? error_set(err, SSX_ERROR_USAGE, "%s=\"%s\" is no time (YYYYMMDD or YYYYMMDDHHMM[SS], and Z for UTC)", name, value) : 0;
+    return signers_time(out, value) ? error_set(err, SSX_ERROR_USAGE, "%s=\"%s\" is no time (YYYYMMDD or YYYYMMDDHHMM[SS], and Z for UTC)",
+                                                name, value) : 0;
 }
 
 static int take_option(struct signer *s, char **at, struct ssx_error *err)
@@ -195,7 +199,8 @@ static int has_key(const struct signer *s, const struct signature *signature, st
     int rc = base64_decode(&blob, s->key, strlen(s->key));
     if (rc == 0) {
         from = (struct ssh_string){buf_data(&blob), buf_length(&blob)};
-        rc = ssh_string_take(&type, &from) || !ssh_string_is(&type, s->type) ? -1 : buf_length(&blob) == signature->key.n && memcmp(buf_data(&blob), signature->key.at, signature->key.n) == 0;
+        rc = ssh_string_take(&type, &from) || !ssh_string_is(&type, s->type) ? -1 : buf_length(&blob) == signature->key.n &&
+            memcmp(buf_data(&blob), signature->key.at, signature->key.n) == 0;
     }
     buf_free(&blob);
     return rc < 0 ? error_set(err, SSX_ERROR_USAGE, "its key is damaged") : rc;
@@ -208,7 +213,8 @@ static int judge(const struct signer *s, const char *identity, time_t now, struc
     if (s->authority)
         return error_set(why, SSX_ERROR_REFUSED, "the key is there as cert-authority, and certificates are not supported");
     if (s->namespaces && !pattern_list_matches(s->namespaces, strlen(s->namespaces), SIGNATURE_NAMESPACE, false))
-        return error_set(why, SSX_ERROR_REFUSED, "the key is there for namespaces=\"%s\" only, not for " SIGNATURE_NAMESPACE, s->namespaces);
+        return error_set(why, SSX_ERROR_REFUSED, "the key is there for namespaces=\"%s\" only, not for " SIGNATURE_NAMESPACE,
+                         s->namespaces);
     if (identity && !pattern_list_matches(s->principals, strlen(s->principals), identity, false))
         return error_set(why, SSX_ERROR_REFUSED, "the key is there for %s, not for %s", s->principals, identity);
     if (s->after && now < s->after) {
@@ -222,7 +228,8 @@ static int judge(const struct signer *s, const char *identity, time_t now, struc
     return 0;
 }
 
-int signers_check(char principals[SIGNERS_PRINCIPALS], const char *text, size_t n, const char *name, const struct signature *s, const char *identity, time_t now,
+int signers_check(char principals[SIGNERS_PRINCIPALS], const char *text, size_t n, const char *name, const struct signature *s,
+                  const char *identity, time_t now,
                   struct ssx_error *err)
 {
     char line[LINE_BYTES], key[SIGNATURE_KEY_NAME];
@@ -259,5 +266,6 @@ int signers_check(char principals[SIGNERS_PRINCIPALS], const char *text, size_t 
     if (found)
         return 0;
     return why.code ? error_set(err, SSX_ERROR_REFUSED, "%s", why.text)
-                    : error_set(err, SSX_ERROR_REFUSED, "%s has no line with the key that signed it, %s %s", name, signature_key_kind(s), key);
+                    : error_set(err, SSX_ERROR_REFUSED, "%s has no line with the key that signed it, %s %s", name, signature_key_kind(s),
+                                key);
 }

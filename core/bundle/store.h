@@ -1,6 +1,7 @@
-/* The content-addressed objects of a node: DIR/objects/SHA256. An object is written to a file without a name, synced, gets its name, and is never changed after that (its time says when it was
- * last used). Whoever uses one hashes it again. DIR/lock has a byte for each object: who uses an object holds a read lock on its byte, who removes it a write lock (tend.h). The
- * kernel drops the locks of whoever dies, and they hold between nodes that share a home on NFS. */
+/* The content-addressed objects of a node: DIR/objects/SHA256. An object is written to a file without a name, synced, gets its name, and is
+ * never changed after that (its time says when it was last used). Whoever uses one hashes it again. DIR/lock has a byte for each object:
+ * who uses an object holds a read lock on its byte, who removes it a write lock (tend.h). The kernel drops the locks of whoever dies, and
+ * they hold between nodes that share a home on NFS. */
 #ifndef BUNDLE_STORE_H
 #define BUNDLE_STORE_H
 #include "base/digest.h"
@@ -27,12 +28,12 @@ int store_object(struct store *s, const struct digest *digest);
 /* Removes an object that is not what its name says. */
 void store_discard(const struct store *s, const struct digest *digest);
 
-/* Stores what can be read from fd, from its start, under this digest, which the caller has checked; the directories are made. Held as by store_object. Returns 0, or
- * -1 with err and nothing left behind. */
+/* Stores what can be read from fd, from its start, under this digest, which the caller has checked; the directories are made. Held as by
+ * store_object. Returns 0, or -1 with err and nothing left behind. */
 int store_put(struct store *s, const struct digest *digest, int fd, struct ssx_error *err);
 
-/* A lock on an object's byte, until s is closed or unlocked: type as of fcntl (F_RDLCK, F_WRLCK, F_UNLCK). Doesn't wait for longer than the removal of a file takes. Returns 0, or -1 with errno: EAGAIN
- * where another has it. */
+/* A lock on an object's byte, until s is closed or unlocked: type as of fcntl (F_RDLCK, F_WRLCK, F_UNLCK). Doesn't wait for longer than the
+ * removal of a file takes. Returns 0, or -1 with errno: EAGAIN where another has it. */
 int store_lock(struct store *s, const struct digest *digest, short type);
 
 /* Whether another one uses the object now. */

@@ -60,13 +60,15 @@ static int take_words(struct tending *t, const char *words)
     t->gc = strncmp(words, "gc", 2) == 0;
     t->remove = strncmp(words, "gc:", 3) == 0;
     const char *at = words + (t->remove ? 2 : 6);
-    return (t->remove || strncmp(words, "gc-dry:", 7) == 0) && take_limit(&t->most_s, &at) == 0 && take_limit(&t->most_bytes, &at) == 0 && !*at ? 0 : -1;
+    return (t->remove || strncmp(words, "gc-dry:", 7) == 0) && take_limit(&t->most_s, &at) == 0 && take_limit(&t->most_bytes, &at) == 0 &&
+        !*at ? 0 : -1;
 }
 
 /* --- directories --- */
 
 /* Calls back for each name in a directory but . and ..; none that isn't there. */
-static int each_name(struct tending *t, const char *dir, int (*visit)(struct tending *t, const char *path, const char *name, struct ssx_error *err), struct ssx_error *err)
+static int each_name(struct tending *t, const char *dir,
+                     int (*visit)(struct tending *t, const char *path, const char *name, struct ssx_error *err), struct ssx_error *err)
 {
     char path[2 * PATH_MAX];
     int rc = 0;
@@ -153,7 +155,8 @@ static bool is_sound(struct tending *t, const struct item *item)
     return sound;
 }
 
-/* Nobody can use it while it goes: who has asked for it holds its lock, who asks now waits and finds it gone. Returns 1, 0 where it is in use, -1 with err. */
+/* Nobody can use it while it goes: who has asked for it holds its lock, who asks now waits and finds it gone. Returns 1, 0 where it is in
+ * use, -1 with err. */
 static int remove_object(struct tending *t, const struct item *item, struct ssx_error *err)
 {
     char path[PATH_MAX + 128];
@@ -161,7 +164,8 @@ static int remove_object(struct tending *t, const struct item *item, struct ssx_
         return 1;
     if (store_lock(t->store, &item->digest, F_WRLCK))
         return errno == EAGAIN || errno == EACCES ? 0 : error_system(err, "can't lock %s", t->objects);
-    int rc = unlink(store_path(t->store, &item->digest, path, sizeof path)) && errno != ENOENT ? error_system(err, "can't remove %s", path) : 1;
+    int rc = unlink(store_path(t->store, &item->digest, path, sizeof path)) && errno != ENOENT ? error_system(err, "can't remove %s", path)
+        : 1;
     store_lock(t->store, &item->digest, F_UNLCK);
     return rc;
 }
@@ -208,11 +212,13 @@ static void print(struct tending *t, const struct item *i)
 {
     char path[PATH_MAX + 128], hex[DIGEST_HEX + 1], version[64] = "-";
     struct plugin plugin;
-    bool is_plugin = strcmp(i->state, "kept") == 0 && plugin_open(&plugin, store_path(t->store, &i->digest, path, sizeof path), NULL, NULL, NULL) == 0;
+    bool is_plugin = strcmp(i->state, "kept") == 0 &&
+        plugin_open(&plugin, store_path(t->store, &i->digest, path, sizeof path), NULL, NULL, NULL) == 0;
     digest_hex(hex, &i->digest);
     if (is_plugin)
         text_escape(version, sizeof version, plugin.descriptor.version, strlen(plugin.descriptor.version));
-    printf("%s %s %llu %lld %s %s %s\n", i->state, hex, (unsigned long long)i->size, (long long)i->idle_s, i->use, is_plugin ? plugin.descriptor.type : "-", version);
+    printf("%s %s %llu %lld %s %s %s\n", i->state, hex, (unsigned long long)i->size, (long long)i->idle_s, i->use,
+           is_plugin ? plugin.descriptor.type : "-", version);
     if (is_plugin)
         plugin_dispose(&plugin);
 }

@@ -83,7 +83,8 @@ int zwriter_open(struct zwriter *w, int fd, struct ssx_error *err)
 {
     *w = (struct zwriter){.fd = fd, .ctx = ZSTD_createCCtx(), .out = malloc(PIECE)};
     if (w->ctx && w->out && !ZSTD_isError(ZSTD_CCtx_setParameter(w->ctx, ZSTD_c_compressionLevel, ZSTREAM_LEVEL)) &&
-        !ZSTD_isError(ZSTD_CCtx_setParameter(w->ctx, ZSTD_c_windowLog, ZSTREAM_WINDOW_LOG)) && !ZSTD_isError(ZSTD_CCtx_setParameter(w->ctx, ZSTD_c_checksumFlag, 1)))
+        !ZSTD_isError(ZSTD_CCtx_setParameter(w->ctx, ZSTD_c_windowLog, ZSTREAM_WINDOW_LOG)) &&
+            !ZSTD_isError(ZSTD_CCtx_setParameter(w->ctx, ZSTD_c_checksumFlag, 1)))
         return 0;
     zwriter_close(w);
     return error_set(err, SSX_ERROR_SYSTEM, "out of memory");

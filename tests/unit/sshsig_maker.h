@@ -1,4 +1,5 @@
-/* Makes signatures in OpenSSH's format as ssh-keygen does, and as a security key would, part by part, so that tests can get each part wrong. */
+/* Makes signatures in OpenSSH's format as ssh-keygen does, and as a security key would, part by part, so that tests can get each part
+ * wrong. */
 #ifndef TESTS_SSHSIG_MAKER_H
 #define TESTS_SSHSIG_MAKER_H
 #include "base/base64.h"
@@ -37,7 +38,8 @@ static inline void sshsig_key(struct buf *out, const struct sshsig *s, unsigned 
 /* The parts that are signed, in front of the hash. */
 static inline void sshsig_preamble(struct buf *out, const struct sshsig *s)
 {
-    const char *namespace = or_else(s->namespace, "sshexec-bundle"), *reserved = or_else(s->reserved, ""), *hash = or_else(s->hash, "sha512");
+    const char *namespace = or_else(s->namespace, "sshexec-bundle"), *reserved = or_else(s->reserved, ""),
+        *hash = or_else(s->hash, "sha512");
     ssh_string_add(out, namespace, strlen(namespace));
     ssh_string_add(out, reserved, strlen(reserved));
     ssh_string_add(out, hash, strlen(hash));

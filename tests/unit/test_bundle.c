@@ -1,4 +1,5 @@
-/* A bundle's file: the same content gives the same bytes; whatever is cut, flipped, added, put elsewhere or blown up is refused in bounded memory; and nothing that was refused was taken for an object. */
+/* A bundle's file: the same content gives the same bytes; whatever is cut, flipped, added, put elsewhere or blown up is refused in bounded
+ * memory; and nothing that was refused was taken for an object. */
 #include "bundle/archive.h"
 #include "bundle/inspect.h"
 #include "bundle/zstream.h"
@@ -327,9 +328,12 @@ static void members_are_those_of_the_manifest_in_its_order(void **state)
 {
     (void)state;
     static const struct { const char *order, *part; } cases[] = {
-        {"", "it has no manifest"}, {"0", "where manifest should be"}, {"0m1", "where manifest should be"}, {"m", "cut short: it has no objects/"}, {"m0", "cut short: it has no objects/"},
-        {"m10", "should be"}, {"m00", "should be"}, {"m011", "which its manifest doesn't name"}, {"m01m", "\"manifest\", which its manifest doesn't name"}, {"m0s1", "\"manifest.sig\" where"},
-        {"m01s", "\"manifest.sig\", which"}, {"mss01", "\"manifest.sig\" where"}, {"mm01", "\"manifest\" where"}, {"m01x", "\"x\", which"}, {"mx01", "\"x\" where"}, {"ms01", NULL}, {"m01", NULL},
+        {"", "it has no manifest"}, {"0", "where manifest should be"}, {"0m1", "where manifest should be"},
+            {"m", "cut short: it has no objects/"}, {"m0", "cut short: it has no objects/"},
+        {"m10", "should be"}, {"m00", "should be"}, {"m011", "which its manifest doesn't name"},
+            {"m01m", "\"manifest\", which its manifest doesn't name"}, {"m0s1", "\"manifest.sig\" where"},
+        {"m01s", "\"manifest.sig\", which"}, {"mss01", "\"manifest.sig\" where"}, {"mm01", "\"manifest\" where"}, {"m01x", "\"x\", which"},
+            {"mx01", "\"x\" where"}, {"ms01", NULL}, {"m01", NULL},
     };
     struct buf some = {0};
     buf_add_text(&some, "something\n");
@@ -381,7 +385,8 @@ static void only_plain_files_count(void **state)
 static void sizes_that_lie_are_refused(void **state)
 {
     (void)state;
-    static const char *const sizes[] = {"77777777777", "00000000000", "00000001273", "00000001275", "\x80\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff", "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", "-1"};
+    static const char *const sizes[] = {"77777777777", "00000000000", "00000001273", "00000001275",
+        "\x80\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff", "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", "-1"};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
         for (int object = 0; object < 2; object++) {
             struct buf tar = {0};
@@ -497,13 +502,15 @@ static void a_variant_is_described_by_its_plugin(void **state)
     struct variant v;
     struct ssx_error err = {0};
     static const char hello[] = NOTE("hello", "1.0"), odd[] = NOTE("hello", "one of many");
-    assert_int_equal(inspect(&t, &v, (struct elf_spec){.note = hello, .note_size = sizeof hello, .version = "GLIBC_2.34", .machine = EM_AARCH64}, NULL), 0);
+    assert_int_equal(inspect(&t, &v, (struct elf_spec){.note = hello, .note_size = sizeof hello, .version = "GLIBC_2.34",
+        .machine = EM_AARCH64}, NULL), 0);
     assert_string_equal(t.name, "hello");
     assert_string_equal(t.version, "1.0");
     assert_int_equal(strlen(t.schema), 16);
     assert_string_equal(v.arch, "aarch64");
     assert_string_equal(v.libc, "glibc-2.34");
-    assert_int_equal(inspect(&t, &v, (struct elf_spec){.note = hello, .note_size = sizeof hello, .needed = "libc.musl-x86_64.so.1"}, NULL), 0);
+    assert_int_equal(inspect(&t, &v, (struct elf_spec){.note = hello, .note_size = sizeof hello, .needed = "libc.musl-x86_64.so.1"}, NULL),
+                     0);
     assert_string_equal(v.libc, "musl");
     assert_int_equal(inspect(&t, &v, (struct elf_spec){.note = hello, .note_size = sizeof hello, .needed = "libc.so.6"}, NULL), 0);
     assert_string_equal(v.libc, "any");

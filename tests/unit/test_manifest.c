@@ -82,7 +82,8 @@ static void one_content_has_one_text(void **state)
 {
     (void)state;
     static const struct { const char *type, *arch, *libc; int fill; } parts[] = {
-        {"hello", "x86_64", "glibc-2.34", 1}, {"facts", "x86_64", "any", 2}, {"hello", "aarch64", "glibc-2.17", 3}, {"zoo", "x86_64", "musl", 4}, {"hello", "x86_64", "glibc-2.17", 5},
+        {"hello", "x86_64", "glibc-2.34", 1}, {"facts", "x86_64", "any", 2}, {"hello", "aarch64", "glibc-2.17", 3},
+            {"zoo", "x86_64", "musl", 4}, {"hello", "x86_64", "glibc-2.17", 5},
     };
     struct buf first = {0}, other = {0};
     for (size_t turn = 0; turn < 5; turn++) {
@@ -151,7 +152,8 @@ static void what_breaks_a_rule_is_named(void **state)
     refused(HEAD "type hello 1.0 0123\nvariant x86_64 any 7 " A "\n", "is no name");
     refused("sshexec-bundle 1\nname Web\nversion 1.4\nserial 14\n" HELLO "variant x86_64 any 7 " A "\n", "no bundle's name");
     refused("sshexec-bundle 1\nname web\nversion .4\nserial 14\n" HELLO "variant x86_64 any 7 " A "\n", "is no version");
-    refused("sshexec-bundle 1\nname web\nversion 1.4\nserial 9223372036854775808\n" HELLO "variant x86_64 any 7 " A "\n", "serial is larger");
+    refused("sshexec-bundle 1\nname web\nversion 1.4\nserial 9223372036854775808\n" HELLO "variant x86_64 any 7 " A "\n",
+            "serial is larger");
     refused(HEAD HELLO "variant x86_64 any 7 " A "\nchangelog \x1b[2J\n", "control character");
     refused(HEAD HELLO "variant x86_64 any 7 " A "\nchangelog \xff\n", "UTF-8");
     static const char nul[] = HEAD HELLO "variant x86_64 any 7 " A "\0\n";

@@ -1,4 +1,5 @@
-/* allowed_signers: which lines let a key sign a bundle, when, and for whom, as ssh-keygen(1) says; what is wrong with the others is named. */
+/* allowed_signers: which lines let a key sign a bundle, when, and for whom, as ssh-keygen(1) says; what is wrong with the others is
+ * named. */
 #include "bundle/signers.h"
 #include "sshsig_maker.h"
 
@@ -112,7 +113,8 @@ static void principals_are_patterns(void **state)
     taken("*@example.org @\n", "ada@example.org");
     taken("bob,a?a @\n", "ada");
     taken("\"ada\" @\n", "ada");
-    refused("*@example.org @\n", "ada@example.com", SSX_ERROR_REFUSED, "signers:1: the key is there for *@example.org, not for ada@example.com");
+    refused("*@example.org @\n", "ada@example.com", SSX_ERROR_REFUSED,
+            "signers:1: the key is there for *@example.org, not for ada@example.com");
     refused("*,!ada @\n", "ada", SSX_ERROR_REFUSED, "not for ada");
     refused("Ada @\n", "ada", SSX_ERROR_REFUSED, "not for ada");
     taken("*,!ada @\n", "bob");
@@ -137,7 +139,8 @@ static void a_key_is_valid_from_and_until(void **state)
     taken("ada valid-before=\"20231114221320Z\" @\n", NULL);
     taken("ada valid-after=\"20230101\",valid-before=\"20240101\" @\n", NULL);
     taken("ada valid-after=\"202311142213z\",namespaces=\"sshexec-bundle\",valid-before=\"20231115UTC\" @\n", NULL);
-    refused("ada valid-before=\"20231114221319Z\" @\n", NULL, SSX_ERROR_REFUSED, "signers:1: the key has expired, it was valid until 2023-11-14 22:13:19 UTC");
+    refused("ada valid-before=\"20231114221319Z\" @\n", NULL, SSX_ERROR_REFUSED,
+            "signers:1: the key has expired, it was valid until 2023-11-14 22:13:19 UTC");
     refused("ada valid-after=\"20231114221321Z\" @\n", NULL, SSX_ERROR_REFUSED, "the key is not valid before 2023-11-14 22:13:21 UTC");
     refused("bob %\nada valid-before=\"20000101\" @\n", NULL, SSX_ERROR_REFUSED, "signers:2: the key has expired");
     taken("ada valid-before=\"20000101\" @\nada @\n", NULL); /* another line lets it */
@@ -147,7 +150,8 @@ static void times_are_local_unless_they_say_utc(void **state)
 {
     (void)state;
     static const struct { const char *zone, *text; time_t time; } cases[] = {
-        {"UTC0", "20231114221320", NOW}, {"CET-1", "20231114231320", NOW}, {"EST5", "20231114171320", NOW}, {"EST5", "20231114221320Z", NOW}, {"CET-1", "20231114Z", 1699920000},
+        {"UTC0", "20231114221320", NOW}, {"CET-1", "20231114231320", NOW}, {"EST5", "20231114171320", NOW},
+            {"EST5", "20231114221320Z", NOW}, {"CET-1", "20231114Z", 1699920000},
         {"CET-1", "20231114", 1699916400}, {"CET-1", "202311142213utc", NOW - 20},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -157,7 +161,8 @@ static void times_are_local_unless_they_say_utc(void **state)
         assert_int_equal(signers_time(&is, cases[i].text), 0);
         assert_int_equal(is, cases[i].time);
     }
-    static const char *const bad[] = {"", "2023", "2023111", "202311144", "20231314", "20230230", "20231132", "20231114246000", "2023111422132x", "20231114 2213", "-2023111", "Z", "20231114ZZ", "19700101Z",
+    static const char *const bad[] = {"", "2023", "2023111", "202311144", "20231314", "20230230", "20231132", "20231114246000",
+        "2023111422132x", "20231114 2213", "-2023111", "Z", "20231114ZZ", "19700101Z",
                                       "19600101"};
     setenv("TZ", "UTC0", 1);
     tzset();
@@ -180,9 +185,12 @@ static void a_line_that_can_t_be_read_is_an_error(void **state)
 {
     (void)state;
     static const char *const bad[] = {
-        "ada\n", "ada ssh-ed25519\n", "\"ada @\n", "ada namespaces=git @\n", "ada namespaces @\n", "ada namespaces=\"a\" \n", "ada namespaces=\"a\",namespaces=\"b\" @\n", "ada unknown @\n", "ada ,cert-authority @\n",
-        "ada cert-authority, @\n", "ada cert-authoritynamespaces=\"a\" @\n", "ada valid-after=\"tomorrow\" @\n", "ada valid-after=\"20240101\",valid-before=\"20230101\" @\n", "ada namespaces=\"a @\n",
-        "ada ssh-ed25519 AAAA\n", "ada ssh-rsa AAAAC3NzaC1lZDI1NTE5\n", "ada ssh-ed25519 %%%\n", "ada valid-before=\"20240101\",valid-before=\"20250101\" @\n",
+        "ada\n", "ada ssh-ed25519\n", "\"ada @\n", "ada namespaces=git @\n", "ada namespaces @\n", "ada namespaces=\"a\" \n",
+            "ada namespaces=\"a\",namespaces=\"b\" @\n", "ada unknown @\n", "ada ,cert-authority @\n",
+        "ada cert-authority, @\n", "ada cert-authoritynamespaces=\"a\" @\n", "ada valid-after=\"tomorrow\" @\n",
+            "ada valid-after=\"20240101\",valid-before=\"20230101\" @\n", "ada namespaces=\"a @\n",
+        "ada ssh-ed25519 AAAA\n", "ada ssh-rsa AAAAC3NzaC1lZDI1NTE5\n", "ada ssh-ed25519 %%%\n",
+            "ada valid-before=\"20240101\",valid-before=\"20250101\" @\n",
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct buf text = {0};

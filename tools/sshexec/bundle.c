@@ -1,4 +1,5 @@
-/* sshexec bundle: plugins for several machines in one file, which can be signed. This file reads the words, and holds what the subcommands share. */
+/* sshexec bundle: plugins for several machines in one file, which can be signed. This file reads the words, and holds what the subcommands
+ * share. */
 #include "bundle.h"
 
 #include "interrupt.h"
@@ -14,7 +15,8 @@
 #include <string.h>
 #include <time.h>
 
-static const struct { const char *name; bool many; int (*run)(const struct bundle_words *w, struct ssx_error *err); const char *words; } subcommands[] = {
+static const struct { const char *name; bool many; int (*run)(const struct bundle_words *w,
+                                                              struct ssx_error *err); const char *words; } subcommands[] = {
     {"create", true, bundle_create, "-o FILE.ssx [--name NAME] [--version VERSION] [--serial N] [--changelog FILE] PLUGIN.so..."},
     {"show", false, bundle_show, "[--json] FILE.ssx"},
     {"verify", false, bundle_verify, "[--signers FILE [--identity NAME]] [--json] FILE.ssx"},
@@ -55,7 +57,8 @@ static int help(size_t command)
         int letter = table[i].option.val;
         if (command < COMMANDS && !(table[i].subcommands & 1u << command))
             continue;
-        int n = letter < 256 ? snprintf(names, sizeof names, "-%c, --%s", letter, table[i].option.name) : snprintf(names, sizeof names, "    --%s", table[i].option.name);
+        int n = letter < 256 ? snprintf(names, sizeof names, "-%c, --%s", letter, table[i].option.name)
+            : snprintf(names, sizeof names, "    --%s", table[i].option.name);
         if (table[i].value)
             snprintf(names + n, sizeof names - (size_t)n, " %s", table[i].value);
         printf("  %-24s %s\n", names, table[i].about);
@@ -102,14 +105,16 @@ static int read_words(struct bundle_words *w, size_t command, int argc, char **a
         if (c == HELP)
             return 1;
         if (c == '?' || c == ':')
-            return error_set(err, SSX_ERROR_USAGE, c == ':' ? "%s needs a value (sshexec bundle %s --help)" : "unknown option %s (sshexec bundle %s --help)", argv[optind - 1],
+            return error_set(err, SSX_ERROR_USAGE, c == ':' ? "%s needs a value (sshexec bundle %s --help)"
+                             : "unknown option %s (sshexec bundle %s --help)", argv[optind - 1],
                              subcommands[command].name);
         take_option(w, c, optarg);
     }
     w->files = argv + optind;
     w->count = argc - optind;
     if (!w->count || (w->count > 1 && !subcommands[command].many))
-        return error_set(err, SSX_ERROR_USAGE, "bundle %s takes %s: sshexec bundle %s %s", subcommands[command].name, subcommands[command].many ? "plugins" : "one bundle",
+        return error_set(err, SSX_ERROR_USAGE, "bundle %s takes %s: sshexec bundle %s %s", subcommands[command].name,
+                         subcommands[command].many ? "plugins" : "one bundle",
                          subcommands[command].name, subcommands[command].words);
     if (w->identity && !w->signers)
         return error_set(err, SSX_ERROR_USAGE, "--identity needs --signers, the file that says which key is whose");
@@ -151,7 +156,8 @@ int bundle_read_file(struct buf *out, const char *path, size_t limit, struct ssx
     return -1;
 }
 
-int bundle_judge_signature(struct bundle_signer *out, const struct bundle *b, const char *path, const char *signers, const char *identity, struct ssx_error *err)
+int bundle_judge_signature(struct bundle_signer *out, const struct bundle *b, const char *path, const char *signers, const char *identity,
+                           struct ssx_error *err)
 {
     struct signature s;
     struct buf allowed = {0};

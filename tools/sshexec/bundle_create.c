@@ -28,7 +28,8 @@ static int add_plugin(struct creation *c, const char *path, struct source *sourc
     struct buf image = {0};
     struct manifest_type type;
     struct variant variant;
-    int rc = bundle_read_file(&image, path, PLUGIN_SIZE_MAX, err) || bundle_inspect(&type, &variant, path, buf_data(&image), buf_length(&image), err) ? -1 : 0;
+    int rc = bundle_read_file(&image, path, PLUGIN_SIZE_MAX, err) ||
+        bundle_inspect(&type, &variant, path, buf_data(&image), buf_length(&image), err) ? -1 : 0;
     if (rc == 0 && manifest_add(&c->manifest, &type, &variant, err))
         rc = error_prefix(err, "%s", path);
     *source = (struct source){variant.digest, path};
@@ -53,7 +54,8 @@ static int name_it(struct creation *c, struct ssx_error *err)
                 : (size_t)snprintf(c->manifest.name, sizeof c->manifest.name, "%.*s", (int)name, base) >= sizeof c->manifest.name)
         return error_set(err, SSX_ERROR_USAGE, "the bundle's name is too long (%d characters at most)", TYPE_NAME_MAX);
     if (w->version ? (size_t)snprintf(c->manifest.version, sizeof c->manifest.version, "%s", w->version) >= sizeof c->manifest.version
-                   : (size_t)snprintf(c->manifest.version, sizeof c->manifest.version, "%.*s", (int)(n - name - 1), base + name + 1) >= sizeof c->manifest.version)
+                   : (size_t)snprintf(c->manifest.version, sizeof c->manifest.version, "%.*s", (int)(n - name - 1),
+                                      base + name + 1) >= sizeof c->manifest.version)
         return error_set(err, SSX_ERROR_USAGE, "the bundle's version is too long (%d characters at most)", MANIFEST_VERSION_MAX);
     return 0;
 }
@@ -97,7 +99,8 @@ static int add_objects(const struct creation *c, struct bundle_writer *w, struct
     for (size_t i = 0; i < c->manifest.variant_count; i++) {
         const char *path = path_of(c, &c->manifest.variants[i].digest);
         struct buf image = {0};
-        int rc = bundle_read_file(&image, path, PLUGIN_SIZE_MAX, err) || bundle_writer_add(w, buf_data(&image), buf_length(&image), err) ? -1 : 0;
+        int rc = bundle_read_file(&image, path, PLUGIN_SIZE_MAX, err) || bundle_writer_add(w, buf_data(&image), buf_length(&image), err)
+            ? -1 : 0;
         buf_free(&image);
         if (rc)
             return err->code == SSX_ERROR_REFUSED ? error_prefix(err, "%s has changed meanwhile", path) : -1;
@@ -146,7 +149,8 @@ int bundle_create(const struct bundle_words *w, struct ssx_error *err)
     else if (!c.sources)
         error_set(err, SSX_ERROR_SYSTEM, "out of memory");
     else if (create(&c, err) == 0)
-        printf("%s: %s %s, %zu type%s, %zu variant%s\n", w->output, c.manifest.name, c.manifest.version, c.manifest.type_count, c.manifest.type_count == 1 ? "" : "s",
+        printf("%s: %s %s, %zu type%s, %zu variant%s\n", w->output, c.manifest.name, c.manifest.version, c.manifest.type_count,
+               c.manifest.type_count == 1 ? "" : "s",
                c.manifest.variant_count, c.manifest.variant_count == 1 ? "" : "s");
     manifest_dispose(&c.manifest);
     free(c.sources);

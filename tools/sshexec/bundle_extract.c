@@ -1,4 +1,5 @@
-/* sshexec bundle extract: a bundle's plugins as files, in a directory for each machine, which --plugin-path takes. All of it, or nothing. */
+/* sshexec bundle extract: a bundle's plugins as files, in a directory for each machine, which --plugin-path takes. All of it, or
+ * nothing. */
 #include "bundle.h"
 
 #include "base/error.h"
@@ -51,7 +52,8 @@ static int extract(struct extraction *e, struct bundle *b, const char *bundle, c
 {
     if (!mkdtemp(e->temp))
         return error_system(err, "can't make %s", path);
-    if (chmod(e->temp, 0755) || write_text(e, BUNDLE_MANIFEST, bundle_manifest_text(b), err) || write_text(e, BUNDLE_SIGNATURE, bundle_signature(b), err) ||
+    if (chmod(e->temp, 0755) || write_text(e, BUNDLE_MANIFEST, bundle_manifest_text(b), err) ||
+        write_text(e, BUNDLE_SIGNATURE, bundle_signature(b), err) ||
         bundle_each(b, bundle, write_object, e, err) || (rename(e->temp, path) && error_system(err, "can't make %s", path))) {
         tree_remove(e->temp);
         return -1;

@@ -57,10 +57,12 @@ static void add_types(struct buf *out, const struct manifest *m)
 {
     char hex[DIGEST_HEX + 1];
     for (const struct manifest_type *t = m->types; t < m->types + m->type_count; t++) {
-        buf_printf(out, "%s{\"type\":\"%s\",\"version\":\"%s\",\"schema\":\"%s\",\"variants\":[", t > m->types ? "," : "", t->name, t->version, t->schema);
+        buf_printf(out, "%s{\"type\":\"%s\",\"version\":\"%s\",\"schema\":\"%s\",\"variants\":[", t > m->types ? "," : "", t->name,
+                   t->version, t->schema);
         for (const struct variant *v = m->variants + t->first; v < m->variants + t->first + t->count; v++) {
             digest_hex(hex, &v->digest);
-            buf_printf(out, "%s{\"arch\":\"%s\",\"libc\":\"%s\",\"size\":%" PRIu64 ",\"digest\":\"%s\"}", v > m->variants + t->first ? "," : "", v->arch, v->libc, v->size, hex);
+            buf_printf(out, "%s{\"arch\":\"%s\",\"libc\":\"%s\",\"size\":%" PRIu64 ",\"digest\":\"%s\"}", v > m->variants + t->first ? ","
+                       : "", v->arch, v->libc, v->size, hex);
         }
         buf_add_text(out, "]}");
     }
@@ -125,12 +127,14 @@ int bundle_verify(const struct bundle_words *w, struct ssx_error *err)
     if (bundle_open(&b, path, err))
         return -1;
     const struct manifest *m = bundle_manifest(b);
-    int rc = bundle_judge_signature(&signer, b, path, w->signers, w->identity, err) || bundle_each(b, path, check_object, NULL, err) ? -1 : 0;
+    int rc = bundle_judge_signature(&signer, b, path, w->signers, w->identity, err) || bundle_each(b, path, check_object, NULL, err) ? -1
+        : 0;
     if (rc == 0 && w->json) {
         print_json(path, m, &signer);
     } else if (rc == 0) {
         signer_text(text, sizeof text, &signer);
-        printf("%s: %s %s, serial %" PRIu64 ", %zu sound object%s; %s\n", path, m->name, m->version, m->serial, m->variant_count, m->variant_count == 1 ? "" : "s", text);
+        printf("%s: %s %s, serial %" PRIu64 ", %zu sound object%s; %s\n", path, m->name, m->version, m->serial, m->variant_count,
+               m->variant_count == 1 ? "" : "s", text);
     }
     bundle_close(b);
     return rc;

@@ -1,4 +1,5 @@
-/* sshexec bundle sign: a signature over the manifest, made by ssh-keygen: it knows encrypted keys, ssh-agent, security keys and who to ask for what they need. We check what it made. */
+/* sshexec bundle sign: a signature over the manifest, made by ssh-keygen: it knows encrypted keys, ssh-agent, security keys and who to ask
+ * for what they need. We check what it made. */
 #include "bundle.h"
 
 #include "interrupt.h"
@@ -39,7 +40,8 @@ static int start(pid_t *pid, const char *key, int in, int out, struct ssx_error 
     return rc ? error_system(err, "can't run ssh-keygen") : 0;
 }
 
-/* A Ctrl-C that reaches ssh-keygen just before it reads a passphrase gets lost there: so it is told until it has gone. It puts the terminal back as it was. */
+/* A Ctrl-C that reaches ssh-keygen just before it reads a passphrase gets lost there: so it is told until it has gone. It puts the terminal
+ * back as it was. */
 static int await(pid_t pid, const char *key, int interrupt_fd, struct ssx_error *err)
 {
     int status = 0, child = pidfd_open(pid, 0);
@@ -68,7 +70,8 @@ static int make_signature(struct buf *out, const char *key, const struct buf *ma
     else if (access(key, R_OK))
         error_set(err, SSX_ERROR_USAGE, "can't read the key %s: %s", key, strerror(errno));
     else
-        rc = start(&pid, key, in, made, err) || await(pid, key, interrupt_fd, err) || (lseek(made, 0, SEEK_SET) && error_system(err, "can't sign")) ||
+        rc = start(&pid, key, in, made, err) || await(pid, key, interrupt_fd, err) ||
+            (lseek(made, 0, SEEK_SET) && error_system(err, "can't sign")) ||
              fd_read_all(out, made, SIGNATURE_MAX, "the signature", err) ? -1 : 0;
     fd_close(&in);
     fd_close(&made);
@@ -123,7 +126,8 @@ int bundle_sign(const struct bundle_words *w, struct ssx_error *err)
         return error_set(err, SSX_ERROR_USAGE, "bundle sign needs a key (-k KEYFILE), or a signature (--signature FILE)");
     if (bundle_open(&b, from, err))
         return -1;
-    int rc = (w->key ? make_signature(&signature, w->key, bundle_manifest_text(b), w->interrupt_fd, err) : bundle_read_file(&signature, w->signature, SIGNATURE_MAX, err)) ||
+    int rc = (w->key ? make_signature(&signature, w->key, bundle_manifest_text(b), w->interrupt_fd, err)
+              : bundle_read_file(&signature, w->signature, SIGNATURE_MAX, err)) ||
              check(key, &kind, &signature, bundle_manifest_text(b), err) || rewrite(b, from, to, &signature, err) ? -1 : 0;
     if (rc == 0)
         printf("%s: signed with %s %s\n", to, kind, key);

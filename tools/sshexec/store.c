@@ -1,4 +1,5 @@
-/* sshexec store: what nodes have stored for this user, whether it is sound, and removing what nobody uses. The node's own agent looks after it (core/bundle/tend.h); here its words become text or JSON. */
+/* sshexec store: what nodes have stored for this user, whether it is sound, and removing what nobody uses. The node's own agent looks after
+ * it (core/bundle/tend.h); here its words become text or JSON. */
 #include "agents.h"
 #include "host_script.h"
 #include "interrupt.h"
@@ -34,7 +35,8 @@ struct round {
 };
 
 /* One line that an agent printed. */
-struct item { char state[16], digest[DIGEST_HEX + 1], use[16], type[TYPE_NAME_MAX + 1], version[64]; unsigned long long size; long long idle_s; };
+struct item { char state[16], digest[DIGEST_HEX + 1], use[16], type[TYPE_NAME_MAX + 1],
+    version[64]; unsigned long long size; long long idle_s; };
 
 struct sum { size_t count, gone, damaged; unsigned long long bytes, gone_bytes; };
 
@@ -65,11 +67,14 @@ static const char *idle_text(char out[32], long long s)
 static void show_item(const struct round *r, const struct item *i)
 {
     char size[32], idle[32];
-    const char *done = r->action == GC && strcmp(i->state, "removed") == 0 ? (r->settings->dry_run ? "would go" : "removed") : strcmp(i->state, "kept") ? i->state : "";
+    const char *done = r->action == GC && strcmp(i->state, "removed") == 0 ? (r->settings->dry_run ? "would go" : "removed")
+        : strcmp(i->state, "kept") ? i->state : "";
     if (r->action != LIST && !*done)
         return;
-    printf("  %.16s %10s  %5s  %s%s%s%s%s%s%s\n", i->digest, size_text(size, i->size), idle_text(idle, i->idle_s), *i->type == '-' ? "" : i->type, *i->type == '-' ? "" : " ",
-           *i->type == '-' ? "" : i->version, *i->use == '-' ? "" : "  in use by a ", *i->use == '-' ? "" : i->use, *done ? "  " : "", done);
+    printf("  %.16s %10s  %5s  %s%s%s%s%s%s%s\n", i->digest, size_text(size, i->size), idle_text(idle, i->idle_s), *i->type == '-' ? ""
+           : i->type, *i->type == '-' ? "" : " ",
+           *i->type == '-' ? "" : i->version, *i->use == '-' ? "" : "  in use by a ", *i->use == '-' ? "" : i->use, *done ? "  " : "",
+               done);
 }
 
 static void show_item_json(const struct round *r, const char *store, size_t store_size, const struct item *i)
@@ -124,7 +129,8 @@ static int read_item(struct item *i, const char *line, size_t n)
     struct digest digest;
     bool state = strcmp(i->state, "kept") == 0 || strcmp(i->state, "damaged") == 0 || strcmp(i->state, "removed") == 0;
     bool use = strcmp(i->use, "-") == 0 || strcmp(i->use, "generation") == 0 || strcmp(i->use, "call") == 0;
-    return state && use && text_unhex(digest.bytes, DIGEST_SIZE, i->digest) == 0 && (strcmp(i->type, "-") == 0 || text_is_type_name(i->type)) ? 0 : -1;
+    return state && use && text_unhex(digest.bytes, DIGEST_SIZE, i->digest) == 0 &&
+        (strcmp(i->type, "-") == 0 || text_is_type_name(i->type)) ? 0 : -1;
 }
 
 static void add_up(struct sum *sum, const struct round *r, const struct item *i)
@@ -140,7 +146,8 @@ static void add_up(struct sum *sum, const struct round *r, const struct item *i)
 static bool line_is(const char *line, size_t n, const char *word) { return n >= strlen(word) && memcmp(line, word, strlen(word)) == 0; }
 
 /* Shows what one store holds: lines up to "end", from *at on. Returns 0 (*code is set where something is damaged), or -1 with err. */
-static int show_store(const struct round *r, const struct host_script *h, size_t *at, const char *store, size_t store_size, int *code, struct ssx_error *err)
+static int show_store(const struct round *r, const struct host_script *h, size_t *at, const char *store, size_t store_size, int *code,
+                      struct ssx_error *err)
 {
     char name[PATH_MAX];
     struct sum sum = {0};
@@ -193,8 +200,8 @@ static int show_all(const struct round *r, const struct host_script *h, struct s
 
 /* --- asking --- */
 
-/* Here, the installed agent and the one store that it uses: another one in this home may be somebody else's business (XDG_CACHE_HOME says which is meant). As another user, both are
- * looked for there as on a host. */
+/* Here, the installed agent and the one store that it uses: another one in this home may be somebody else's business (XDG_CACHE_HOME says
+ * which is meant). As another user, both are looked for there as on a host. */
 static int add_script(const struct round *r, struct buf *out, const struct agent_image *image)
 {
     char agent[PATH_MAX];
@@ -216,7 +223,8 @@ static int ask(const struct round *r, const struct agent_image *image, struct ss
     struct host_script h = {0};
     size_t n;
     int rc = add_script(r, &script, image) ? error_set(err, SSX_ERROR_SYSTEM, "out of memory")
-                                           : host_script_run(&h, r->settings, r->host, (const char *)buf_data(&script), r->interrupt_fd, err);
+                                           : host_script_run(&h, r->settings, r->host, (const char *)buf_data(&script), r->interrupt_fd,
+                                                             err);
     if (rc == 0 && host_script_said(&h, "agentless", 0, &n)) {
         host_script_free(&h);
         rc = reach_settle(r->settings, r->host, r->interrupt_fd, err) ||
