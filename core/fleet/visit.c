@@ -200,13 +200,13 @@ static bool take_messages(struct visit *v)
     return false;
 }
 
-/* The input is a file that all visits read, each at its own pace. */
-static void give_input(struct visit *v)
+/* The input is a file that all visits read, each at its own pace. Returns whether there may be more to give at once. */
+static bool give_input(struct visit *v)
 {
     unsigned char bytes[DATA_MAX];
     size_t room = v->input_at < 0 ? 0 : client_input_room(v->link.client, v->call);
     if (!room)
-        return;
+        return false;
     ssize_t n = pread(engine_options_of(v->member->engine)->input_fd, bytes, room < sizeof bytes ? room : sizeof bytes, v->input_at);
     if (n > 0) {
         v->input_at += (off_t)client_input(v->link.client, v->call, bytes, (size_t)n);
@@ -214,6 +214,7 @@ static void give_input(struct visit *v)
         client_input_end(v->link.client, v->call);
         v->input_at = -1;
     }
+    return true;
 }
 
 /* When the plugin's upload began, and when all of it was sent. */
@@ -238,14 +239,14 @@ enum visit_state visit_step(struct visit *v)
     if (take_messages(v))
         return VISIT_OVER;
     bool room = news_has_room(news_of(v));
-    give_input(v);
+    bool gave = give_input(v);
     watch_upload(v);
     int rc = v->why ? 0 : link_step(&v->link, room, &err);
     if (rc < 0)
         fail_later(v, &err);
     if (!room)
         return VISIT_PAUSED;
-    return rc || v->why ? VISIT_READY : VISIT_WAITS;
+    return rc || gave || v->why ? VISIT_READY : VISIT_WAITS;
 }
 
 void visit_consumed(struct visit *v, size_t n) { client_consumed(v->link.client, v->call, n); }

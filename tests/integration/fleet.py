@@ -10,7 +10,7 @@ import processes
 from client import BUILD, SLOW, reports_in
 
 PROBE = BUILD / "tests" / "fleet_probe"
-FAR = Path(os.environ.get("API_BUILD") or BUILD)  # make check-tsan: agents and workers have no thread to race with
+FAR = Path(os.environ.get("API_BUILD") or BUILD).resolve()  # make check-tsan: agents and workers have no thread to race with
 RACES = FAR != BUILD
 AGENT = FAR / "bin" / "sshexec-agent"
 

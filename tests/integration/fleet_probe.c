@@ -165,6 +165,28 @@ static void read_call(struct client_request *call)
     call->state_size = buf_length(&state);
 }
 
+/* The engine borrows states to the end. */
+static struct owned { struct owned *next; struct buf buf; } *states;
+
+static struct buf *new_state(void)
+{
+    struct owned *o = calloc(1, sizeof *o);
+    if (!o)
+        die("state", &(struct ssx_error){SSX_ERROR_SYSTEM, "out of memory"});
+    o->next = states;
+    states = o;
+    return &o->buf;
+}
+
+static void free_states(void)
+{
+    for (struct owned *next; states; states = next) {
+        next = states->next;
+        buf_free(&states->buf);
+        free(states);
+    }
+}
+
 static void add_hosts(void)
 {
     char line[1024];
@@ -172,7 +194,7 @@ static void add_hosts(void)
     while (fgets(line, sizeof line, stdin)) {
         line[strcspn(line, "\n")] = 0;
         char *json = strchr(line, ' ');
-        struct buf *state = json ? calloc(1, sizeof *state) : NULL; /* the engine borrows it to the end */
+        struct buf *state = json ? new_state() : NULL;
         if (json)
             *json++ = 0;
         if (json && json_to_msgpack(state, json, strlen(json), &err))
@@ -214,6 +236,7 @@ int main(int argc, char **argv)
     work();
     int64_t took = clock_us() - began_us;
     engine_free(engine);
+    free_states();
     getrusage(RUSAGE_SELF, &own);
     getrusage(RUSAGE_CHILDREN, &children);
     printf("{\"event\":\"summary\",\"ended\":%zu,\"outputs\":%zu,\"fanout\":%zu,\"seconds\":%.3f,\"closed\":%.3f,\"first\":%.3f,\"cpu\":%.3f,\"rss_kb\":%ld}\n", ended, outputs, fanout,
