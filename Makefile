@@ -145,7 +145,7 @@ $(BUILD)/obj/core/base/install.o: $(BUILD)/gen/prefix
 
 # One call of a plugin in one process, for `sshexec test` with a debugger: the worker host's services without its forks.
 WORKER_RUN := $(BUILD)/bin/sshexec-worker-run
-WORKER_RUN_SRC := agent/worker-run/main.c agent/worker-host/services.c agent/worker-host/sandbox.c
+WORKER_RUN_SRC := agent/worker-run/main.c $(addprefix agent/worker-host/,load.c sandbox.c services.c work.c)
 $(WORKER_RUN): $(call obj,$(WORKER_RUN_SRC)) $(SAN_OBJ) $(LIB_A)
 	$(call say,LD,$@)
 	@mkdir -p $(@D)

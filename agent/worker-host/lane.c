@@ -1,7 +1,7 @@
 /* A lane: a process that serves one call of a reusable type after the other. Nothing here costs a call of its own a wait: orders are read many at a time, the agent and
  * the lane know each other's state by the page that they share, and an answer goes out in one write. */
 #include "orphans.h"
-#include "worker.h"
+#include "work.h"
 
 #include "base/io.h"
 #include "base/tree.h"

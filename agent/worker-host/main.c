@@ -2,16 +2,14 @@
  *
  * The agent starts it with the descriptors and arguments of host_protocol.h. One process is always forked ahead, so that a call finds its process ready. */
 #include "host_protocol.h"
-#include "old_glibc.h"
+#include "load.h"
 #include "orphans.h"
 #include "passing.h"
 #include "sandbox.h"
-#include "worker.h"
 
 #include "base/tree.h"
 
 #include <dirent.h>
-#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -287,47 +285,14 @@ static _Noreturn void serve(struct host *h)
     }
 }
 
-static void check_abi(const struct worker *w)
-{
-    char text[256];
-    const struct ssx_plugin *p = w->plugin;
-    if (p->abi_major != SSX_ABI_MAJOR || p->abi_minor > SSX_ABI_MINOR) {
-        snprintf(text, sizeof text, "the plugin is built for ABI %d.%d, this host speaks %d.%d", p->abi_major, p->abi_minor, SSX_ABI_MAJOR, SSX_ABI_MINOR);
-        fail("abi", text);
-    }
-    if (p->size < (p->abi_minor ? sizeof *p : offsetof(struct ssx_plugin, item))) /* 1.0 ends where 1.1 goes on */
-        fail("abi", "the plugin's ssx_plugin is smaller than its ABI version says");
-    if (!p->name || strcmp(p->name, w->type)) {
-        snprintf(text, sizeof text, "the plugin's note names %s, its ssx_plugin %s", w->type, p->name ? p->name : "nothing");
-        fail("abi", text);
-    }
-}
-
-/* The loader's message starts with the name of the file, which is a descriptor's and tells nobody anything. */
-static const char *without_path(const char *text, const char *path)
-{
-    size_t n = strlen(path);
-    return strncmp(text, path, n) == 0 && strncmp(text + n, ": ", 2) == 0 ? text + n + 2 : text;
-}
-
 static void load(struct worker *w)
 {
     char path[32];
+    struct load_refusal why;
     snprintf(path, sizeof path, "/proc/self/fd/%d", HOST_PLUGIN_FD);
-    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    if (!library)
-        fail("load", without_path(dlerror(), path));
-    w->plugin = dlsym(library, "ssx_plugin");
-    void *run = dlsym(library, "run");
-    if (!w->plugin || !run)
-        fail("abi", "the plugin exports no run and ssx_plugin");
-    memcpy(&w->run, &run, sizeof run);
+    if (worker_load(w, path, &why))
+        fail(why.reason, why.text);
     close(HOST_PLUGIN_FD);
-    check_abi(w);
-    if (w->plugin->abi_minor) { /* none of this was there in 1.0 */
-        w->item = w->plugin->item ? w->plugin->item() : NULL;
-        w->returns_state = w->plugin->traits & SSX_RETURNS_STATE;
-    }
 }
 
 /* A signal the loader's code raises must not be blocked for it; SIGCHLD alone is, for the signalfd. */

@@ -27,14 +27,4 @@ _Noreturn void call_process(const struct worker *worker, int socket);
 /* A lane's: one call after the other, until the agent closes the control socket (lane.c). */
 _Noreturn void lane_process(const struct worker *worker, struct lane_page *page, const char *temp);
 
-/* Takes the next CALL and its STATE frames from the control socket, by way of `in`; the state is put together in `state`. Leaves when the agent has gone. */
-void order_read(struct call_context *call, struct buf *in, struct buf *state);
-
-/* Decodes the state, runs the worker, adds what it gives back to `answer` and fills in *end, whose texts live as long as the call. */
-void call_work(const struct worker *worker, struct call_context *call, const struct buf *state, struct buf *answer, struct message_end *end);
-
-/* What this process and the children it waited for took, since `since` (NULL: ever), which is brought up to date. */
-struct usage { uint64_t user_us, sys_us; };
-void call_usage(struct message_end *end, struct usage *since);
-
 #endif
