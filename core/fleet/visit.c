@@ -112,6 +112,7 @@ int visit_open(struct visit *v, struct ssx_error *err)
     if (rc)
         return -1;
     v->opened_us = clock_us();
+    v->checked_ms = clock_ms();
     if (start_call(v, err)) {
         link_close(&v->link);
         return -1;
@@ -244,6 +245,7 @@ enum visit_state visit_step(struct visit *v)
     int rc = v->why ? 0 : link_step(&v->link, room, &err);
     if (rc < 0)
         fail_later(v, &err);
+    v->was_paused |= !room;
     if (!room)
         return VISIT_PAUSED;
     return rc || gave || v->why ? VISIT_READY : VISIT_WAITS;
@@ -268,8 +270,10 @@ void visit_stop(struct visit *v)
 
 void visit_check_time(struct visit *v, int64_t now_ms)
 {
-    if (v->is_paused && !v->stopping && v->give_up_ms && v->give_up_ms < now_ms + OVERDUE_MS)
-        v->give_up_ms = now_ms + OVERDUE_MS; /* it is the program that keeps it waiting */
+    if (v->give_up_ms && v->was_paused)
+        v->give_up_ms += now_ms - v->checked_ms; /* it was the program that kept it waiting */
+    v->checked_ms = now_ms;
+    v->was_paused = v->is_paused;
     if (v->give_up_ms && now_ms >= v->give_up_ms)
         link_fail(&v->link, v->give_up_why);
 }

@@ -24,6 +24,8 @@ struct visit {
     off_t input_at;                        /* how much of the input was given to the worker; -1: all of it, or there is none */
     char *why;                             /* owned: why the link is of no use any more, told once all that has come is dealt with */
     int64_t began_us, opened_us, answered_us, upload_us, sent_us; /* when; 0: not yet. upload, sent: the plugin, begun and done */
+    int64_t checked_ms;                    /* the last visit_check_time */
+    bool was_paused;                       /* at some time since then */
     int64_t give_up_ms;                    /* when to stop waiting for the agent; 0: never */
     const char *give_up_why;
     bool stopping;                         /* it was told to end */
