@@ -72,6 +72,13 @@ def test_json_has_an_event_a_line_with_where_the_time_went(client):
     assert [e["text"] for e in events if e["event"] == "output"] == ["fine\n"] * 3, done
 
 
+def test_where_the_time_went_is_a_table(client):
+    done = fan(client, "--timing", "exec", "--", "true", hosts="node[1-3]")
+    table = [line.split() for line in done.error.splitlines() if not line.startswith("sshexec:")]
+    assert done.code == 0 and table[0] == "host wait look resolve connect exchange auth agent upload load run drain total".split(), done
+    assert [row[0] for row in table[1:]] == ["node1", "node2", "node3"] and all(0 < float(row[6]) < float(row[-1]) for row in table[1:]), done
+
+
 @pytest.mark.parametrize("options, code", [((), 123), (("-S",), 7)])
 def test_hosts_that_disagree(client, options, code):
     done = fan(client, "exec", "--", "sh", "-c", 'case $SSH_CONNECTION in *" 127.0.0.2 "*) exit 7;; esac', hosts="node[1-3]", options=options)

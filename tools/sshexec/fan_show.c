@@ -1,5 +1,7 @@
 #include "fan_show.h"
 
+#include "fan_timing.h"
+
 #include "base/error.h"
 #include "base/io.h"
 #include "base/text.h"
@@ -22,7 +24,8 @@ int fan_show_init(struct fan_show *f, const struct settings *s, const struct des
     report_init(&f->report, type, "", d);
     f->report.json = s->json;
     f->progress = isatty(STDERR_FILENO) && !s->quiet && !s->json;
-    if (!f->voices || tally_init(&f->tally, count))
+    f->times = s->timing ? calloc(count, sizeof *f->times) : NULL;
+    if (!f->voices || (s->timing && !f->times) || tally_init(&f->tally, count))
         return error_set(err, SSX_ERROR_SYSTEM, "out of memory for %zu hosts", count);
     return s->gather && !s->json ? gather_new(&f->gather, count, GATHER_MEMORY, err) : 0;
 }
@@ -35,6 +38,7 @@ void fan_show_free(struct fan_show *f)
         buf_free(&f->voices[i].result);
     }
     free(f->voices);
+    free(f->times);
     gather_free(f->gather);
     tally_free(&f->tally);
     report_free(&f->report);
@@ -208,6 +212,8 @@ int fan_show_event(struct fan_show *f, const struct ssx_fleet_event *e)
             remark(f, "sshexec", NULL, e->text);
         return 0;
     }
+    if (e->kind == SSX_FLEET_END && f->times)
+        f->times[e->host] = *e->timing;
     return f->settings->json ? show_json(f, e) : show_text(f, e);
 }
 
@@ -298,17 +304,25 @@ static void show_groups(struct fan_show *f)
         fprintf(stderr, "sshexec: %s\n", err.text);
 }
 
+static void summarise(struct fan_show *f, struct buf *out)
+{
+    buf_add_text(out, "sshexec: ");
+    tally_describe(out, &f->tally, f->names, (double)(clock_us() - f->began_us) / 1e6);
+    buf_add_text(out, "\n");
+}
+
 int fan_show_end(struct fan_show *f, bool largest)
 {
     struct buf text = {0};
     clear_progress(f);
     if (f->gather && !f->broken)
         show_groups(f);
-    buf_add_text(&text, "sshexec: ");
-    tally_describe(&text, &f->tally, f->names, (double)(clock_us() - f->began_us) / 1e6);
-    buf_add_text(&text, "\n");
+    if (f->times)
+        fan_timing_table(&text, f->names, f->times, f->count);
+    if (f->times && isatty(STDERR_FILENO))
+        fan_timing_histogram(&text, f->times, f->count);
     if (!f->settings->quiet)
-        write_out(f, STDERR_FILENO, &text);
-    buf_free(&text);
+        summarise(f, &text);
+    write_out(f, STDERR_FILENO, &text);
     return tally_exit_code(&f->tally, largest);
 }

@@ -17,6 +17,7 @@ struct fan_show {
     size_t count;
     struct voice { struct lines out, err; struct buf result; bool has_result; } *voices;
     struct gather *gather;           /* -b; else NULL */
+    struct ssx_fleet_timing *times;  /* --timing; else NULL */
     struct tally tally;
     bool progress, progress_shown;   /* there is a terminal for the line; it stands there */
     bool broken;                     /* stdout is closed, or full */

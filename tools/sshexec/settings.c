@@ -204,7 +204,7 @@ void settings_print(void)
 
 /* --- options --- */
 
-enum { HELP = 256, TRANSPORT, BECOME, JSON, PLUGIN_PATH, STATE, STATE_OUT, BARE, FORCE, NO_BOOTSTRAP, EPHEMERAL, GDB, VALGRIND, IN_PROCESS, HOSTFILE, DEADLINE, OLDER_THAN, KEEP, REMOVE, DRY_RUN };
+enum { HELP = 256, TRANSPORT, BECOME, JSON, PLUGIN_PATH, STATE, STATE_OUT, BARE, FORCE, NO_BOOTSTRAP, EPHEMERAL, GDB, VALGRIND, IN_PROCESS, HOSTFILE, DEADLINE, TIMING, OLDER_THAN, KEEP, REMOVE, DRY_RUN };
 
 static const struct { struct option option; unsigned group; const char *value, *about; } table[] = {
     {{"ssh-config", required_argument, NULL, 'F'}, OPTIONS_SSH, "FILE", "ssh's configuration file, as ssh -F"},
@@ -228,6 +228,7 @@ static const struct { struct option option; unsigned group; const char *value, *
     {{"deadline", required_argument, NULL, DEADLINE}, OPTIONS_FLEET, "TIME", "the longest that all hosts together may take"},
     {{"no-names", no_argument, NULL, 'N'}, OPTIONS_FLEET, NULL, "no \"host: \" in front of lines"},
     {{"gather", no_argument, NULL, 'b'}, OPTIONS_FLEET, NULL, "show output that is the same once, at the end, under the names of its hosts"},
+    {{"timing", no_argument, NULL, TIMING}, OPTIONS_FLEET, NULL, "at the end, show where the time of each host went"},
     {{"largest", no_argument, NULL, 'S'}, OPTIONS_FLEET, NULL, "exit with the largest code of all hosts"},
     {{"timeout", required_argument, NULL, 'u'}, OPTIONS_CALL | OPTIONS_ENCODE | OPTIONS_TRANSFER, "TIME", "the longest the call may take"},
     {{"no-input", no_argument, NULL, 'n'}, OPTIONS_CALL, NULL, "give the worker no input"},
@@ -312,6 +313,7 @@ static int take_fleet_option(struct settings *s, int option, const char *value, 
     case 's': s->group_source = value; return 0;
     case 'f': return take_fanout(s, value, err);
     case DEADLINE: return take_duration(&s->deadline_ms, "--deadline", value, err);
+    case TIMING: s->timing = true; return 0;
     case 'N': s->no_names = true; return 0;
     case 'b': s->gather = true; return 0;
     case 'S': s->largest = true; return 0;

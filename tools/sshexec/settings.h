@@ -38,7 +38,7 @@ struct settings {
     bool takes_hosts;                /* the subcommand does */
     const char *group_source;
     long fanout, deadline_ms;        /* 0: not given */
-    bool no_names, gather, largest;  /* -N, -b, -S */
+    bool no_names, gather, largest, timing; /* -N, -b, -S, --timing */
     bool json, no_input, quiet, check, bare, force, help;
     long older_ms;                   /* of a store, -1: not given */
     int64_t keep_bytes;              /* the same */
