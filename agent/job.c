@@ -138,7 +138,8 @@ void job_finish(struct job *j)
     send_end(j, &end);
 }
 
-/* A job is done once its pipes are dry, and its process is gone or has said its last word: then it is about to go, which the host sees to. */
+/* A job is done once its pipes are dry, and its process is gone or has said its last word: then it is about to go, which the host sees
+ * to. */
 static void finish_if_dry(struct job *j)
 {
     if (j->io.output >= 0 || j->io.error >= 0)
@@ -350,7 +351,8 @@ void job_take_end(struct job *j, const struct message *m)
         return;
     j->has_end = true;
     span_copy(j->text, sizeof j->text, e->message);
-    j->end = (struct message_end){.outcome = e->outcome, .code = e->code, .wall_us = e->wall_us, .user_us = e->user_us, .sys_us = e->sys_us, .rss_kb = e->rss_kb};
+    j->end = (struct message_end){.outcome = e->outcome, .code = e->code,
+                                  .wall_us = e->wall_us, .user_us = e->user_us, .sys_us = e->sys_us, .rss_kb = e->rss_kb};
     if (e->outcome == SSX_OUTCOME_REFUSED)
         j->end.reason = span_text("state");
 }

@@ -83,10 +83,12 @@ struct job {
 struct job *job_new(const struct message *call, size_t sender_window, struct buf *out, struct job_queue *done, size_t *states);
 void job_free(struct job *j);
 
-/* Starts the process in its host, which is up, and puts the job into this queue. Where that host turns out to have gone, the job goes on waiting and the host is marked as down. */
+/* Starts the process in its host, which is up, and puts the job into this queue. Where that host turns out to have gone, the job goes on
+ * waiting and the host is marked as down. */
 void job_start(struct job *j, struct host *h, struct job_queue *running);
 
-/* The order for its process or lane: CALL with the state's first piece, whose length is returned; job_put_state adds the next ones, from `sent` on. */
+/* The order for its process or lane: CALL with the state's first piece, whose length is returned; job_put_state adds the next ones, from
+ * `sent` on. */
 size_t job_put_order(struct job *j, struct buf *out);
 size_t job_put_state(uint32_t id, const struct buf *state, size_t sent, struct buf *out);
 

@@ -107,9 +107,9 @@ static size_t held(const struct lane *l) { return buf_length(&l->output[0].held)
 
 bool lane_takes(const struct lane *l, int64_t now_ms)
 {
-    if (l->left || l->control < 0 || l->spoilt || l->killed || l->kill_ms || l->stream || l->given - l->ended >= LANE_DEPTH || buf_length(&l->control_out) >= ORDERS_HIGH)
-        return false;
-    return !lane_is_slow(l, now_ms);
+    bool leaves = l->left || l->control < 0 || l->spoilt || l->killed || l->kill_ms;
+    bool full = l->stream || l->given - l->ended >= LANE_DEPTH || buf_length(&l->control_out) >= ORDERS_HIGH;
+    return !leaves && !full && !lane_is_slow(l, now_ms);
 }
 
 void lane_give(struct lane *l, struct job *j)
@@ -290,8 +290,8 @@ static void kill_it(struct lane *l, int64_t now_ms)
     send_signal(l, SIGKILL);
 }
 
-/* The first job's worker wrote to the control socket or to the page, which are in its reach as all of its process. If it is still at that it is killed; else its process has
- * begun another call, which must not suffer. */
+/* The first job's worker wrote to the control socket or to the page, which are in its reach as all of its process. If it is still at
+ * that it is killed; else its process has begun another call, which must not suffer. */
 static void spoil(struct lane *l)
 {
     struct job *j = l->jobs.first;
@@ -490,7 +490,8 @@ static bool read_control(struct lane *l)
     }
 }
 
-/* What is held is the first job's unless an END on the control socket says otherwise: whoever came after it can't have written before that was sent. */
+/* What is held is the first job's unless an END on the control socket says otherwise: whoever came after it can't have written before
+ * that was sent. */
 void lane_go_on(struct lane *l)
 {
     bool all = read_control(l), blocked = !all && session_has_room(l);
@@ -502,7 +503,8 @@ void lane_go_on(struct lane *l)
         pass_output(l, i, UINT64_MAX);
 }
 
-/* Whether the first job's answer was sent whole, as its process says, while the frame that stands here is not: it is one that the worker made up, and swallows what came after it. */
+/* Whether the first job's answer was sent whole, as its process says, while the frame that stands here is not: it is one that the worker
+ * made up, and swallows what came after it. */
 static bool is_swallowing(const struct lane *l)
 {
     const struct job *j = l->jobs.first;

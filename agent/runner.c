@@ -154,7 +154,8 @@ static bool make_room_for_process(struct runner *r)
     return may_start(r);
 }
 
-/* The one that is to get the next call: one that is about to be free (its call is a short one, so far), or else one that is idle, or a new one. */
+/* The one that is to get the next call: one that is about to be free (its call is a short one, so far), or else one that is idle, or a
+ * new one. */
 static struct lane *find_lane(struct runner *r, struct host *h)
 {
     int64_t now = clock_ms();

@@ -323,8 +323,8 @@ static void take_frames(struct session *s)
     }
 }
 
-/* A greeting that was changed on its way still holds its nonce: the sender is told by it. Anybody else (a hand, or the shell command of a key
- * that may start nothing but this agent) is told in words. */
+/* A greeting that was changed on its way still holds its nonce: the sender is told by it. Anybody else (a hand, or the shell command of
+ * a key that may start nothing but this agent) is told in words. */
 static void not_greeted(struct session *s)
 {
     static const char words[] = "sshexec 1 ";
@@ -433,7 +433,8 @@ static void turn(struct session *s)
     tidy(s);
 }
 
-/* A job whose process is gone needn't be drained for a sender that has left; one whose host doesn't even report its death isn't waited for. */
+/* A job whose process is gone needn't be drained for a sender that has left; one whose host doesn't even report its death isn't waited
+ * for. */
 static bool is_over(const struct session *s)
 {
     int64_t now = clock_ms();

@@ -1,4 +1,5 @@
-/* What a state or result costs: a struct of 10 fields (three texts, an enum, six numbers) to msgpack and back, in nanoseconds of CPU; the median of rounds. */
+/* What a state or result costs: a struct of 10 fields (three texts, an enum, six numbers) to msgpack and back, in nanoseconds of CPU;
+ * the median of rounds. */
 #define SSX_NO_NOTES
 #include "worker/codec.h"
 

@@ -1,5 +1,6 @@
-"""What happens in a session that is there already: contenders side by side on one sshd, each a process that does what it is told by lines (session.c, bare_libssh.c,
-peers.py). A round asks each once, in a new random order, so that a change of the machine's load meets all alike."""
+"""What happens in a session that is there already: contenders side by side on one sshd, each a process that does what it is told by
+lines (session.c, bare_libssh.c, peers.py). A round asks each once, in a new random order, so that a change of the machine's load
+meets all alike."""
 import importlib.util
 import random
 import statistics
@@ -92,7 +93,8 @@ def contenders(client, sshd):
 def questions():
     asked = []
     for pause, count, name in ((0, 300, "back to back"), (PAUSE_US, 100, "after a pause")):
-        asked += [("reuse, " + name, "sshexec", "warm echo %d %d" % (count, pause)), ("fork, " + name, "sshexec", "warm echo_fork %d %d" % (count // 2, pause)),
+        asked += [("reuse, " + name, "sshexec", "warm echo %d %d" % (count, pause)),
+                  ("fork, " + name, "sshexec", "warm echo_fork %d %d" % (count // 2, pause)),
                   ("echo, " + name, "bare libssh", "warm %d %d" % (count, pause)), ("execnet, " + name, "execnet", "warm %d %d" % (count, pause)),
                   ("mitogen, " + name, "mitogen", "warm %d %d" % (count // 3, pause))]
     asked += [("reuse, pipelined", "sshexec", "pipelined echo 60000 1000"), ("fork, pipelined", "sshexec", "pipelined echo_fork 300 64"),
@@ -162,7 +164,8 @@ def rows(numbers):
         value = middle[name] / middle[against] if against else middle[name]
         met = value <= bound if sign == "<=" else value >= bound
         other = "%s: %.4g %s" % (against, middle[against], unit) if against else ""
-        yield "| %s | %.4g %s | %s | %s | %s %g | %s |" % (work, middle[name], unit, other, "%.2f" % value if against else "", sign, bound, "met" if met else "**MISSED**")
+        yield "| %s | %.4g %s | %s | %s | %s %g | %s |" % (work, middle[name], unit, other, "%.2f" % value if against else "",
+                                                          sign, bound, "met" if met else "**MISSED**")
 
 
 def table(numbers):

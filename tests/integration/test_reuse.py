@@ -1,5 +1,5 @@
-"""A type that declares itself reusable keeps its process between calls. Whatever one of its calls does, the others end as if it had not been there: none is lost, none
-runs twice, and each gets its own output to the byte."""
+"""A type that declares itself reusable keeps its process between calls. Whatever one of its calls does, the others end as if it had not
+been there: none is lost, none runs twice, and each gets its own output to the byte."""
 import json
 import os
 import random
