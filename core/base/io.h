@@ -1,8 +1,6 @@
 /* Descriptors and clocks: the few system calls that every room needs, done right once. */
 #ifndef BASE_IO_H
 #define BASE_IO_H
-#include "base/file.h" /*TMP*/
-#include "base/random.h" /*TMP*/
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>

@@ -4,8 +4,10 @@
 
 #include "base/buf.h"
 #include "base/error.h"
+#include "base/file.h"
 #include "base/io.h"
 #include "base/pattern.h"
+#include "base/random.h"
 
 #include <ctype.h>
 #include <errno.h>

@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "base/io.h"
+#include "base/random.h"
 #include "transport/attempt.h"
 #include "transport/become.h"
 #include "transport/libssh.h"

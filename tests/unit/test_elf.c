@@ -1,5 +1,5 @@
 /* The ELF reader: what it finds in real and in hand-made objects, and that no byte of a file can hurt it. */
-#include "base/io.h"
+#include "base/file.h"
 #include "elf_maker.h"
 #include "worker/elf.h"
 

@@ -1,6 +1,8 @@
 /* known_hosts: what matches a host, what is revoked, what ssh-keygen wrote and reads; its speed; hostile files. */
 #include "base/buf.h"
+#include "base/file.h"
 #include "base/io.h"
+#include "base/random.h"
 #include "transport/host_key.h"
 #include "transport/known_hosts.h"
 

@@ -1,5 +1,5 @@
 /* Judging plugin files: the order of judgement, what a user reads for each fault, and that no file can hurt the judge. */
-#include "base/io.h"
+#include "base/file.h"
 #include "elf_maker.h"
 #include "worker/plugin.h"
 

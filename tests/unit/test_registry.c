@@ -1,5 +1,5 @@
 /* The registry: which directories, in which order, and what a user reads for a name that isn't there. */
-#include "base/io.h"
+#include "base/file.h"
 #include "worker/registry.h"
 
 #include <fcntl.h>

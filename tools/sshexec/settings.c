@@ -4,6 +4,7 @@
 
 #include "base/buf.h"
 #include "base/error.h"
+#include "base/file.h"
 #include "base/ini.h"
 #include "base/install.h"
 #include "base/io.h"
