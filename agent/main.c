@@ -29,7 +29,7 @@ static void help(void)
          "  --store DIR         keep plugins that senders bring here, instead of\n"
          "                      $XDG_CACHE_HOME/sshexec (~/.cache/sshexec)\n"
          "  --tend WORDS        look after the store, for sshexec store\n"
-         "  --ephemeral         remove this program's file at once, and keep plugins in memory only\n"
+         "  --ephemeral         keep plugins in memory only\n"
          "\n"
          "  --once              run the one workload on stdin (sshexec encode makes it): the worker's\n"
          "                      output, then its result as JSON, and an exit code as from sshexec run;\n"
@@ -56,17 +56,6 @@ static int take_descriptor(int *out, const char *text)
     }
     fprintf(stderr, "sshexec-agent: --result-fd %s: that is no open descriptor\n", text);
     return -1;
-}
-
-/* Before anything else, so that from here on not even SIGKILL leaves a file behind. */
-static void remove_own_file(void)
-{
-    char path[PATH_MAX];
-    ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
-    if (n <= 0)
-        return;
-    path[n] = 0;
-    unlink(path);
 }
 
 /* For `sshexec store`, whose script runs this on the node. */
@@ -106,7 +95,7 @@ int main(int argc, char **argv)
         switch (c) {
         case PLUGIN_PATH: plugin_path = optarg; break;
         case STORE: store = optarg; break;
-        case EPHEMERAL: remove_own_file(); store = ""; break;
+        case EPHEMERAL: store = ""; break;
         case ONCE: once = true; break;
         case RESULT: result.result_file = optarg; break;
         case RESULT_FD: if (take_descriptor(&result.result_fd, optarg)) return 125; break;

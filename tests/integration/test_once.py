@@ -29,6 +29,11 @@ def agent(scratch):
     return scratch / "bin" / "sshexec-agent"
 
 
+def test_an_installed_agent_outlives_an_ephemeral_session(agent, client):
+    done = subprocess.run([agent, "--ephemeral"], env=client.env, stdin=subprocess.DEVNULL, capture_output=True, timeout=30)
+    assert done.returncode == 1 and agent.exists()
+
+
 class Once:
     """`sshexec-agent --once` here, or at the other end of the system's ssh."""
 
