@@ -215,6 +215,19 @@ static void work(void)
     }
 }
 
+/* The most that this program ever had resident. Not ru_maxrss: that goes on from whoever forked us. */
+static long peak_kb(void)
+{
+    char line[256];
+    long kb = 0;
+    FILE *f = fopen("/proc/self/status", "re");
+    while (f && fgets(line, sizeof line, f) && sscanf(line, "VmHWM: %ld", &kb) != 1)
+        ;
+    if (f)
+        fclose(f);
+    return kb;
+}
+
 int main(int argc, char **argv)
 {
     static struct agent_image agent;
@@ -242,6 +255,6 @@ int main(int argc, char **argv)
     printf("{\"event\":\"summary\",\"ended\":%zu,\"outputs\":%zu,\"fanout\":%zu,\"seconds\":%.3f,\"closed\":%.3f,\"first\":%.3f,\"cpu\":%.3f,\"rss_kb\":%ld}\n", ended, outputs, fanout,
            (double)took / 1e6, (double)(clock_us() - began_us) / 1e6, (double)first_us / 1e6,
            (double)(own.ru_utime.tv_sec + own.ru_stime.tv_sec + children.ru_utime.tv_sec + children.ru_stime.tv_sec) +
-               (double)(own.ru_utime.tv_usec + own.ru_stime.tv_usec + children.ru_utime.tv_usec + children.ru_stime.tv_usec) / 1e6, own.ru_maxrss);
+               (double)(own.ru_utime.tv_usec + own.ru_stime.tv_usec + children.ru_utime.tv_usec + children.ru_stime.tv_usec) / 1e6, peak_kb());
     return 0;
 }
