@@ -99,7 +99,7 @@ check-tsan:
 	@tools/setup test
 	@$(SUBMAKE) all zoo
 	@$(SUBMAKE) BUILD=$(BUILD)-tsan SAN=thread all $(BUILD)-tsan/tests/api $(BUILD)-tsan/tests/fleet_probe
-	@API_BUILD=$(BUILD) $(PYTHON) tests/run $(BUILD)-tsan test_api.py test_fleet.py test_fan_out.py
+	@API_BUILD=$(abspath $(BUILD)) $(PYTHON) tests/run $(BUILD)-tsan test_api.py test_fleet.py test_fan_out.py
 bench-programs: $(BENCH) $(BUILD)/tests/fleet_probe
 	@cp $(BUILD)/plugins/echo.so $(BUILD)/bench/plugins/
 bench:

@@ -68,7 +68,7 @@ def owned(server):
     for place in [server.home] + SHARED:
         for top, dirs, files in os.walk(place):
             if place != server.home:
-                dirs[:] = [name for name in dirs if not name.startswith("sshexec-test-")]
+                dirs[:] = [name for name in dirs if not name.startswith("sshexec-test-") and not os.path.ismount(os.path.join(top, name))]
             for name in dirs + files:
                 path = Path(top) / name
                 try:
