@@ -23,7 +23,7 @@
 #include <unistd.h>
 
 #define HELP_MAX (64u << 10)
-#define OPTIONS_MAX 64
+#define OPTIONS_MAX 128
 
 /* An option of a help page; all of it points into the page. */
 struct option_help { char letter; const char *name, *value, *about; size_t name_length, value_length, about_length; bool optional; };

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/io.h"
+#include "fleet/record.h"
 #include "wire/outcome.h"
 
 #include <errno.h>
@@ -28,6 +29,7 @@ struct fan {
     size_t count, capacity;
     struct ssx_fleet *fleet;
     struct fan_show show;
+    struct record *record;           /* NULL: it can't be kept, which was said */
     int interrupt_fd, interrupts;    /* how many have been dealt with */
     bool cancelled;
 };
@@ -57,6 +59,8 @@ static int find_hosts(struct fan *f, struct ssx_error *err)
     int rc = host_sets_init(&sets, &groups, err);
     for (size_t i = 0; rc == 0 && i < s->host_word_count; i++)
         rc = host_sets_take(&sets, s->host_words[i].option, s->host_words[i].value, err);
+    if (rc == 0 && s->rerun)
+        rc = host_sets_rerun(&sets, s->rerun, s->record, err);
     if (rc == 0)
         rc = host_sets_finish(&sets, "run", err);
     if (rc == 0 && hostset_each(sets.included, add_name, f, err))
@@ -120,6 +124,8 @@ static void session_options(struct ssx_session_options *o, const struct settings
 static void tell(void *context, const struct ssx_fleet_event *e)
 {
     struct fan *f = context;
+    if (f->record)
+        record_event(f->record, e);
     if (fan_show_event(&f->show, e) && !f->cancelled) { /* nobody reads what we print */
         f->cancelled = true;
         ssx_fleet_cancel(f->fleet);
@@ -163,12 +169,26 @@ static void take_interrupts(struct fan *f)
 
 static void converse(struct fan *f)
 {
+    struct ssx_error err = {0};
+    int running;
     struct pollfd fds[] = {{ssx_fleet_fd(f->fleet), POLLIN, 0}, {f->interrupt_fd, POLLIN, 0}};
     do {
         poll(fds, 2, f->show.progress ? LOOK_MS : -1);
         take_interrupts(f);
         fan_show_progress(&f->show, f->fleet);
-    } while (ssx_fleet_step(f->fleet, 0));
+        running = ssx_fleet_step(f->fleet, 0);
+        if (f->record && record_flush(f->record, &err))
+            tool_complain(&err);
+    } while (running);
+}
+
+/* A run that can't be recorded runs all the same. */
+static void begin_record(struct fan *f, const char *name, const struct buf *state)
+{
+    struct ssx_error err = {0};
+    const struct record_run run = {&f->type->plugin.descriptor, name, buf_data(state), buf_length(state), f->names, f->count};
+    if (record_open(&f->record, &run, &err))
+        tool_complain(&err);
 }
 
 static int run(struct fan *f, const char *name, const struct buf *state, int input_fd)
@@ -184,8 +204,10 @@ static int run(struct fan *f, const char *name, const struct buf *state, int inp
     size_t wanted = f->settings->fanout ? (size_t)f->settings->fanout : 64;
     if (ssx_fleet_fanout(f->fleet) < wanted && ssx_fleet_fanout(f->fleet) < f->count)
         fprintf(stderr, "sshexec: the limit of open files (ulimit -n) leaves room for %zu hosts at a time, not %zu\n", ssx_fleet_fanout(f->fleet), wanted);
+    begin_record(f, name, state);
     converse(f);
     ssx_fleet_close(f->fleet);
+    record_close(f->record);
     int code = fan_show_end(&f->show, f->settings->largest);
     bool broken = f->show.broken;
     fan_show_free(&f->show);

@@ -16,6 +16,7 @@
 
 #define DRAW_US 100000
 #define PENDING_MAX 400 /* bytes of names */
+#define PIECE (64u << 10)
 #define RULE "---------------\n"
 
 int fan_show_init(struct fan_show *f, const struct settings *s, const struct descriptor *d, const char *type, char *const *names, size_t count, struct ssx_error *err)
@@ -264,42 +265,39 @@ void fan_show_pending(struct fan_show *f, struct ssx_fleet *fleet)
 
 /* --- the end --- */
 
-static int add_bytes(void *ctx, const void *bytes, size_t n) { return fd_write_all(*(const int *)ctx, bytes, n); }
+/* What is shown at the end goes out in large pieces. */
+static int add_text(struct fan_show *f, struct buf *text) { return buf_length(text) >= PIECE ? write_out(f, STDOUT_FILENO, text) : text->failed ? -1 : 0; }
 
-struct members { const struct gather_group *group; size_t at; };
+struct group_output { struct fan_show *show; struct buf *text; };
 
-static bool is_member(void *ctx, size_t host)
+static int add_bytes(void *ctx, const void *bytes, size_t n)
 {
-    struct members *m = ctx; /* asked in ascending order */
-    if (m->at < m->group->count && m->group->hosts[m->at] == host) {
-        m->at++;
-        return true;
-    }
-    return false;
+    struct group_output *o = ctx;
+    buf_add(o->text, bytes, n);
+    return add_text(o->show, o->text);
 }
 
-static int show_group(struct fan_show *f, const struct gather_group *group, size_t number, struct ssx_error *err)
+static int show_group(struct fan_show *f, struct buf *text, const struct gather_group *group, size_t number, struct ssx_error *err)
 {
-    struct buf head = {0};
-    const int fd = STDOUT_FILENO;
-    struct members members = {group, 0};
-    buf_add_text(&head, RULE);
-    names_fold(&head, f->names, f->count, is_member, &members, SIZE_MAX);
-    buf_printf(&head, group->count > 1 ? " (%zu)\n" RULE : "\n" RULE, group->count);
-    if (write_out(f, fd, &head))
-        return -1;
-    return gather_output(f->gather, number, add_bytes, (void *)&fd, err);
+    buf_add_text(text, RULE);
+    names_fold_these(text, f->names, group->hosts, group->count);
+    buf_printf(text, group->count > 1 ? " (%zu)\n" RULE : "\n" RULE, group->count);
+    return gather_output(f->gather, number, add_bytes, &(struct group_output){f, text}, err);
 }
 
 static void show_groups(struct fan_show *f)
 {
     struct ssx_error err = {0};
     const struct gather_group *groups;
+    struct buf text = {0};
     size_t count;
     int rc = gather_groups(f->gather, &groups, &count, &err);
     for (size_t i = 0; rc == 0 && i < count; i++)
         if (groups[i].size) /* as dshbak and clush: who said nothing is in the summary alone */
-            rc = show_group(f, &groups[i], i, &err);
+            rc = show_group(f, &text, &groups[i], i, &err);
+    if (rc == 0)
+        write_out(f, STDOUT_FILENO, &text);
+    buf_free(&text);
     if (rc && err.code)
         fprintf(stderr, "sshexec: %s\n", err.text);
 }
@@ -307,7 +305,7 @@ static void show_groups(struct fan_show *f)
 static void summarise(struct fan_show *f, struct buf *out)
 {
     buf_add_text(out, "sshexec: ");
-    tally_describe(out, &f->tally, f->names, (double)(clock_us() - f->began_us) / 1e6);
+    tally_describe(out, &f->tally, f->names, (double)(f->took_us ? f->took_us : clock_us() - f->began_us) / 1e6);
     buf_add_text(out, "\n");
 }
 

@@ -22,6 +22,7 @@ struct fan_show {
     bool progress, progress_shown;   /* there is a terminal for the line; it stands there */
     bool broken;                     /* stdout is closed, or full */
     int64_t began_us, drawn_us;
+    int64_t took_us;                 /* all of a run that is over; 0: it is not */
 };
 
 /* Returns 0 or -1; fan_show_free in both cases. names is borrowed. */

@@ -2,6 +2,7 @@
 
 #include "base/buf.h"
 #include "base/error.h"
+#include "fleet/rerun.h"
 
 #include <string.h>
 
@@ -53,6 +54,12 @@ int host_sets_take(struct host_sets *s, int option, const char *value, struct ss
     case 'a': return add_set(s->included, "@*", "-a", &s->scope, err);
     default: return hostset_parse_file(s->included, value, &s->scope, err);
     }
+}
+
+int host_sets_rerun(struct host_sets *s, const char *which, const char *record, struct ssx_error *err)
+{
+    s->any = true;
+    return rerun_hosts(s->included, which, record, err);
 }
 
 int host_sets_finish(struct host_sets *s, const char *command, struct ssx_error *err)

@@ -14,6 +14,9 @@ int host_sets_init(struct host_sets *s, const struct groups_options *groups, str
 /* One option: its letter ('w', 'x', 'g', 'X', 'a') or OPTION_HOSTFILE. Returns 0, or -1 with err. */
 int host_sets_take(struct host_sets *s, int option, const char *value, struct ssx_error *err);
 
+/* The hosts of an earlier run, as rerun_hosts. Returns 0, or -1 with err. */
+int host_sets_rerun(struct host_sets *s, const char *which, const char *record, struct ssx_error *err);
+
 /* included becomes the hosts, at least one of them. command: for the message. Returns 0, or -1 with err. */
 int host_sets_finish(struct host_sets *s, const char *command, struct ssx_error *err);
 

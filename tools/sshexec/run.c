@@ -85,6 +85,8 @@ static int check_fleet(const struct run *r, struct ssx_error *err)
 {
     if (r->host)
         return error_set(err, SSX_ERROR_USAGE, "%s beside -w: hosts stand either there or behind -w (a field is name=value; words for the worker stand behind --)", r->host);
+    if (r->settings.record && !r->settings.rerun)
+        return error_set(err, SSX_ERROR_USAGE, "--record says which run --rerun takes its hosts from");
     return r->settings.state_out ? error_set(err, SSX_ERROR_USAGE, "--state-out is for one host") : 0;
 }
 
@@ -103,9 +105,9 @@ static int open_type(struct run *r, char **words, int count)
     if (type_open(&r->type, r->name, r->settings.plugin_path, &err) == 0)
         return 0;
     r->host = words_host(words, count);
-    if (r->settings.host_word_count && err.code == SSX_ERROR_UNKNOWN_TYPE)
+    if (settings_name_hosts(&r->settings) && err.code == SSX_ERROR_UNKNOWN_TYPE)
         error_prefix(&err, "a fleet takes types that are here");
-    if (r->settings.host_word_count || err.code != SSX_ERROR_UNKNOWN_TYPE || !text_is_type_name(r->name) || !r->host)
+    if (settings_name_hosts(&r->settings) || err.code != SSX_ERROR_UNKNOWN_TYPE || !text_is_type_name(r->name) || !r->host)
         return tool_complain(&err);
     int code = start(r);
     if (code == 0)
@@ -121,7 +123,7 @@ static int run_type(struct run *r, char **words, int count, char **rest)
     bool read_stdin;
     int code;
     const struct descriptor *d = &r->type.plugin.descriptor;
-    bool fleet = r->settings.host_word_count;
+    bool fleet = settings_name_hosts(&r->settings);
     if ((r->settings.state_out && state_out_check(r->settings.state_out, r->settings.json, d, &err)) ||
         words_parse(&state, &r->host, &read_stdin, d, words, count, rest, r->settings.state_file, &err) || (!r->host && !fleet && type_fits_here(&r->type, &err))) {
         code = tool_complain(&err);
@@ -141,7 +143,7 @@ int command_run(int argc, char **argv)
     struct ssx_error err = {0};
     char **words, **rest;
     int count, code;
-    unsigned groups = OPTIONS_FLEET | OPTIONS_SSH | OPTIONS_CALL | OPTIONS_JSON | OPTIONS_PLUGINS;
+    unsigned groups = OPTIONS_FLEET | OPTIONS_OUTPUT | OPTIONS_SSH | OPTIONS_CALL | OPTIONS_JSON | OPTIONS_PLUGINS;
     if (tool_start(&r.settings, groups, "usage: sshexec run [options] TYPE [HOST | -w SET] [field=value ...] [-- WORD ...]\n\n"
                    "Runs the worker TYPE (a name, or the path of a plugin) on HOST, on all hosts of SET, or on this machine.\n\n"
                    "  field=text    typed by the schema; again for a list: one more element\n"

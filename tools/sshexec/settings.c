@@ -205,7 +205,7 @@ void settings_print(void)
 
 /* --- options --- */
 
-enum { HELP = 256, TRANSPORT, BECOME, JSON, PLUGIN_PATH, STATE, STATE_OUT, BARE, FORCE, NO_BOOTSTRAP, EPHEMERAL, GDB, VALGRIND, IN_PROCESS, HOSTFILE, DEADLINE, TIMING, OLDER_THAN, KEEP, REMOVE, DRY_RUN };
+enum { HELP = 256, TRANSPORT, BECOME, JSON, PLUGIN_PATH, STATE, STATE_OUT, BARE, FORCE, NO_BOOTSTRAP, EPHEMERAL, GDB, VALGRIND, IN_PROCESS, HOSTFILE, DEADLINE, TIMING, RERUN, RECORD, LIST, OLDER_THAN, KEEP, REMOVE, DRY_RUN };
 
 static const struct { struct option option; unsigned group; const char *value, *about; } table[] = {
     {{"ssh-config", required_argument, NULL, 'F'}, OPTIONS_SSH, "FILE", "ssh's configuration file, as ssh -F"},
@@ -227,15 +227,18 @@ static const struct { struct option option; unsigned group; const char *value, *
     {{"groupsource", required_argument, NULL, 's'}, OPTIONS_FLEET, "SOURCE", "where groups are looked for"},
     {{"fanout", required_argument, NULL, 'f'}, OPTIONS_FLEET, "N", "hosts at a time (64)"},
     {{"deadline", required_argument, NULL, DEADLINE}, OPTIONS_FLEET, "TIME", "the longest that all hosts together may take"},
-    {{"no-names", no_argument, NULL, 'N'}, OPTIONS_FLEET, NULL, "no \"host: \" in front of lines"},
-    {{"gather", no_argument, NULL, 'b'}, OPTIONS_FLEET, NULL, "show output that is the same once, at the end, under the names of its hosts"},
-    {{"timing", no_argument, NULL, TIMING}, OPTIONS_FLEET, NULL, "at the end, show where the time of each host went"},
+    {{"rerun", required_argument, NULL, RERUN}, OPTIONS_FLEET, "WHICH", "on those hosts of the run before that failed, or were unreachable or lost, or are ok, or all"},
+    {{"record", required_argument, NULL, RECORD}, OPTIONS_FLEET, "RECORD", "--rerun: of this run (sshexec show --list)"},
+    {{"no-names", no_argument, NULL, 'N'}, OPTIONS_OUTPUT, NULL, "no \"host: \" in front of lines"},
+    {{"gather", no_argument, NULL, 'b'}, OPTIONS_OUTPUT, NULL, "show output that is the same once, at the end, under the names of its hosts"},
+    {{"timing", no_argument, NULL, TIMING}, OPTIONS_OUTPUT, NULL, "at the end, show where the time of each host went"},
     {{"largest", no_argument, NULL, 'S'}, OPTIONS_FLEET, NULL, "exit with the largest code of all hosts"},
     {{"timeout", required_argument, NULL, 'u'}, OPTIONS_CALL | OPTIONS_ENCODE | OPTIONS_TRANSFER, "TIME", "the longest the call may take"},
     {{"no-input", no_argument, NULL, 'n'}, OPTIONS_CALL, NULL, "give the worker no input"},
     {{"state", required_argument, NULL, STATE}, OPTIONS_CALL | OPTIONS_ENCODE, "FILE", "the whole state, JSON or msgpack (-: from stdin); fields given as well replace its"},
     {{"state-out", required_argument, NULL, STATE_OUT}, OPTIONS_CALL, "FILE", "keep the state that comes back, if the call is ok: msgpack, or JSON in a FILE.json (-: to stdout, alone)"},
-    {{"quiet", no_argument, NULL, 'q'}, OPTIONS_CALL, NULL, "no result and no progress, only the worker's output"},
+    {{"list", no_argument, NULL, LIST}, OPTIONS_SHOW, NULL, "list the records"},
+    {{"quiet", no_argument, NULL, 'q'}, OPTIONS_CALL | OPTIONS_SHOW, NULL, "no result and no progress, only the worker's output"},
     {{"quiet", no_argument, NULL, 'q'}, OPTIONS_TRANSFER, NULL, "no progress"},
     {{"recursive", no_argument, NULL, 'r'}, OPTIONS_TRANSFER, NULL, "for scp's users: directories always go with all that is in them"},
     {{"json", no_argument, NULL, JSON}, OPTIONS_JSON, NULL, "one JSON object a line"},
@@ -314,10 +317,20 @@ static int take_fleet_option(struct settings *s, int option, const char *value, 
     case 's': s->group_source = value; return 0;
     case 'f': return take_fanout(s, value, err);
     case DEADLINE: return take_duration(&s->deadline_ms, "--deadline", value, err);
-    case TIMING: s->timing = true; return 0;
+    case RERUN: s->rerun = value; return 0;
+    case RECORD: s->record = value; return 0;
+    case 'S': s->largest = true; return 0;
+    default: return 1;
+    }
+}
+
+/* Those of OPTIONS_OUTPUT. Returns 1 for any other. */
+static int take_output_option(struct settings *s, int option)
+{
+    switch (option) {
     case 'N': s->no_names = true; return 0;
     case 'b': s->gather = true; return 0;
-    case 'S': s->largest = true; return 0;
+    case TIMING: s->timing = true; return 0;
     default: return 1;
     }
 }
@@ -325,6 +338,8 @@ static int take_fleet_option(struct settings *s, int option, const char *value, 
 static int take_option(struct settings *s, int option, const char *value, struct ssx_error *err)
 {
     int rc = s->takes_hosts ? take_fleet_option(s, option, value, err) : 1;
+    if (rc > 0)
+        rc = take_output_option(s, option);
     if (rc <= 0)
         return rc;
     switch (option) {
@@ -346,6 +361,7 @@ static int take_option(struct settings *s, int option, const char *value, struct
     case FORCE: s->force = true; return 0;
     case JSON: s->json = true; return 0;
     case OLDER_THAN: return take_duration(&s->older_ms, "--older-than", value, err);
+    case LIST: s->list = true; return 0;
     case KEEP: return take_size(&s->keep_bytes, "--keep", value, err);
     case DRY_RUN: s->dry_run = true; return 0;
     case REMOVE: s->remove = true; return 0;

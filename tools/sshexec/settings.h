@@ -39,6 +39,8 @@ struct settings {
     const char *group_source;
     long fanout, deadline_ms;        /* 0: not given */
     bool no_names, gather, largest, timing; /* -N, -b, -S, --timing */
+    const char *rerun, *record;      /* which hosts of which run; NULL: not given */
+    bool list;                       /* the records */
     bool json, no_input, quiet, check, bare, force, help;
     long older_ms;                   /* of a store, -1: not given */
     int64_t keep_bytes;              /* the same */
@@ -47,7 +49,7 @@ struct settings {
 };
 
 /* Which options a subcommand takes, beside --help and -v. */
-enum option_group { OPTIONS_SSH = 1, OPTIONS_CALL = 2, OPTIONS_JSON = 4, OPTIONS_PLUGINS = 8, OPTIONS_CHECK = 16, OPTIONS_ENCODE = 32, OPTIONS_TRANSFER = 64, OPTIONS_TEST = 128, OPTIONS_STORE = 256, OPTIONS_FLEET = 512 };
+enum option_group { OPTIONS_SSH = 1, OPTIONS_CALL = 2, OPTIONS_JSON = 4, OPTIONS_PLUGINS = 8, OPTIONS_CHECK = 16, OPTIONS_ENCODE = 32, OPTIONS_TRANSFER = 64, OPTIONS_TEST = 128, OPTIONS_STORE = 256, OPTIONS_FLEET = 512, OPTIONS_OUTPUT = 1024, OPTIONS_SHOW = 2048 };
 
 /* Defaults, then the configuration file. Returns 0, or -1 with err. Strings live as long as the process. */
 int settings_load(struct settings *s, struct ssx_error *err);
@@ -67,6 +69,9 @@ void settings_print(void);
 
 /* The -F -p -l -i -o, transport, become and connect timeout as the transport takes them. */
 void settings_target(const struct settings *s, struct transport_target *out);
+
+/* Whether options name hosts, so that there is a fleet. */
+static inline bool settings_name_hosts(const struct settings *s) { return s->host_word_count || s->rerun; }
 
 /* Whether a command with these settings and this host (NULL: none was named) goes by way of a transport: where no host is named, only through a template that asks for
  * none, or that the command line names (which then fails for want of a host, rather than do here what was meant for elsewhere). */

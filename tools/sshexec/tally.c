@@ -54,6 +54,20 @@ void names_fold(struct buf *out, char *const *names, size_t count, bool (*wanted
     hostset_free(set);
 }
 
+void names_fold_these(struct buf *out, char *const *names, const size_t *hosts, size_t count)
+{
+    struct hostset *set = hostset_new();
+    if (count == 1) { /* the most frequent one */
+        buf_add_text(out, names[hosts[0]]);
+        count = 0;
+    }
+    for (size_t i = 0; set && i < count; i++)
+        hostset_add_name(set, names[hosts[i]], strlen(names[hosts[i]]), NULL);
+    if (set)
+        hostset_fold(set, out, NULL);
+    hostset_free(set);
+}
+
 struct those { const struct tally *tally; int outcome; };
 
 static bool has_outcome(void *ctx, size_t host)

@@ -25,6 +25,9 @@ int tally_exit_code(const struct tally *t, bool largest);
 /* Adds "64 hosts in 2.1 s: 60 ok, 3 unreachable (node[1-3]), 1 timeout (node7)". */
 void tally_describe(struct buf *out, const struct tally *t, char *const *names, double seconds);
 
+/* Adds the names of these hosts, folded. */
+void names_fold_these(struct buf *out, char *const *names, const size_t *hosts, size_t count);
+
 /* Adds the names of those for which `wanted` holds, folded; a long list is cut. */
 void names_fold(struct buf *out, char *const *names, size_t count, bool (*wanted)(void *ctx, size_t host), void *ctx, size_t length_max);
 

@@ -14,6 +14,7 @@ int command_new(int argc, char **argv);
 int command_test(int argc, char **argv);
 int command_list(int argc, char **argv);
 int command_describe(int argc, char **argv);
+int command_show(int argc, char **argv);
 int command_hosts(int argc, char **argv);
 int command_doctor(int argc, char **argv);
 int command_authorize(int argc, char **argv);
