@@ -133,7 +133,7 @@ def test_a_group_and_what_it_excludes(client):
 def test_progress_on_a_terminal_and_interrupts(client):
     terminal = client.terminal(["run", "-w", EIGHT, "-f", "4", "exec", "--", "sh", "-c", "echo up; sleep 1000"])
     for n in range(1, 5):
-        terminal.expect(rb"node%d: up" % n)
+        terminal.expect(rb"node%d(\x1b\[0m)?: up" % n)
     terminal.expect(rb"0/8 done, 4 running, 0 failed, 4 to go")
     terminal.send(b"\x03")
     terminal.expect(rb"sshexec: running: node\[1-4\]")

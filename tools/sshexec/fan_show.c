@@ -1,5 +1,6 @@
 #include "fan_show.h"
 
+#include "fan_groups.h"
 #include "fan_timing.h"
 
 #include "base/error.h"
@@ -17,18 +18,31 @@
 #define DRAW_US 100000
 #define PENDING_MAX 400 /* bytes of names */
 #define PIECE (64u << 10)
-#define RULE "---------------\n"
+
+/* What stdout's words become instead of lines. */
+static int init_kept(struct fan_show *f, const struct settings *s, const struct descriptor *d, struct ssx_error *err)
+{
+    if (fan_table_wanted(s) && fan_table_init(&f->table, s, d, f->count, err))
+        return -1;
+    if (s->json && (s->by_host || s->diff || s->outdir))
+        return error_set(err, SSX_ERROR_USAGE, "--json shows all as it comes: not with -L, --diff or --outdir");
+    if (s->outdir && (s->gather || s->by_host || s->diff))
+        return error_set(err, SSX_ERROR_USAGE, "--outdir shows nothing: not with -b, -L or --diff (sshexec show -b shows it after the run)");
+    if (s->outdir)
+        return outdir_open(&f->outdir, s->outdir, f->count, err);
+    return (s->gather || s->by_host || s->diff) && !s->json ? gather_new(&f->gather, f->count, GATHER_MEMORY, err) : 0;
+}
 
 int fan_show_init(struct fan_show *f, const struct settings *s, const struct descriptor *d, const char *type, char *const *names, size_t count, struct ssx_error *err)
 {
-    *f = (struct fan_show){.settings = s, .names = names, .count = count, .voices = calloc(count, sizeof *f->voices), .began_us = clock_us()};
+    *f = (struct fan_show){.settings = s, .names = names, .count = count, .colors = colors_of(s), .outdir.fd = -1, .voices = calloc(count, sizeof *f->voices), .began_us = clock_us()};
     report_init(&f->report, type, "", d);
     f->report.json = s->json;
     f->progress = isatty(STDERR_FILENO) && !s->quiet && !s->json;
     f->times = s->timing ? calloc(count, sizeof *f->times) : NULL;
     if (!f->voices || (s->timing && !f->times) || tally_init(&f->tally, count))
         return error_set(err, SSX_ERROR_SYSTEM, "out of memory for %zu hosts", count);
-    return s->gather && !s->json ? gather_new(&f->gather, count, GATHER_MEMORY, err) : 0;
+    return init_kept(f, s, d, err);
 }
 
 void fan_show_free(struct fan_show *f)
@@ -41,6 +55,8 @@ void fan_show_free(struct fan_show *f)
     free(f->voices);
     free(f->times);
     gather_free(f->gather);
+    fan_table_free(&f->table);
+    outdir_close(&f->outdir);
     tally_free(&f->tally);
     report_free(&f->report);
 }
@@ -52,7 +68,20 @@ static void clear_progress(struct fan_show *f)
     f->progress_shown = false;
 }
 
-static const char *prefix(const struct fan_show *f, const char *name) { return f->settings->no_names ? NULL : name; }
+char *fan_show_prefix(const struct fan_show *f, const char *name, int fd)
+{
+    struct buf text = {0};
+    if (f->settings->no_names)
+        return NULL;
+    if (fd == STDOUT_FILENO) /* whose colours these are */
+        buf_printf(&text, "%s%s%s", f->colors.name, name, f->colors.off);
+    else
+        buf_add_text(&text, name);
+    buf_add(&text, "", 1);
+    if (text.failed)
+        buf_free(&text);
+    return (char *)buf_data(&text);
+}
 
 /* --- lines --- */
 
@@ -72,7 +101,9 @@ static int write_out(struct fan_show *f, int fd, struct buf *text)
 static int say(struct fan_show *f, struct lines *l, int fd, const struct ssx_fleet_event *e, const void *bytes, size_t n)
 {
     struct buf text = {0};
-    lines_add(l, &text, prefix(f, e->name), bytes, n);
+    char *prefix = fan_show_prefix(f, e->name, fd);
+    lines_add(l, &text, prefix, bytes, n);
+    free(prefix);
     return write_out(f, fd, &text);
 }
 
@@ -80,9 +111,11 @@ static int say(struct fan_show *f, struct lines *l, int fd, const struct ssx_fle
 static int say_out(struct fan_show *f, const struct ssx_fleet_event *e, const void *bytes, size_t n)
 {
     struct ssx_error err = {0};
-    if (!f->gather)
+    if (f->table.table)
+        return 0;
+    if (!f->gather && !f->settings->outdir)
         return say(f, &f->voices[e->host].out, STDOUT_FILENO, e, bytes, n);
-    if (gather_add(f->gather, e->host, bytes, n, &err) == 0)
+    if ((f->gather ? gather_add(f->gather, e->host, bytes, n, &err) : outdir_write(&f->outdir, e->host, e->name, bytes, n, &err)) == 0)
         return 0;
     clear_progress(f);
     fprintf(stderr, "sshexec: %s\n", err.text);
@@ -123,12 +156,17 @@ static int end_host(struct fan_show *f, const struct ssx_fleet_event *e)
     if (v->has_result && f->report.show_result && !f->settings->quiet)
         rc = say_value(f, e, d->result, buf_data(&v->result), buf_length(&v->result));
     buf_free(&v->result);
-    lines_end(&v->out, &out, prefix(f, e->name));
-    lines_end(&v->err, &err, prefix(f, e->name));
+    char *of_out = fan_show_prefix(f, e->name, STDOUT_FILENO), *of_err = fan_show_prefix(f, e->name, STDERR_FILENO);
+    lines_end(&v->out, &out, of_out);
+    lines_end(&v->err, &err, of_err);
+    free(of_out);
+    free(of_err);
     if (write_out(f, STDOUT_FILENO, &out) || write_out(f, STDERR_FILENO, &err))
         rc = -1;
     if (f->gather)
         gather_end(f->gather, e->host, NULL);
+    if (f->settings->outdir && say_out(f, e, NULL, 0)) /* who said nothing has a file, too */
+        rc = -1;
     tally_add(&f->tally, e->host, e->ending->outcome, e->ending->exit_code);
     if (e->ending->outcome != SSX_OUTCOME_OK) {
         clear_progress(f);
@@ -140,6 +178,8 @@ static int end_host(struct fan_show *f, const struct ssx_fleet_event *e)
 static int keep_result(struct fan_show *f, const struct ssx_fleet_event *e)
 {
     struct voice *v = &f->voices[e->host];
+    if (f->table.table)
+        return fan_table_put(&f->table, e->host, e->bytes, e->n);
     v->has_result = f->report.show_result && buf_add(&v->result, e->bytes, e->n) == 0;
     return 0;
 }
@@ -265,41 +305,26 @@ void fan_show_pending(struct fan_show *f, struct ssx_fleet *fleet)
 
 /* --- the end --- */
 
-/* What is shown at the end goes out in large pieces. */
-static int add_text(struct fan_show *f, struct buf *text) { return buf_length(text) >= PIECE ? write_out(f, STDOUT_FILENO, text) : text->failed ? -1 : 0; }
-
-struct group_output { struct fan_show *show; struct buf *text; };
-
-static int add_bytes(void *ctx, const void *bytes, size_t n)
+int fan_show_text(struct fan_show *f, struct buf *text, bool all)
 {
-    struct group_output *o = ctx;
-    buf_add(o->text, bytes, n);
-    return add_text(o->show, o->text);
+    return all || buf_length(text) >= PIECE ? write_out(f, STDOUT_FILENO, text) : text->failed ? -1 : 0;
 }
 
-static int show_group(struct fan_show *f, struct buf *text, const struct gather_group *group, size_t number, struct ssx_error *err)
+static int show_table(struct fan_show *f)
 {
-    buf_add_text(text, RULE);
-    names_fold_these(text, f->names, group->hosts, group->count);
-    buf_printf(text, group->count > 1 ? " (%zu)\n" RULE : "\n" RULE, group->count);
-    return gather_output(f->gather, number, add_bytes, &(struct group_output){f, text}, err);
+    struct buf text = {0};
+    int rc = fan_table_add(&text, &f->table, f->names, (struct table_look){f->colors.head, f->colors.off});
+    return rc ? (buf_free(&text), rc) : fan_show_text(f, &text, true);
 }
 
-static void show_groups(struct fan_show *f)
+/* What was kept until now. */
+static void show_kept(struct fan_show *f)
 {
     struct ssx_error err = {0};
-    const struct gather_group *groups;
-    struct buf text = {0};
-    size_t count;
-    int rc = gather_groups(f->gather, &groups, &count, &err);
-    for (size_t i = 0; rc == 0 && i < count; i++)
-        if (groups[i].size) /* as dshbak and clush: who said nothing is in the summary alone */
-            rc = show_group(f, &text, &groups[i], i, &err);
-    if (rc == 0)
-        write_out(f, STDOUT_FILENO, &text);
-    buf_free(&text);
-    if (rc && err.code)
+    if (f->gather && fan_groups_show(f, &err) && err.code)
         fprintf(stderr, "sshexec: %s\n", err.text);
+    if (f->table.table)
+        show_table(f);
 }
 
 static void summarise(struct fan_show *f, struct buf *out)
@@ -313,8 +338,8 @@ int fan_show_end(struct fan_show *f, bool largest)
 {
     struct buf text = {0};
     clear_progress(f);
-    if (f->gather && !f->broken)
-        show_groups(f);
+    if (!f->broken)
+        show_kept(f);
     if (f->times)
         fan_timing_table(&text, f->names, f->times, f->count);
     if (f->times && isatty(STDERR_FILENO))

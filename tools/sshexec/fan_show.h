@@ -1,7 +1,10 @@
 /* What many hosts say, for a person or a pipe: "host: line" as it comes, or gathered by what is the same, or JSON; a progress line on a terminal; and how all of it ended. */
 #ifndef SSHEXEC_FAN_SHOW_H
 #define SSHEXEC_FAN_SHOW_H
+#include "color.h"
+#include "fan_table.h"
 #include "lines.h"
+#include "outdir.h"
 #include "report.h"
 #include "settings.h"
 #include "tally.h"
@@ -16,7 +19,10 @@ struct fan_show {
     char *const *names;
     size_t count;
     struct voice { struct lines out, err; struct buf result; bool has_result; } *voices;
-    struct gather *gather;           /* -b; else NULL */
+    struct gather *gather;           /* -b, -L, --diff; else NULL */
+    struct fan_table table;          /* --pick and the like: table.table; else NULL */
+    struct outdir outdir;            /* --outdir */
+    struct colors colors;
     struct ssx_fleet_timing *times;  /* --timing; else NULL */
     struct tally tally;
     bool progress, progress_shown;   /* there is a terminal for the line; it stands there */
@@ -37,6 +43,12 @@ void fan_show_progress(struct fan_show *f, struct ssx_fleet *fleet);
 
 /* Who has not ended, and what they are at. */
 void fan_show_pending(struct fan_show *f, struct ssx_fleet *fleet);
+
+/* For what shows a part of it: text for stdout, written and emptied once it is large, or in any case (all). Returns 0, or -1 when stdout can't be written to. */
+int fan_show_text(struct fan_show *f, struct buf *text, bool all);
+
+/* What stands before a host's lines on stdout or stderr, for free(); NULL: nothing. */
+char *fan_show_prefix(const struct fan_show *f, const char *name, int fd);
 
 /* What was gathered, and the summary. Returns the exit code. */
 int fan_show_end(struct fan_show *f, bool largest);

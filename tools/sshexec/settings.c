@@ -205,7 +205,7 @@ void settings_print(void)
 
 /* --- options --- */
 
-enum { HELP = 256, TRANSPORT, BECOME, JSON, PLUGIN_PATH, STATE, STATE_OUT, BARE, FORCE, NO_BOOTSTRAP, EPHEMERAL, GDB, VALGRIND, IN_PROCESS, HOSTFILE, DEADLINE, TIMING, RERUN, RECORD, LIST, OLDER_THAN, KEEP, REMOVE, DRY_RUN };
+enum { HELP = 256, TRANSPORT, BECOME, JSON, PLUGIN_PATH, STATE, STATE_OUT, BARE, FORCE, NO_BOOTSTRAP, EPHEMERAL, GDB, VALGRIND, IN_PROCESS, HOSTFILE, DEADLINE, TIMING, RERUN, RECORD, LIST, DIFF, OUTDIR, PICK, SORT, GROUP_BY, SUM, MIN, MAX, AVG, PCT, COLOR, OLDER_THAN, KEEP, REMOVE, DRY_RUN };
 
 static const struct { struct option option; unsigned group; const char *value, *about; } table[] = {
     {{"ssh-config", required_argument, NULL, 'F'}, OPTIONS_SSH, "FILE", "ssh's configuration file, as ssh -F"},
@@ -231,6 +231,18 @@ static const struct { struct option option; unsigned group; const char *value, *
     {{"record", required_argument, NULL, RECORD}, OPTIONS_FLEET, "RECORD", "--rerun: of this run (sshexec show --list)"},
     {{"no-names", no_argument, NULL, 'N'}, OPTIONS_OUTPUT, NULL, "no \"host: \" in front of lines"},
     {{"gather", no_argument, NULL, 'b'}, OPTIONS_OUTPUT, NULL, "show output that is the same once, at the end, under the names of its hosts"},
+    {{"by-host", no_argument, NULL, 'L'}, OPTIONS_OUTPUT, NULL, "show lines at the end, host by host; with -b those that are the same under one name"},
+    {{"diff", no_argument, NULL, DIFF}, OPTIONS_OUTPUT, NULL, "show at the end how outputs differ from what most hosts said"},
+    {{"outdir", required_argument, NULL, OUTDIR}, OPTIONS_OUTPUT, "DIR", "write output to files in DIR, one a host"},
+    {{"pick", required_argument, NULL, PICK}, OPTIONS_OUTPUT, "FIELD,...", "a table of these fields of the results (a.b: of a nested one)"},
+    {{"sort", required_argument, NULL, SORT}, OPTIONS_OUTPUT, "FIELD", "--pick: by this field (-FIELD: the largest first)"},
+    {{"group-by", required_argument, NULL, GROUP_BY}, OPTIONS_OUTPUT, "FIELD", "the hosts that have the same value"},
+    {{"sum", required_argument, NULL, SUM}, OPTIONS_OUTPUT, "FIELD", "the sum over all hosts"},
+    {{"min", required_argument, NULL, MIN}, OPTIONS_OUTPUT, "FIELD", "the least, and which host has it"},
+    {{"max", required_argument, NULL, MAX}, OPTIONS_OUTPUT, "FIELD", "the greatest"},
+    {{"avg", required_argument, NULL, AVG}, OPTIONS_OUTPUT, "FIELD", "the mean"},
+    {{"pct", required_argument, NULL, PCT}, OPTIONS_OUTPUT, "FIELD", "the percentiles 50, 90 and 99"},
+    {{"color", optional_argument, NULL, COLOR}, OPTIONS_OUTPUT, "[=WHEN]", "auto (on a terminal, unless NO_COLOR is set), always or never"},
     {{"timing", no_argument, NULL, TIMING}, OPTIONS_OUTPUT, NULL, "at the end, show where the time of each host went"},
     {{"largest", no_argument, NULL, 'S'}, OPTIONS_FLEET, NULL, "exit with the largest code of all hosts"},
     {{"timeout", required_argument, NULL, 'u'}, OPTIONS_CALL | OPTIONS_ENCODE | OPTIONS_TRANSFER, "TIME", "the longest the call may take"},
@@ -324,13 +336,49 @@ static int take_fleet_option(struct settings *s, int option, const char *value, 
     }
 }
 
+/* "a,b.c": fields. */
+static int take_picks(struct settings *s, const char *value, struct ssx_error *err)
+{
+    char *copy = strdup(value), *state = NULL; /* lives as long as the process */
+    if (!copy)
+        return error_set(err, SSX_ERROR_SYSTEM, "out of memory");
+    if (!*value)
+        return error_set(err, SSX_ERROR_USAGE, "--pick which fields? --pick a,b.c");
+    for (char *word = strtok_r(copy, ",", &state); word; word = strtok_r(NULL, ",", &state))
+        if (take_list(s->picks, &s->pick_count, "--pick", word, err))
+            return -1;
+    return 0;
+}
+
+static int take_total(struct settings *s, enum total_kind kind, const char *value, struct ssx_error *err)
+{
+    if (s->total_count == LIST_MAX)
+        return error_set(err, SSX_ERROR_USAGE, "more than %d of --sum, --min, --max, --avg and --pct", LIST_MAX);
+    s->totals[s->total_count++] = (struct total){kind, value};
+    return 0;
+}
+
+static int take_color(struct settings *s, const char *value, struct ssx_error *err)
+{
+    s->color = !value || strcmp(value, "always") == 0 ? COLOR_ALWAYS : strcmp(value, "never") == 0 ? COLOR_NEVER : COLOR_AUTO;
+    return s->color == COLOR_AUTO && strcmp(value, "auto") ? error_set(err, SSX_ERROR_USAGE, "--color: \"%s\" is none of auto, always, never", value) : 0;
+}
+
 /* Those of OPTIONS_OUTPUT. Returns 1 for any other. */
-static int take_output_option(struct settings *s, int option)
+static int take_output_option(struct settings *s, int option, const char *value, struct ssx_error *err)
 {
     switch (option) {
     case 'N': s->no_names = true; return 0;
     case 'b': s->gather = true; return 0;
     case TIMING: s->timing = true; return 0;
+    case 'L': s->by_host = true; return 0;
+    case DIFF: s->diff = true; return 0;
+    case OUTDIR: s->outdir = value; return 0;
+    case PICK: return take_picks(s, value, err);
+    case SORT: s->sort = value; return 0;
+    case GROUP_BY: return take_list(s->group_by, &s->group_by_count, "--group-by", value, err);
+    case SUM: case MIN: case MAX: case AVG: case PCT: return take_total(s, (enum total_kind)(option - SUM), value, err);
+    case COLOR: return take_color(s, value, err);
     default: return 1;
     }
 }
@@ -339,7 +387,7 @@ static int take_option(struct settings *s, int option, const char *value, struct
 {
     int rc = s->takes_hosts ? take_fleet_option(s, option, value, err) : 1;
     if (rc > 0)
-        rc = take_output_option(s, option);
+        rc = s->shows_output ? take_output_option(s, option, value, err) : 1;
     if (rc <= 0)
         return rc;
     switch (option) {
@@ -413,6 +461,7 @@ int settings_options(struct settings *s, unsigned groups, int argc, char **argv,
     *rest = before < argc ? argv + before + 1 : NULL;
     build_tables(groups, longs, shorts);
     s->takes_hosts = groups & OPTIONS_FLEET;
+    s->shows_output = groups & OPTIONS_OUTPUT;
     opterr = 0;
     optind = 0;
     while ((c = getopt_long(before, argv, shorts, longs, NULL)) != -1) {

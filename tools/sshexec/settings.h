@@ -17,6 +17,9 @@ struct named_transport { const char *name, *command, *origin; };
 /* How `sshexec test` runs the call. */
 enum test_way { TEST_AS_ON_A_NODE, TEST_IN_PROCESS, TEST_GDB, TEST_VALGRIND };
 
+/* One number of many hosts; in the order of their options. */
+enum total_kind { TOTAL_SUM, TOTAL_MIN, TOTAL_MAX, TOTAL_AVG, TOTAL_PCT };
+
 struct settings {
     /* as ssh means them */
     const char *ssh_config, *port, *login;
@@ -39,6 +42,14 @@ struct settings {
     const char *group_source;
     long fanout, deadline_ms;        /* 0: not given */
     bool no_names, gather, largest, timing; /* -N, -b, -S, --timing */
+    bool shows_output;               /* of many hosts: the subcommand does */
+    bool by_host, diff;              /* -L, --diff */
+    const char *outdir, *sort;
+    const char *picks[LIST_MAX], *group_by[LIST_MAX];
+    size_t pick_count, group_by_count;
+    struct total { enum total_kind kind; const char *field; } totals[LIST_MAX];
+    size_t total_count;
+    enum { COLOR_AUTO, COLOR_ALWAYS, COLOR_NEVER } color;
     const char *rerun, *record;      /* which hosts of which run; NULL: not given */
     bool list;                       /* the records */
     bool json, no_input, quiet, check, bare, force, help;
