@@ -26,6 +26,7 @@
 #define GRANT_STEP (128u << 10) /* of a call's window, granted again at once: far less than CLIENT_WINDOW, or hosts would wait */
 
 #define WHY_CANCELLED "cancelled before it had begun there"
+#define WHY_STOPPED "the run was stopped before it had begun there"
 #define WHY_DEADLINE "the time for the whole run was over"
 
 struct engine {
@@ -50,6 +51,7 @@ struct engine {
     size_t open, logging_in;         /* sessions, from the opening to the end of the closing; those of them that have not been let in yet */
     size_t stages[MEMBER_ENDED + 1]; /* how many members are in each */
     enum ssx_outcome stopped;        /* OK: no; CANCELLED, TIMEOUT */
+    bool no_more;                    /* hosts are to be begun with */
     bool swept;                      /* after that: those that had not begun have ended */
     bool finished;                   /* all have ended, and are closed */
 
@@ -198,7 +200,7 @@ bool engine_may_try_again(struct member *m, int timeout_ms)
     pthread_mutex_lock(&e->lock);
     int64_t now = clock_ms(), until = now + pacing_delay_ms(m->tries - 1);
     int limit_ms = timeout_ms ? timeout_ms : e->o.target.connect_timeout_ms ? e->o.target.connect_timeout_ms : TRANSPORT_CONNECT_MS;
-    bool again = e->stopped == SSX_OUTCOME_OK && until < m->first_ms + limit_ms;
+    bool again = e->stopped == SSX_OUTCOME_OK && !e->no_more && until < m->first_ms + limit_ms;
     m->rest_until_ms = until;
     pthread_mutex_unlock(&e->lock);
     return again;
@@ -364,11 +366,12 @@ static void stop(struct engine *e, enum ssx_outcome why)
 /* Those that the stop found before their turn. */
 static void sweep(struct engine *e)
 {
-    bool cancelled = e->stopped == SSX_OUTCOME_CANCELLED;
+    bool cancelled = e->stopped != SSX_OUTCOME_TIMEOUT;
+    const char *why = e->stopped == SSX_OUTCOME_OK ? WHY_STOPPED : cancelled ? WHY_CANCELLED : WHY_DEADLINE;
     for (size_t i = 0; i < e->count; i++) {
         struct member *m = &e->members[i];
         if (m->stage == MEMBER_WAITING || m->stage == MEMBER_PARKED || m->stage == MEMBER_RESTING)
-            end_unvisited(m, cancelled ? SSX_OUTCOME_CANCELLED : SSX_OUTCOME_UNREACHABLE, cancelled ? WHY_CANCELLED : WHY_DEADLINE);
+            end_unvisited(m, cancelled ? SSX_OUTCOME_CANCELLED : SSX_OUTCOME_UNREACHABLE, why);
     }
     e->first = e->resting = NULL;
     e->last = &e->first;
@@ -392,7 +395,7 @@ static void *conduct(void *arg)
         if (now >= until)
             stop(e, SSX_OUTCOME_TIMEOUT);
         int64_t rested = wake_rested(e, now);
-        if (e->stopped != SSX_OUTCOME_OK)
+        if (e->stopped != SSX_OUTCOME_OK || e->no_more)
             sweep(e); /* a member may have been put in line just before it was stopped */
         begin_some(e);
         bool behind = crew_waiting(e->openers) || crew_waiting(e->closers);
@@ -550,6 +553,14 @@ void engine_cancel(struct engine *e)
 {
     pthread_mutex_lock(&e->lock);
     stop(e, SSX_OUTCOME_CANCELLED);
+    pthread_mutex_unlock(&e->lock);
+}
+
+void engine_stop(struct engine *e)
+{
+    pthread_mutex_lock(&e->lock);
+    e->no_more = true;
+    pthread_cond_signal(&e->change);
     pthread_mutex_unlock(&e->lock);
 }
 

@@ -59,6 +59,9 @@ size_t engine_work(struct engine *e, int timeout_ms);
  * ends in its own way, as `cancelled` where that came first. May be called again, and from a callback. */
 void engine_cancel(struct engine *e);
 
+/* Begins with no further host: those that wait for their turn end as `cancelled`, the others go on. From any callback, and again. */
+void engine_stop(struct engine *e);
+
 /* How many hosts are where. */
 struct engine_count { size_t waiting, opening, running, ended; };
 struct engine_count engine_count(struct engine *e);

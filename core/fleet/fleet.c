@@ -206,6 +206,12 @@ void ssx_fleet_cancel(struct ssx_fleet *f)
         engine_cancel(f->engine);
 }
 
+void ssx_fleet_stop(struct ssx_fleet *f)
+{
+    if (f->fanout)
+        engine_stop(f->engine);
+}
+
 void ssx_fleet_count(struct ssx_fleet *f, size_t counts[SSX_FLEET_PLACES])
 {
     struct engine_count c = engine_count(f->engine);

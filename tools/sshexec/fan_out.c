@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/io.h"
 #include "fleet/record.h"
+#include "fleet/rolling.h"
 #include "wire/outcome.h"
 
 #include <errno.h>
@@ -22,12 +23,17 @@
 
 #define LOOK_MS 200 /* how often the progress line is drawn anew */
 
+/* What is called on each host. */
+struct call { const char *name; const struct buf *state; int input_fd; struct ssx_session_options session; };
+
 struct fan {
     const struct settings *settings;
     const struct type *type;
     char **names;
     size_t count, capacity;
-    struct ssx_fleet *fleet;
+    struct ssx_fleet *fleet;         /* of the batch that runs */
+    struct rolling rolling;
+    int64_t waited_us;               /* until that batch began */
     struct fan_show show;
     struct record *record;           /* NULL: it can't be kept, which was said */
     int interrupt_fd, interrupts;    /* how many have been dealt with */
@@ -121,32 +127,52 @@ static void session_options(struct ssx_session_options *o, const struct settings
     o->plugin_path = s->plugin_path;
 }
 
-static void tell(void *context, const struct ssx_fleet_event *e)
+static void take_event(struct fan *f, const struct ssx_fleet_event *e)
 {
-    struct fan *f = context;
     if (f->record)
         record_event(f->record, e);
+    if (e->kind == SSX_FLEET_END)
+        rolling_ended(&f->rolling, e->ending->outcome);
     if (fan_show_event(&f->show, e) && !f->cancelled) { /* nobody reads what we print */
         f->cancelled = true;
         ssx_fleet_cancel(f->fleet);
     }
 }
 
-static int make_fleet(struct fan *f, const struct ssx_session_options *session, const char *name, const struct buf *state, int input_fd, struct ssx_error *err)
+/* An event of a batch, as one of the whole run. */
+static void tell(void *context, const struct ssx_fleet_event *event)
+{
+    struct fan *f = context;
+    struct ssx_fleet_event e = *event;
+    struct ssx_fleet_timing timing;
+    e.host += f->show.first;
+    if (e.timing) {
+        timing = *e.timing;
+        timing.wait_us += f->waited_us;
+        timing.total_us += f->waited_us;
+        e.timing = &timing;
+    }
+    take_event(f, &e);
+    if (e.kind == SSX_FLEET_END && rolling_stopped(&f->rolling))
+        ssx_fleet_stop(f->fleet);
+}
+
+static int make_fleet(struct fan *f, const struct call *call, struct ssx_error *err)
 {
     const struct settings *s = f->settings;
     struct ssx_fleet_options o = ssx_fleet_defaults();
-    o.session = session;
+    int64_t left_ms = s->deadline_ms - f->waited_us / 1000;
+    o.session = &call->session;
     o.fanout = (size_t)s->fanout;
     o.timeout_ms = (uint64_t)s->timeout_ms;
-    o.deadline_ms = (uint64_t)s->deadline_ms;
-    o.input_fd = input_fd;
+    o.deadline_ms = !s->deadline_ms ? 0 : left_ms > 0 ? (uint64_t)left_ms : 1;
+    o.input_fd = call->input_fd;
     o.notes = s->verbose > 0;
     o.context = f;
     o.on_event = tell;
-    int rc = ssx_fleet_open(&f->fleet, name, buf_data(state), buf_length(state), &o, err);
-    for (size_t i = 0; rc == 0 && i < f->count; i++)
-        rc = ssx_fleet_add(f->fleet, f->names[i], NULL, 0, NULL, err);
+    int rc = ssx_fleet_open(&f->fleet, call->name, buf_data(call->state), buf_length(call->state), &o, err);
+    for (size_t i = 0; rc == 0 && i < f->rolling.batch; i++)
+        rc = ssx_fleet_add(f->fleet, f->names[f->show.first + i], NULL, 0, NULL, err);
     return rc ? -1 : ssx_fleet_start(f->fleet, err);
 }
 
@@ -182,33 +208,72 @@ static void converse(struct fan *f)
     } while (running);
 }
 
+/* --- the run --- */
+
 /* A run that can't be recorded runs all the same. */
-static void begin_record(struct fan *f, const char *name, const struct buf *state)
+static void begin_record(struct fan *f, const struct call *call)
 {
     struct ssx_error err = {0};
-    const struct record_run run = {&f->type->plugin.descriptor, name, buf_data(state), buf_length(state), f->names, f->count};
+    const struct record_run run = {&f->type->plugin.descriptor, call->name, buf_data(call->state), buf_length(call->state), f->names, f->count};
     if (record_open(&f->record, &run, &err))
         tool_complain(&err);
 }
 
-static int run(struct fan *f, const char *name, const struct buf *state, int input_fd)
+static void say_fanout(const struct fan *f)
+{
+    size_t wanted = f->settings->fanout ? (size_t)f->settings->fanout : 64, fanout = ssx_fleet_fanout(f->fleet);
+    if (f->show.first == 0 && fanout < wanted && fanout < f->rolling.batch)
+        fprintf(stderr, "sshexec: the limit of open files (ulimit -n) leaves room for %zu hosts at a time, not %zu\n", fanout, wanted);
+}
+
+static int run_batch(struct fan *f, const struct call *call, struct ssx_error *err)
+{
+    f->show.batch = f->rolling.batch;
+    f->waited_us = clock_us() - f->show.began_us;
+    int rc = make_fleet(f, call, err);
+    if (rc == 0) {
+        say_fanout(f);
+        converse(f);
+    }
+    ssx_fleet_close(f->fleet);
+    f->fleet = NULL;
+    f->show.first += f->rolling.batch;
+    return rc;
+}
+
+/* Those whose batch never came. */
+static void end_unbegun(struct fan *f)
+{
+    const char *why = f->cancelled ? "cancelled: before it had begun there" : "cancelled: the run was stopped before it had begun there";
+    const struct ssx_ending ending = {.outcome = SSX_OUTCOME_CANCELLED, .exit_code = EXIT_INTERRUPTED, .reason = "", .message = "", .digest = "", .sandbox = "", .text = why};
+    const struct ssx_fleet_timing timing = {.wait_us = (uint64_t)(clock_us() - f->show.began_us), .total_us = (uint64_t)(clock_us() - f->show.began_us)};
+    for (size_t i = f->rolling.begun; i < f->count; i++)
+        take_event(f, &(struct ssx_fleet_event){.kind = SSX_FLEET_END, .host = i, .name = f->names[i], .ending = &ending, .timing = &timing});
+}
+
+static int run_batches(struct fan *f, const struct call *call, struct ssx_error *err)
+{
+    char reason[128];
+    rolling_init(&f->rolling, f->count, &f->settings->rolling);
+    while (!f->cancelled && rolling_next(&f->rolling)) {
+        if (f->show.first == 0)
+            begin_record(f, call);
+        if (run_batch(f, call, err))
+            return -1;
+    }
+    end_unbegun(f);
+    if (rolling_stopped(&f->rolling))
+        fan_show_remark(&f->show, "sshexec", "stopped", rolling_reason(reason, sizeof reason, &f->rolling));
+    return 0;
+}
+
+static int run(struct fan *f, struct call *call)
 {
     struct ssx_error err = {0};
-    struct ssx_session_options session;
-    session_options(&session, f->settings);
-    if (fan_show_init(&f->show, f->settings, &f->type->plugin.descriptor, name, f->names, f->count, &err) || make_fleet(f, &session, name, state, input_fd, &err)) {
-        ssx_fleet_close(f->fleet);
-        fan_show_free(&f->show);
-        return tool_complain(&err);
-    }
-    size_t wanted = f->settings->fanout ? (size_t)f->settings->fanout : 64;
-    if (ssx_fleet_fanout(f->fleet) < wanted && ssx_fleet_fanout(f->fleet) < f->count)
-        fprintf(stderr, "sshexec: the limit of open files (ulimit -n) leaves room for %zu hosts at a time, not %zu\n", ssx_fleet_fanout(f->fleet), wanted);
-    begin_record(f, name, state);
-    converse(f);
-    ssx_fleet_close(f->fleet);
+    session_options(&call->session, f->settings);
+    int rc = fan_show_init(&f->show, f->settings, &f->type->plugin.descriptor, call->name, f->names, f->count, &err) || run_batches(f, call, &err);
     record_close(f->record);
-    int code = fan_show_end(&f->show, f->settings->largest);
+    int code = rc ? tool_complain(&err) : fan_show_end(&f->show, f->settings->largest);
     bool broken = f->show.broken;
     fan_show_free(&f->show);
     if (f->cancelled && f->interrupts)
@@ -224,13 +289,13 @@ int fan_out(const struct settings *s, const struct type *type, const char *name,
 {
     struct fan f = {.settings = s, .type = type};
     struct ssx_error err = {0};
-    int input_fd = -1;
+    struct call call = {.name = name, .state = state, .input_fd = -1};
     int rc = find_hosts(&f, &err);
     f.interrupt_fd = interrupt_watch();
     if (rc == 0 && input && !isatty(STDIN_FILENO))
-        rc = open_input(&input_fd, &err);
-    int code = rc ? (interrupt_count() ? EXIT_SIGNAL + interrupt_signal() : tool_complain(&err)) : run(&f, name, state, input_fd);
-    fd_close(&input_fd);
+        rc = open_input(&call.input_fd, &err);
+    int code = rc ? (interrupt_count() ? EXIT_SIGNAL + interrupt_signal() : tool_complain(&err)) : run(&f, &call);
+    fd_close(&call.input_fd);
     for (size_t i = 0; i < f.count; i++)
         free(f.names[i]);
     free(f.names);

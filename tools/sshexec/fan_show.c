@@ -136,8 +136,7 @@ static int say_value(struct fan_show *f, const struct ssx_fleet_event *e, const 
     return rc;
 }
 
-/* One line on stderr: "NAME: WORD: TEXT", or without the word (NULL). */
-static void remark(struct fan_show *f, const char *name, const char *word, const char *text)
+void fan_show_remark(struct fan_show *f, const char *name, const char *word, const char *text)
 {
     char safe[4200];
     text_escape(safe, sizeof safe, text, strlen(text));
@@ -195,7 +194,7 @@ static int show_text(struct fan_show *f, const struct ssx_fleet_event *e)
     case SSX_FLEET_NOISE: return say(f, &f->voices[e->host].err, STDERR_FILENO, e, e->bytes, e->n);
     case SSX_FLEET_LOG:
         if (e->level > 0 || f->settings->verbose)
-            remark(f, e->name, levels[e->level & 3], e->text);
+            fan_show_remark(f, e->name, levels[e->level & 3], e->text);
         return 0;
     case SSX_FLEET_ITEM: return f->settings->quiet ? 0 : say_value(f, e, f->report.descriptor->items, e->bytes, e->n);
     case SSX_FLEET_RESULT: return keep_result(f, e);
@@ -250,7 +249,7 @@ int fan_show_event(struct fan_show *f, const struct ssx_fleet_event *e)
 {
     if (e->kind == SSX_FLEET_NOTE) {
         if (e->level <= f->settings->verbose)
-            remark(f, "sshexec", NULL, e->text);
+            fan_show_remark(f, "sshexec", NULL, e->text);
         return 0;
     }
     if (e->kind == SSX_FLEET_END && f->times)
@@ -273,19 +272,23 @@ void fan_show_progress(struct fan_show *f, struct ssx_fleet *fleet)
     ssx_fleet_count(fleet, counts);
     double seconds = (double)(now - f->began_us) / 1e6, rate = seconds > 0 ? (double)f->tally.ended / seconds : 0;
     int n = snprintf(line, sizeof line, "%zu/%zu done, %zu running, %zu failed, %zu to go", f->tally.ended, f->count, counts[SSX_FLEET_OPENING] + counts[SSX_FLEET_RUNNING],
-                     f->tally.failed, counts[SSX_FLEET_WAITING]);
+                     f->tally.failed, counts[SSX_FLEET_WAITING] + f->count - f->first - f->batch);
     if (f->tally.ended)
         n += snprintf(line + n, sizeof line - (size_t)n, ", %.1f/s, %.0f s left", rate, (double)(f->count - f->tally.ended) / rate);
     fprintf(stderr, "\r\033[K%.*s", size.ws_col > 1 ? size.ws_col - 1 : 79, line);
     f->progress_shown = true;
 }
 
-struct pending { struct ssx_fleet *fleet; enum ssx_fleet_place place; };
+struct pending { const struct fan_show *show; struct ssx_fleet *fleet; enum ssx_fleet_place place; };
 
 static bool is_pending(void *ctx, size_t host)
 {
     const struct pending *p = ctx;
-    return ssx_fleet_where(p->fleet, host) == p->place;
+    if (host < p->show->first)
+        return false;
+    if (host - p->show->first >= p->show->batch) /* its batch is still to come */
+        return p->place == SSX_FLEET_WAITING;
+    return ssx_fleet_where(p->fleet, host - p->show->first) == p->place;
 }
 
 void fan_show_pending(struct fan_show *f, struct ssx_fleet *fleet)
@@ -294,7 +297,7 @@ void fan_show_pending(struct fan_show *f, struct ssx_fleet *fleet)
     struct buf text = {0};
     for (int place = SSX_FLEET_ENDED - 1; place >= 0; place--) {
         struct buf names = {0};
-        names_fold(&names, f->names, f->count, is_pending, &(struct pending){fleet, (enum ssx_fleet_place)place}, PENDING_MAX);
+        names_fold(&names, f->names, f->count, is_pending, &(struct pending){f, fleet, (enum ssx_fleet_place)place}, PENDING_MAX);
         if (buf_length(&names))
             buf_printf(&text, "sshexec: %s: %.*s\n", words[place], (int)buf_length(&names), (const char *)buf_data(&names));
         buf_free(&names);

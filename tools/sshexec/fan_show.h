@@ -18,6 +18,7 @@ struct fan_show {
     struct report report;            /* for JSON, and what a type shows */
     char *const *names;
     size_t count;
+    size_t first, batch;             /* where the hosts of the fleet that runs begin, and how many they are */
     struct voice { struct lines out, err; struct buf result; bool has_result; } *voices;
     struct gather *gather;           /* -b, -L, --diff; else NULL */
     struct fan_table table;          /* --pick and the like: table.table; else NULL */
@@ -37,6 +38,9 @@ void fan_show_free(struct fan_show *f);
 
 /* Shows it. Returns 0, or -1 when stdout can't be written to any more. */
 int fan_show_event(struct fan_show *f, const struct ssx_fleet_event *e);
+
+/* One line on stderr: "NAME: WORD: TEXT", or without the word (NULL). */
+void fan_show_remark(struct fan_show *f, const char *name, const char *word, const char *text);
 
 /* Draws the progress line, unless it was drawn just now. */
 void fan_show_progress(struct fan_show *f, struct ssx_fleet *fleet);

@@ -205,7 +205,7 @@ void settings_print(void)
 
 /* --- options --- */
 
-enum { HELP = 256, TRANSPORT, BECOME, JSON, PLUGIN_PATH, STATE, STATE_OUT, BARE, FORCE, NO_BOOTSTRAP, EPHEMERAL, GDB, VALGRIND, IN_PROCESS, HOSTFILE, DEADLINE, TIMING, RERUN, RECORD, LIST, DIFF, OUTDIR, PICK, SORT, GROUP_BY, SUM, MIN, MAX, AVG, PCT, COLOR, OLDER_THAN, KEEP, REMOVE, DRY_RUN };
+enum { HELP = 256, TRANSPORT, BECOME, JSON, PLUGIN_PATH, STATE, STATE_OUT, BARE, FORCE, NO_BOOTSTRAP, EPHEMERAL, GDB, VALGRIND, IN_PROCESS, HOSTFILE, DEADLINE, TIMING, SERIAL, MAX_FAIL, CANARY, RERUN, RECORD, LIST, DIFF, OUTDIR, PICK, SORT, GROUP_BY, SUM, MIN, MAX, AVG, PCT, COLOR, OLDER_THAN, KEEP, REMOVE, DRY_RUN };
 
 static const struct { struct option option; unsigned group; const char *value, *about; } table[] = {
     {{"ssh-config", required_argument, NULL, 'F'}, OPTIONS_SSH, "FILE", "ssh's configuration file, as ssh -F"},
@@ -227,6 +227,9 @@ static const struct { struct option option; unsigned group; const char *value, *
     {{"groupsource", required_argument, NULL, 's'}, OPTIONS_FLEET, "SOURCE", "where groups are looked for"},
     {{"fanout", required_argument, NULL, 'f'}, OPTIONS_FLEET, "N", "hosts at a time (64)"},
     {{"deadline", required_argument, NULL, DEADLINE}, OPTIONS_FLEET, "TIME", "the longest that all hosts together may take"},
+    {{"serial", required_argument, NULL, SERIAL}, OPTIONS_FLEET, "N|N%", "in batches of N hosts: the next begins when all of one have ended"},
+    {{"max-fail", required_argument, NULL, MAX_FAIL}, OPTIONS_FLEET, "N|N%", "begin with no further host once more than N have failed (unreachable ones do not count)"},
+    {{"canary", required_argument, NULL, CANARY}, OPTIONS_FLEET, "N", "first on N hosts alone; go on if all of them are ok"},
     {{"rerun", required_argument, NULL, RERUN}, OPTIONS_FLEET, "WHICH", "on those hosts of the run before that failed, or were unreachable or lost, or are ok, or all"},
     {{"record", required_argument, NULL, RECORD}, OPTIONS_FLEET, "RECORD", "--rerun: of this run (sshexec show --list)"},
     {{"no-names", no_argument, NULL, 'N'}, OPTIONS_OUTPUT, NULL, "no \"host: \" in front of lines"},
@@ -320,6 +323,17 @@ static int take_fanout(struct settings *s, const char *value, struct ssx_error *
     return *end || s->fanout < 1 || s->fanout > FANOUT_MAX ? error_set(err, SSX_ERROR_USAGE, "-f: \"%s\" is no number of hosts from 1 to %d", value, FANOUT_MAX) : 0;
 }
 
+static int take_canary(struct settings *s, const char *value, struct ssx_error *err)
+{
+    struct amount amount;
+    if (amount_parse(&amount, "--canary", value, 1, err))
+        return -1;
+    if (amount.percent)
+        return error_set(err, SSX_ERROR_USAGE, "--canary: a number of hosts, not a percentage");
+    s->rolling.canary = amount.n;
+    return 0;
+}
+
 /* Those of OPTIONS_FLEET. Returns 1 for any other. */
 static int take_fleet_option(struct settings *s, int option, const char *value, struct ssx_error *err)
 {
@@ -329,6 +343,9 @@ static int take_fleet_option(struct settings *s, int option, const char *value, 
     case 's': s->group_source = value; return 0;
     case 'f': return take_fanout(s, value, err);
     case DEADLINE: return take_duration(&s->deadline_ms, "--deadline", value, err);
+    case SERIAL: return amount_parse(&s->rolling.serial, "--serial", value, 1, err);
+    case MAX_FAIL: return amount_parse(&s->rolling.max_fail, "--max-fail", value, 0, err);
+    case CANARY: return take_canary(s, value, err);
     case RERUN: s->rerun = value; return 0;
     case RECORD: s->record = value; return 0;
     case 'S': s->largest = true; return 0;

@@ -2,6 +2,7 @@
 #ifndef SSHEXEC_SETTINGS_H
 #define SSHEXEC_SETTINGS_H
 #include "client/bootstrap.h"
+#include "fleet/rolling.h"
 #include "transport/target.h"
 
 #include <sshexec/error.h>
@@ -50,6 +51,7 @@ struct settings {
     struct total { enum total_kind kind; const char *field; } totals[LIST_MAX];
     size_t total_count;
     enum { COLOR_AUTO, COLOR_ALWAYS, COLOR_NEVER } color;
+    struct rolling_options rolling;  /* --serial, --max-fail, --canary */
     const char *rerun, *record;      /* which hosts of which run; NULL: not given */
     bool list;                       /* the records */
     bool json, no_input, quiet, check, bare, force, help;

@@ -112,6 +112,9 @@ SSX_API int ssx_fleet_fd(const struct ssx_fleet *fleet);
  * called from a callback, and again. */
 SSX_API void ssx_fleet_cancel(struct ssx_fleet *fleet);
 
+/* Begins with no further host: those that wait for their turn end as `cancelled`, those that are being reached or run go on. May be called from a callback, and again. */
+SSX_API void ssx_fleet_stop(struct ssx_fleet *fleet);
+
 enum ssx_fleet_place { SSX_FLEET_WAITING = 0, SSX_FLEET_OPENING = 1, SSX_FLEET_RUNNING = 2, SSX_FLEET_ENDED = 3 };
 #define SSX_FLEET_PLACES 4
 
