@@ -3,6 +3,7 @@
 #include "fan_show.h"
 #include "host_sets.h"
 #include "interrupt.h"
+#include "state_map.h"
 #include "tool.h"
 
 #include "base/error.h"
@@ -23,13 +24,14 @@
 
 #define LOOK_MS 200 /* how often the progress line is drawn anew */
 
-/* What is called on each host. */
-struct call { const char *name; const struct buf *state; int input_fd; struct ssx_session_options session; };
+/* What is called on each host; no state where hosts have their own. */
+struct call { const char *name; struct buf state; int input_fd; struct ssx_session_options session; };
 
 struct fan {
     const struct settings *settings;
     const struct type *type;
     char **names;
+    struct buf *states;              /* of each host; NULL: all have the same */
     size_t count, capacity;
     struct ssx_fleet *fleet;         /* of the batch that runs */
     struct rolling rolling;
@@ -170,9 +172,9 @@ static int make_fleet(struct fan *f, const struct call *call, struct ssx_error *
     o.notes = s->verbose > 0;
     o.context = f;
     o.on_event = tell;
-    int rc = ssx_fleet_open(&f->fleet, call->name, buf_data(call->state), buf_length(call->state), &o, err);
-    for (size_t i = 0; rc == 0 && i < f->rolling.batch; i++)
-        rc = ssx_fleet_add(f->fleet, f->names[f->show.first + i], NULL, 0, NULL, err);
+    int rc = ssx_fleet_open(&f->fleet, call->name, buf_data(&call->state), buf_length(&call->state), &o, err);
+    for (size_t i = f->show.first; rc == 0 && i < f->show.first + f->rolling.batch; i++)
+        rc = ssx_fleet_add(f->fleet, f->names[i], f->states ? buf_data(&f->states[i]) : NULL, f->states ? buf_length(&f->states[i]) : 0, NULL, err);
     return rc ? -1 : ssx_fleet_start(f->fleet, err);
 }
 
@@ -214,7 +216,7 @@ static void converse(struct fan *f)
 static void begin_record(struct fan *f, const struct call *call)
 {
     struct ssx_error err = {0};
-    const struct record_run run = {&f->type->plugin.descriptor, call->name, buf_data(call->state), buf_length(call->state), f->names, f->count};
+    const struct record_run run = {&f->type->plugin.descriptor, call->name, buf_data(&call->state), buf_length(&call->state), f->names, f->count};
     if (record_open(&f->record, &run, &err))
         tool_complain(&err);
 }
@@ -285,19 +287,65 @@ static int run(struct fan *f, struct call *call)
     return code;
 }
 
-int fan_out(const struct settings *s, const struct type *type, const char *name, const struct buf *state, bool input)
+static int make_host_state(struct fan *f, size_t i, const struct word_list *words, const struct state_map *map, struct ssx_error *err)
+{
+    struct word_host host = {.state = NULL};
+    const struct transport_target target = {.host = f->names[i], .login = f->settings->login, .port = f->settings->port};
+    if (target_split(&host.parts, &target, err))
+        return -1;
+    snprintf(host.number, sizeof host.number, "%zu", i);
+    if (f->settings->state_map && !(host.state = state_map_find(map, f->names[i], &host.state_size)))
+        return error_set(err, SSX_ERROR_USAGE, "--state-map %s has no state for %s", f->settings->state_map, f->names[i]);
+    return words_state(&f->states[i], words, &host, err) ? error_prefix(err, "%s", f->names[i]) : 0;
+}
+
+/* All of them, before any is sent. */
+static int make_states(struct fan *f, struct call *call, const struct word_list *words, struct ssx_error *err)
+{
+    struct state_map map = {0};
+    if (!words->by_host && !f->settings->state_map)
+        return words_state(&call->state, words, NULL, err);
+    f->states = calloc(f->count, sizeof *f->states);
+    int rc = f->states ? 0 : error_set(err, SSX_ERROR_SYSTEM, "out of memory for %zu states", f->count);
+    if (rc == 0 && f->settings->state_map)
+        rc = state_map_read(&map, f->settings->state_map, err);
+    for (size_t i = 0; rc == 0 && i < f->count; i++)
+        rc = make_host_state(f, i, words, &map, err);
+    state_map_free(&map);
+    return rc;
+}
+
+static bool takes_input(const struct fan *f, const struct word_list *words)
+{
+    bool map_is_stdin = f->settings->state_map && strcmp(f->settings->state_map, "-") == 0;
+    return (f->type->plugin.descriptor.traits & TRAIT_TAKES_INPUT) && !f->settings->no_input && !words->read_stdin && !map_is_stdin && !isatty(STDIN_FILENO);
+}
+
+static void dispose(struct fan *f, struct call *call)
+{
+    fd_close(&call->input_fd);
+    buf_free(&call->state);
+    for (size_t i = 0; i < f->count; i++) {
+        free(f->names[i]);
+        if (f->states)
+            buf_free(&f->states[i]);
+    }
+    free(f->names);
+    free(f->states);
+}
+
+int fan_out(const struct settings *s, const struct type *type, const char *name, const struct word_list *words)
 {
     struct fan f = {.settings = s, .type = type};
     struct ssx_error err = {0};
-    struct call call = {.name = name, .state = state, .input_fd = -1};
+    struct call call = {.name = name, .input_fd = -1};
     int rc = find_hosts(&f, &err);
     f.interrupt_fd = interrupt_watch();
-    if (rc == 0 && input && !isatty(STDIN_FILENO))
+    if (rc == 0)
+        rc = make_states(&f, &call, words, &err);
+    if (rc == 0 && takes_input(&f, words))
         rc = open_input(&call.input_fd, &err);
     int code = rc ? (interrupt_count() ? EXIT_SIGNAL + interrupt_signal() : tool_complain(&err)) : run(&f, &call);
-    fd_close(&call.input_fd);
-    for (size_t i = 0; i < f.count; i++)
-        free(f.names[i]);
-    free(f.names);
+    dispose(&f, &call);
     return code;
 }

@@ -3,10 +3,9 @@
 #define SSHEXEC_FAN_OUT_H
 #include "settings.h"
 #include "types.h"
+#include "words.h"
 
-#include "base/buf.h"
-
-/* Runs it on the hosts that the settings name, with this state. name: of the type, as it was given; input: each worker gets our stdin. Returns the exit code. */
-int fan_out(const struct settings *s, const struct type *type, const char *name, const struct buf *state, bool input);
+/* Runs it on the hosts that the settings name, with the state of these words, which may differ by host. name: of the type, as it was given. Returns the exit code. */
+int fan_out(const struct settings *s, const struct type *type, const char *name, const struct word_list *words);
 
 #endif

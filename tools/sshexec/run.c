@@ -90,12 +90,15 @@ static int check_fleet(const struct run *r, struct ssx_error *err)
     return r->settings.state_out ? error_set(err, SSX_ERROR_USAGE, "--state-out is for one host") : 0;
 }
 
-static int run_fleet(struct run *r, const struct buf *state, bool read_stdin)
+static int run_fleet(struct run *r, char **words, int count, char **rest)
 {
     struct ssx_error err = {0};
-    const struct descriptor *d = &r->type.plugin.descriptor;
-    bool input = (d->traits & TRAIT_TAKES_INPUT) && !r->settings.no_input && !read_stdin;
-    return check_fleet(r, &err) ? tool_complain(&err) : fan_out(&r->settings, &r->type, r->name, state, input);
+    struct word_list list;
+    int rc = words_read(&list, &r->type.plugin.descriptor, words, count, rest, r->settings.state_file, &err);
+    r->host = list.host;
+    int code = rc || check_fleet(r, &err) ? tool_complain(&err) : fan_out(&r->settings, &r->type, r->name, &list);
+    words_forget(&list);
+    return code;
 }
 
 /* The type, from here or else from the node. Returns 0 or the exit code. */
@@ -116,19 +119,17 @@ static int open_type(struct run *r, char **words, int count)
     return code;
 }
 
-static int run_type(struct run *r, char **words, int count, char **rest)
+static int run_one(struct run *r, char **words, int count, char **rest)
 {
     struct ssx_error err = {0};
     struct buf state = {0};
     bool read_stdin;
-    int code;
     const struct descriptor *d = &r->type.plugin.descriptor;
-    bool fleet = settings_name_hosts(&r->settings);
-    if ((r->settings.state_out && state_out_check(r->settings.state_out, r->settings.json, d, &err)) ||
-        words_parse(&state, &r->host, &read_stdin, d, words, count, rest, r->settings.state_file, &err) || (!r->host && !fleet && type_fits_here(&r->type, &err))) {
+    int code;
+    if ((r->settings.state_map && error_set(&err, SSX_ERROR_USAGE, "--state-map is for many hosts (-w)")) ||
+        (r->settings.state_out && state_out_check(r->settings.state_out, r->settings.json, d, &err)) ||
+        words_parse(&state, &r->host, &read_stdin, d, words, count, rest, r->settings.state_file, &err) || (!r->host && type_fits_here(&r->type, &err))) {
         code = tool_complain(&err);
-    } else if (fleet) {
-        code = run_fleet(r, &state, read_stdin);
     } else {
         r->input = (d->traits & TRAIT_TAKES_INPUT) && !r->settings.no_input && !read_stdin;
         code = call(r, &state);
@@ -147,6 +148,7 @@ int command_run(int argc, char **argv)
     if (tool_start(&r.settings, groups, "usage: sshexec run [options] TYPE [HOST | -w SET] [field=value ...] [-- WORD ...]\n\n"
                    "Runs the worker TYPE (a name, or the path of a plugin) on HOST, on all hosts of SET, or on this machine.\n\n"
                    "  field=text    typed by the schema; again for a list: one more element\n"
+                   "  field%=text   for many hosts: %h host, %u user, %p port, %n number\n"
                    "  field:=JSON   a whole value      field=@FILE  text from a file (@@: a literal @)\n"
                    "  -- WORD ...   for the type's `rest` field\n\n"
                    "sshexec run TYPE --help shows the fields of a type.", argc, argv, &words, &count, &rest, &code))
@@ -161,7 +163,7 @@ int command_run(int argc, char **argv)
         show_type(&r.type.plugin.descriptor);
         settings_print_options(groups);
     } else if (code == 0) {
-        code = run_type(&r, words + 1, count - 1, rest);
+        code = settings_name_hosts(&r.settings) ? run_fleet(&r, words + 1, count - 1, rest) : run_one(&r, words + 1, count - 1, rest);
     }
     if (r.is_open)
         reach_close(&r.reach);

@@ -205,7 +205,7 @@ void settings_print(void)
 
 /* --- options --- */
 
-enum { HELP = 256, TRANSPORT, BECOME, JSON, PLUGIN_PATH, STATE, STATE_OUT, BARE, FORCE, NO_BOOTSTRAP, EPHEMERAL, GDB, VALGRIND, IN_PROCESS, HOSTFILE, DEADLINE, TIMING, SERIAL, MAX_FAIL, CANARY, RERUN, RECORD, LIST, DIFF, OUTDIR, PICK, SORT, GROUP_BY, SUM, MIN, MAX, AVG, PCT, COLOR, OLDER_THAN, KEEP, REMOVE, DRY_RUN };
+enum { HELP = 256, TRANSPORT, BECOME, JSON, PLUGIN_PATH, STATE, STATE_OUT, BARE, FORCE, NO_BOOTSTRAP, EPHEMERAL, GDB, VALGRIND, IN_PROCESS, HOSTFILE, DEADLINE, TIMING, STATE_MAP, SERIAL, MAX_FAIL, CANARY, RERUN, RECORD, LIST, DIFF, OUTDIR, PICK, SORT, GROUP_BY, SUM, MIN, MAX, AVG, PCT, COLOR, OLDER_THAN, KEEP, REMOVE, DRY_RUN };
 
 static const struct { struct option option; unsigned group; const char *value, *about; } table[] = {
     {{"ssh-config", required_argument, NULL, 'F'}, OPTIONS_SSH, "FILE", "ssh's configuration file, as ssh -F"},
@@ -227,6 +227,7 @@ static const struct { struct option option; unsigned group; const char *value, *
     {{"groupsource", required_argument, NULL, 's'}, OPTIONS_FLEET, "SOURCE", "where groups are looked for"},
     {{"fanout", required_argument, NULL, 'f'}, OPTIONS_FLEET, "N", "hosts at a time (64)"},
     {{"deadline", required_argument, NULL, DEADLINE}, OPTIONS_FLEET, "TIME", "the longest that all hosts together may take"},
+    {{"state-map", required_argument, NULL, STATE_MAP}, OPTIONS_FLEET, "FILE", "a state for each host: a JSON object, or lines HOST JSON (-: stdin); fields given as well replace its"},
     {{"serial", required_argument, NULL, SERIAL}, OPTIONS_FLEET, "N|N%", "in batches of N hosts: the next begins when all of one have ended"},
     {{"max-fail", required_argument, NULL, MAX_FAIL}, OPTIONS_FLEET, "N|N%", "begin with no further host once more than N have failed (unreachable ones do not count)"},
     {{"canary", required_argument, NULL, CANARY}, OPTIONS_FLEET, "N", "first on N hosts alone; go on if all of them are ok"},
@@ -343,6 +344,7 @@ static int take_fleet_option(struct settings *s, int option, const char *value, 
     case 's': s->group_source = value; return 0;
     case 'f': return take_fanout(s, value, err);
     case DEADLINE: return take_duration(&s->deadline_ms, "--deadline", value, err);
+    case STATE_MAP: s->state_map = value; return 0;
     case SERIAL: return amount_parse(&s->rolling.serial, "--serial", value, 1, err);
     case MAX_FAIL: return amount_parse(&s->rolling.max_fail, "--max-fail", value, 0, err);
     case CANARY: return take_canary(s, value, err);

@@ -52,6 +52,7 @@ struct settings {
     size_t total_count;
     enum { COLOR_AUTO, COLOR_ALWAYS, COLOR_NEVER } color;
     struct rolling_options rolling;  /* --serial, --max-fail, --canary */
+    const char *state_map;           /* a file; NULL: none */
     const char *rerun, *record;      /* which hosts of which run; NULL: not given */
     bool list;                       /* the records */
     bool json, no_input, quiet, check, bare, force, help;
