@@ -117,7 +117,8 @@ static void add_line(struct buf *out, const char *before, char sign, const struc
     buf_add_text(out, "\n");
 }
 
-/* From lines i and j, both unchanged or first of a change, to where the hunk ends: after CONTEXT unchanged lines that no change follows soon. */
+/* From lines i and j, both unchanged or first of a change, to where the hunk ends: after CONTEXT unchanged lines that no change
+ * follows soon. */
 static void find_end(const struct diff *d, size_t *i, size_t *j)
 {
     size_t calm = 0;
@@ -134,7 +135,8 @@ static void find_end(const struct diff *d, size_t *i, size_t *j)
 
 static void add_hunk(struct buf *out, const struct diff *d, size_t i, size_t j, size_t i_end, size_t j_end, const struct diff_look *look)
 {
-    buf_printf(out, "%s@@ -%zu,%zu +%zu,%zu @@%s\n", look->hunk, i_end > i ? i + 1 : i, i_end - i, j_end > j ? j + 1 : j, j_end - j, *look->hunk ? look->after : "");
+    const size_t from = i_end > i ? i + 1 : i, to = j_end > j ? j + 1 : j;
+    buf_printf(out, "%s@@ -%zu,%zu +%zu,%zu @@%s\n", look->hunk, from, i_end - i, to, j_end - j, *look->hunk ? look->after : "");
     while (i < i_end || j < j_end) {
         for (; i < i_end && d->a.changed[i]; i++)
             add_line(out, look->removed, '-', &d->a.lines[i], *look->removed ? look->after : "");

@@ -96,7 +96,9 @@ int field_find(const void *value, size_t n, const char *path, const void **at, s
     struct value v;
     for (const char *part = path;; part++) {
         size_t length = strcspn(part, ".");
-        if (value_next(&r, &v) || (v.kind == VALUE_MAP ? !find_key(&r, v.n, part, length) : v.kind != VALUE_ARRAY || !find_element(&r, v.n, part, length)))
+        bool found = value_next(&r, &v) == 0 && (v.kind == VALUE_MAP     ? find_key(&r, v.n, part, length)
+                                                 : v.kind == VALUE_ARRAY && find_element(&r, v.n, part, length));
+        if (!found)
             return -1;
         part += length;
         if (!*part)

@@ -130,7 +130,8 @@ static void put_end(struct record *r, const struct ssx_fleet_event *e)
     const struct ssx_fleet_timing *t = e->timing;
     const uint64_t numbers[] = {
         x->wall_us, x->user_us, x->sys_us, x->rss_kb, x->out, x->err, x->truncated,
-        t->wait_us, t->look_us, t->resolve_us, t->connect_us, t->exchange_us, t->auth_us, t->agent_us, t->upload_us, t->load_us, t->run_us, t->drain_us, t->total_us, t->tries,
+        t->wait_us, t->look_us, t->resolve_us, t->connect_us, t->exchange_us, t->auth_us,
+        t->agent_us, t->upload_us, t->load_us, t->run_us, t->drain_us, t->total_us, t->tries,
     };
     const char *const texts[] = {x->reason, x->message, x->text, x->digest, x->sandbox};
     const size_t count = sizeof numbers / sizeof *numbers, text_count = sizeof texts / sizeof *texts;

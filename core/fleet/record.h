@@ -1,7 +1,8 @@
 /* The record of a run over many hosts: one file that grows as things happen, and can be read whatever became of its writer.
  *
- * A frame is its length in 4 bytes, the most significant first, and one msgpack array that begins with its kind. First comes what was run, then the name of each host, then what hosts said, and
- * how each of them ended. Texts are bin values that hold the NUL behind them. A last frame that is not whole is as if it were not there. */
+ * A frame is its length in 4 bytes, the most significant first, and one msgpack array that begins with its kind. First comes what was
+ * run, then the name of each host, then what hosts said, and how each of them ended. Texts are bin values that hold the NUL behind
+ * them. A last frame that is not whole is as if it were not there. */
 #ifndef FLEET_RECORD_H
 #define FLEET_RECORD_H
 #include "worker/descriptor.h"
@@ -31,13 +32,15 @@ struct record_run {
     size_t count;
 };
 
-/* Begins a record, a new file of mode 0600 in the directory that records_dir names, and removes old ones (records_prune). Returns 0, or -1 with err (SYSTEM). */
+/* Begins a record, a new file of mode 0600 in records_place(), and removes old ones (records_prune). Returns 0,
+ * or -1 with err (SYSTEM). */
 int record_open(struct record **out, const struct record_run *run, struct ssx_error *err);
 
 /* Notes an event; progress and notes are left out, and so are secret fields. */
 void record_event(struct record *r, const struct ssx_fleet_event *e);
 
-/* Has the file hold all that was noted: to be called whenever the program is about to wait. Returns 0, or -1 with err the first time that something can't be written; from then on nothing is. */
+/* Has the file hold all that was noted: to be called whenever the program is about to wait. Returns 0, or -1 with err the first time
+ * that something can't be written; from then on nothing is. */
 int record_flush(struct record *r, struct ssx_error *err);
 
 /* Flushes and closes it. NULL is fine. */

@@ -167,7 +167,8 @@ static bool read_ending(struct record_reader *r, struct value_reader *v)
         &x->wall_us, &x->user_us, &x->sys_us, &x->rss_kb, &x->out, &x->err, &truncated, &t->wait_us, &t->look_us, &t->resolve_us, &t->connect_us,
         &t->exchange_us, &t->auth_us, &t->agent_us, &t->upload_us, &t->load_us, &t->run_us, &t->drain_us, &t->total_us, &tries,
     };
-    if (!take_number(v, SSX_OUTCOMES - 1, &outcome) || !take_number(v, 255, &exit_code) || !take_number(v, UINT32_MAX, &code) || !take_number(v, UINT32_MAX, &sig))
+    if (!take_number(v, SSX_OUTCOMES - 1, &outcome) || !take_number(v, 255, &exit_code) || !take_number(v, UINT32_MAX, &code) ||
+        !take_number(v, UINT32_MAX, &sig))
         return false;
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         if (!take_text(v, texts[i]))

@@ -23,7 +23,8 @@ int record_reader_open(struct record_reader **out, const char *path, struct ssx_
 void record_reader_close(struct record_reader *r);
 const struct record_head *record_reader_head(const struct record_reader *r);
 
-/* The next event; it borrows from the record. Returns 1; 0 at the end, which is where a frame is not whole; or -1 with err (PROTOCOL) for what no run writes. */
+/* The next event; it borrows from the record. Returns 1; 0 at the end, which is where a frame is not whole; or -1 with err (PROTOCOL)
+ * for what no run writes. */
 int record_reader_next(struct record_reader *r, struct ssx_fleet_event *e, struct ssx_error *err);
 
 /* Whether not all that hosts said was recorded; known once all events were read. */

@@ -36,7 +36,8 @@ static int parse_words(unsigned *out, const char *words, struct ssx_error *err)
         size_t n = strcspn(words, ",");
         unsigned outcomes = word_outcomes(words, n);
         if (!outcomes)
-            return error_set(err, SSX_ERROR_USAGE, "--rerun: \"%.*s\" is none of failed, unreachable, lost, ok, all, or another outcome", (int)(n < 40 ? n : 40), words);
+            return error_set(err, SSX_ERROR_USAGE, "--rerun: \"%.*s\" is none of failed, unreachable, lost, ok, all, or another outcome",
+                             (int)(n < 40 ? n : 40), words);
         *out |= outcomes;
         words += n;
         if (!*words)

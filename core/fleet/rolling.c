@@ -28,7 +28,8 @@ static size_t amount_of(struct amount a, size_t count, bool up)
 
 void rolling_init(struct rolling *r, size_t count, const struct rolling_options *options)
 {
-    *r = (struct rolling){.options = *options, .count = count, .max_fail = options->max_fail.given ? amount_of(options->max_fail, count, false) : SIZE_MAX};
+    *r = (struct rolling){.options = *options, .count = count,
+                          .max_fail = options->max_fail.given ? amount_of(options->max_fail, count, false) : SIZE_MAX};
 }
 
 size_t rolling_next(struct rolling *r)

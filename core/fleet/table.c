@@ -144,7 +144,8 @@ static void add_row(struct buf *out, const struct table *t, size_t host, const s
     buf_free(&text);
 }
 
-int table_add_rows(struct buf *out, const struct table *t, char *const *names, const size_t *columns, size_t count, struct table_order order, struct table_look look)
+int table_add_rows(struct buf *out, const struct table *t, char *const *names, const size_t *columns, size_t count,
+                   struct table_order order, struct table_look look)
 {
     size_t rows, *hosts = present_hosts(t, &rows);
     struct layout *layout = calloc(count + 1, sizeof *layout), name = {strlen("host"), false};

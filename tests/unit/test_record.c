@@ -55,7 +55,8 @@ static void put(struct record *r, enum ssx_fleet_event_kind kind, size_t host, c
 static void put_end(struct record *r, size_t host, enum ssx_outcome outcome, int code)
 {
     const struct ssx_fleet_timing timing = {.run_us = 7, .total_us = 9, .tries = 2};
-    const struct ssx_ending ending = {.outcome = outcome, .exit_code = code, .reason = "", .message = "no luck", .text = "failed: no luck", .digest = "", .sandbox = "none", .wall_us = 5};
+    const struct ssx_ending ending = {.outcome = outcome, .exit_code = code, .reason = "", .message = "no luck", .text = "failed: no luck",
+                                      .digest = "", .sandbox = "none", .wall_us = 5};
     const struct ssx_fleet_event e = {.kind = SSX_FLEET_END, .host = host, .ending = &ending, .timing = &timing};
     record_event(r, &e);
 }
@@ -98,7 +99,8 @@ static void what_was_put_in_comes_back(void **state)
     assert_true(e.kind == SSX_FLEET_RESULT && e.host == 0);
     assert_int_equal(record_reader_next(r, &e, NULL), 1);
     assert_int_equal(record_reader_next(r, &e, NULL), 1);
-    assert_true(e.kind == SSX_FLEET_END && e.ending->outcome == SSX_OUTCOME_FAILED && e.ending->exit_code == 3 && e.timing->total_us == 9 && e.timing->tries == 2);
+    assert_true(e.kind == SSX_FLEET_END && e.ending->outcome == SSX_OUTCOME_FAILED && e.ending->exit_code == 3);
+    assert_true(e.timing->total_us == 9 && e.timing->tries == 2);
     assert_string_equal(e.ending->text, "failed: no luck");
     assert_string_equal(e.name, "b");
     assert_int_equal(record_reader_next(r, &e, NULL), 0);

@@ -78,7 +78,8 @@ static int keep(void *ctx, const void *bytes, size_t n) { return buf_add(ctx, by
 static int read_output(struct buf *out, struct fan_show *f, const struct gather_group *group, size_t number, struct ssx_error *err)
 {
     if (group->size > DIFF_MAX)
-        return error_set(err, SSX_ERROR_USAGE, "%s said %llu bytes: too much to compare (--outdir keeps it for diff(1))", f->names[group->hosts[0]], (unsigned long long)group->size);
+        return error_set(err, SSX_ERROR_USAGE, "%s said %llu bytes: too much to compare (--outdir keeps it for diff(1))",
+                         f->names[group->hosts[0]], (unsigned long long)group->size);
     return gather_output(f->gather, number, keep, out, err) || out->failed ? error_set(err, SSX_ERROR_SYSTEM, "out of memory for outputs") : 0;
 }
 
@@ -128,7 +129,7 @@ int fan_groups_show(struct fan_show *f, struct ssx_error *err)
     size_t count;
     int rc = gather_groups(f->gather, &groups, &count, err);
     if (rc == 0)
-        rc = s->diff ? show_diffs(f, &text, groups, count, err) : s->gather ? show_each(f, &text, groups, count, err) : show_by_host(f, &text, groups, count, err);
+        rc = (s->diff ? show_diffs : s->gather ? show_each : show_by_host)(f, &text, groups, count, err);
     if (rc == 0)
         rc = fan_show_text(f, &text, true);
     buf_free(&text);

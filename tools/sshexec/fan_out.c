@@ -247,8 +247,10 @@ static int run_batch(struct fan *f, const struct call *call, struct ssx_error *e
 static void end_unbegun(struct fan *f)
 {
     const char *why = f->cancelled ? "cancelled: before it had begun there" : "cancelled: the run was stopped before it had begun there";
-    const struct ssx_ending ending = {.outcome = SSX_OUTCOME_CANCELLED, .exit_code = EXIT_INTERRUPTED, .reason = "", .message = "", .digest = "", .sandbox = "", .text = why};
-    const struct ssx_fleet_timing timing = {.wait_us = (uint64_t)(clock_us() - f->show.began_us), .total_us = (uint64_t)(clock_us() - f->show.began_us)};
+    const struct ssx_ending ending = {.outcome = SSX_OUTCOME_CANCELLED, .exit_code = EXIT_INTERRUPTED, .reason = "", .message = "",
+                                      .digest = "", .sandbox = "", .text = why};
+    const uint64_t waited_us = (uint64_t)(clock_us() - f->show.began_us);
+    const struct ssx_fleet_timing timing = {.wait_us = waited_us, .total_us = waited_us};
     for (size_t i = f->rolling.begun; i < f->count; i++)
         take_event(f, &(struct ssx_fleet_event){.kind = SSX_FLEET_END, .host = i, .name = f->names[i], .ending = &ending, .timing = &timing});
 }
@@ -318,7 +320,8 @@ static int make_states(struct fan *f, struct call *call, const struct word_list 
 static bool takes_input(const struct fan *f, const struct word_list *words)
 {
     bool map_is_stdin = f->settings->state_map && strcmp(f->settings->state_map, "-") == 0;
-    return (f->type->plugin.descriptor.traits & TRAIT_TAKES_INPUT) && !f->settings->no_input && !words->read_stdin && !map_is_stdin && !isatty(STDIN_FILENO);
+    bool wanted = (f->type->plugin.descriptor.traits & TRAIT_TAKES_INPUT) && !f->settings->no_input;
+    return wanted && !words->read_stdin && !map_is_stdin && !isatty(STDIN_FILENO);
 }
 
 static void dispose(struct fan *f, struct call *call)

@@ -5,7 +5,8 @@
 #include "types.h"
 #include "words.h"
 
-/* Runs it on the hosts that the settings name, with the state of these words, which may differ by host. name: of the type, as it was given. Returns the exit code. */
+/* Runs it on the hosts that the settings name, with the state of these words, which may differ by host. name: of the type, as it was
+ * given. Returns the exit code. */
 int fan_out(const struct settings *s, const struct type *type, const char *name, const struct word_list *words);
 
 #endif

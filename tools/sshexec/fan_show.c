@@ -35,7 +35,8 @@ static int init_kept(struct fan_show *f, const struct settings *s, const struct 
 
 int fan_show_init(struct fan_show *f, const struct settings *s, const struct descriptor *d, const char *type, char *const *names, size_t count, struct ssx_error *err)
 {
-    *f = (struct fan_show){.settings = s, .names = names, .count = count, .colors = colors_of(s), .outdir.fd = -1, .voices = calloc(count, sizeof *f->voices), .began_us = clock_us()};
+    *f = (struct fan_show){.settings = s, .names = names, .count = count, .colors = colors_of(s), .outdir.fd = -1,
+                           .voices = calloc(count, sizeof *f->voices), .began_us = clock_us()};
     report_init(&f->report, type, "", d);
     f->report.json = s->json;
     f->progress = isatty(STDERR_FILENO) && !s->quiet && !s->json;

@@ -95,7 +95,10 @@ static void add_number(struct buf *out, const char *what, const char *field, lon
 }
 
 /* The nearest rank: of n numbers, the one that this part of them don't exceed. */
-static const struct table_number *percentile(const struct table_number *numbers, size_t n, unsigned percent) { return &numbers[(n * percent + 99) / 100 - 1]; }
+static const struct table_number *percentile(const struct table_number *numbers, size_t n, unsigned percent)
+{
+    return &numbers[(n * percent + 99) / 100 - 1];
+}
 
 static void add_known_total(struct buf *out, char *const *names, struct total total, const struct table_number *numbers, size_t n, bool integers)
 {

@@ -11,8 +11,8 @@ struct outdir { int fd; bool *begun; const char *path; };
 int outdir_open(struct outdir *o, const char *path, size_t hosts, struct ssx_error *err);
 void outdir_close(struct outdir *o);
 
-/* Appends to a host's file; the first time, what an earlier run left in it goes. The file's name is the host's, with what a file's name can't have as %HH. n 0: makes it at least.
- * Returns 0 or -1 with err. */
+/* Appends to a host's file; the first time, what an earlier run left in it goes. The file's name is the host's, with what a file's
+ * name can't have as %HH. n 0: makes it at least. Returns 0 or -1 with err. */
 int outdir_write(struct outdir *o, size_t host, const char *name, const void *bytes, size_t n, struct ssx_error *err);
 
 #endif

@@ -24,8 +24,8 @@
 static int end_missing(struct fan_show *show, const struct record_head *head)
 {
     static const struct ssx_fleet_timing timing = {0};
-    const struct ssx_ending ending = {.outcome = SSX_OUTCOME_LOST, .exit_code = EXIT_UNREACHABLE, .reason = "", .message = "", .digest = "", .sandbox = "",
-                                      .text = "lost: the record ends before it did"};
+    const struct ssx_ending ending = {.outcome = SSX_OUTCOME_LOST, .exit_code = EXIT_UNREACHABLE, .reason = "", .message = "",
+                                      .digest = "", .sandbox = "", .text = "lost: the record ends before it did"};
     for (size_t i = 0; i < head->count; i++) {
         const struct ssx_fleet_event e = {.kind = SSX_FLEET_END, .host = i, .name = head->hosts[i], .ending = &ending, .timing = &timing};
         if (show->tally.hosts[i].outcome < 0 && fan_show_event(show, &e))

@@ -66,11 +66,14 @@ static int read_field(struct word_list *w, struct word *out, const char *word, s
 /* What %letter stands for; NULL with err. */
 static const char *host_value(char letter, const struct word_host *host, struct ssx_error *err)
 {
-    const char *value = letter == 'h' ? host->parts.host : letter == 'u' ? host->parts.user : letter == 'p' ? host->parts.port : letter == 'n' ? host->number : NULL;
+    const char *value = letter == 'h' ? host->parts.host : letter == 'u' ? host->parts.user : letter == 'p' ? host->parts.port
+                        : letter == 'n' ? host->number : NULL;
     if (!value)
-        error_set(err, SSX_ERROR_USAGE, "%%%c means nothing; it takes %%h host, %%u user, %%p port, %%n the host's number from 0, %%%% a percent sign", letter ? letter : ' ');
+        error_set(err, SSX_ERROR_USAGE, "%%%c means nothing; it takes %%h host, %%u user, %%p port, %%n the host's number from 0, %%%% a percent sign",
+                  letter ? letter : ' ');
     else if (!*value)
-        error_set(err, SSX_ERROR_USAGE, letter == 'p' ? "%%p needs a port: give it as host:port or with -p" : "%%%c needs a user: give it as user@host or with -l", letter);
+        error_set(err, SSX_ERROR_USAGE, letter == 'p' ? "%%p needs a port: give it as host:port or with -p"
+                                                      : "%%%c needs a user: give it as user@host or with -l", letter);
     else
         return value;
     return NULL;
