@@ -53,9 +53,9 @@ static void trim(struct diff *d)
 /* The furthest point on diagonal k with `edits` edits, where those with one fewer are in `before`. */
 static int furthest(const struct diff *d, const int *before, int edits, int k)
 {
-    const int *mid = before + edits - 1; /* of `before`: its diagonal 0 */
+    const int *mid = edits ? before + edits - 1 : NULL; /* of `before`: its diagonal 0 */
     int n = (int)(d->a_end - d->first), m = (int)(d->b_end - d->first), x = 0;
-    if (edits)
+    if (mid)
         x = k == -edits || (k != edits && mid[k - 1] < mid[k + 1]) ? mid[k + 1] : mid[k - 1] + 1;
     while (x < n && x - k < m && x >= 0 && x - k >= 0 && same(d, d->first + (size_t)x, d->first + (size_t)(x - k)))
         x++;

@@ -141,6 +141,7 @@ static void assert_patches(const struct buf *a, const struct buf *b)
     static const struct diff_look plain = {"", "", "", ""};
     struct buf hunks = {0}, patched = {0};
     assert_int_equal(diff_lines(&hunks, buf_data(a), buf_length(a), buf_data(b), buf_length(b), &plain), 0);
+    buf_add(&hunks, "", 1); /* for sscanf */
     patch(&patched, a, &hunks);
     assert_int_equal(buf_length(&patched), buf_length(b));
     assert_true(!buf_length(b) || memcmp(buf_data(&patched), buf_data(b), buf_length(b)) == 0);

@@ -158,7 +158,7 @@ static int list(void)
 
 int command_show(int argc, char **argv)
 {
-    struct settings s;
+    static struct settings s; /* lives as long as the command */
     struct ssx_error err = {0};
     char **words, **rest;
     int count, code;
