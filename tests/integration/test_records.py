@@ -114,6 +114,16 @@ def test_what_is_no_record(client):
         assert done.code == 125 and said in done.error and done.error.count("\n") == 1, done
 
 
+def test_a_damaged_record_is_shown_up_to_there(client):
+    fan(client, "exec", "--", "sh", "-c", "echo one; sleep 0.2; echo two", hosts="node1")
+    name, = records(client)
+    whole = (runs(client) / name).read_bytes()
+    at = whole.index(b"two\n") - 6 # within the frame's head
+    (runs(client) / name).write_bytes(whole[:at] + b"\xc1" + whole[at + 1:])
+    done = client.run(["show"])
+    assert done.code == 125 and done.text == "node1: one\n" and "1 lost" in done.error and "damaged" in done.error, done
+
+
 def test_a_place_that_can_not_be_written_to_stops_no_run(client):
     (client.home / ".local").write_text("a file")
     done = fan(client, "hello", hosts="node1")
