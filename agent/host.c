@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -23,6 +24,9 @@
 #include <unistd.h>
 
 #define FORGOTTEN_MS 500 /* for a process that has closed its pipes and said END to be gone */
+
+#define PROOF_MS 10000
+#define REASON_ROOM 16
 
 extern char **environ;
 
@@ -72,10 +76,10 @@ static bool signal_is_ignored(int number)
 }
 
 /* stderr stays the agent's: what the loader or a constructor says there reaches the user, and is not part of the protocol. */
-static int spawn(struct host *h, int host_program, int socket, const char *profile)
+static int spawn(struct host *h, int host_program, int socket, const char *profile, bool prove)
 {
     char path[32];
-    char *argv[] = {(char *)"sshexec-worker-host", (char *)profile, h->image->type, h->temp, NULL};
+    char *argv[] = {(char *)"sshexec-worker-host", (char *)profile, h->image->type, h->temp, (char *)(prove ? "selftest" : NULL), NULL};
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
     sigset_t none, defaults;
@@ -102,7 +106,7 @@ static int spawn(struct host *h, int host_program, int socket, const char *profi
     return rc ? -1 : 0;
 }
 
-struct host *host_start(struct image *image, struct ssx_error *err)
+struct host *host_start(struct image *image, bool prove, struct ssx_error *err)
 {
     int pair[2] = {-1, -1}, host_program = program(err);
     struct host *h = host_program < 0 ? NULL : calloc(1, sizeof *h);
@@ -117,7 +121,7 @@ struct host *host_start(struct image *image, struct ssx_error *err)
         pair[1] = lift(pair[1]);
     if (image->fd <= HOST_PLUGIN_FD)
         image->fd = lift(image->fd);
-    if (pair[1] < 0 || image->fd < 0 || spawn(h, host_program, pair[1], image->traits & TRAIT_SANDBOX_NONE ? "none" : "default")) {
+    if (pair[1] < 0 || image->fd < 0 || spawn(h, host_program, pair[1], image->traits & TRAIT_SANDBOX_NONE ? "none" : "default", prove)) {
         error_system(err, "can't start a worker host");
         fd_close(&pair[0]);
         image_release(image);
@@ -255,4 +259,36 @@ void host_end(struct host *h)
         tree_remove(h->temp);
     image_release(h->image);
     free(h);
+}
+
+/* What became of a host that was to prove its plugin. */
+static int take_proof(struct host *h, char *reason, struct ssx_error *err)
+{
+    struct host_report report;
+    struct pollfd fd = {.fd = h->socket, .events = POLLIN};
+    int rc;
+    int64_t until_ms = clock_ms() + PROOF_MS;
+    snprintf(reason, REASON_ROOM, "load");
+    while ((rc = host_report(h, &report)) == 0) {
+        int64_t left = until_ms - clock_ms();
+        if (left <= 0)
+            return error_set(err, SSX_ERROR_REFUSED, "it did not load, and pass its selftest, within %d s", PROOF_MS / 1000);
+        poll(&fd, 1, (int)left);
+    }
+    if (rc > 0 && report.op == HOST_READY)
+        return 0;
+    if (rc < 0 || report.op != HOST_FAILED)
+        return error_set(err, SSX_ERROR_REFUSED, "it ended its process while it was loaded or tested itself");
+    snprintf(reason, REASON_ROOM, "%s", report.reason);
+    return error_set(err, SSX_ERROR_REFUSED, "%s", report.text);
+}
+
+int host_prove(struct image *image, char *reason, struct ssx_error *err)
+{
+    struct host *h = host_start(image, true, err);
+    snprintf(reason, REASON_ROOM, "busy");
+    int rc = h ? take_proof(h, reason, err) : -1;
+    if (h)
+        host_end(h);
+    return rc ? error_prefix(err, "%s", image->type) : 0;
 }

@@ -32,8 +32,13 @@ struct host {
     char sandbox[160];                 /* the protection achieved */
 };
 
-/* Starts a host for an image. Returns it, or NULL with err set. */
-struct host *host_start(struct image *image, struct ssx_error *err);
+/* Starts a host for an image. Returns it, or NULL with err set. prove: one that only loads the plugin and has it test itself, reports,
+ * and leaves. */
+struct host *host_start(struct image *image, bool prove, struct ssx_error *err);
+
+/* Whether a plugin loads on this node and its selftest, where it has one, passes; waited for. Returns 0, or -1 with err, and in reason
+ * (16 bytes) the word for END. */
+int host_prove(struct image *image, char *reason, struct ssx_error *err);
 
 /* Asks it for a process (a lane where a page is among the descriptors, else fds[HOST_FD_PAGE] is -1) that works on these descriptors, in
  * the order of host_run_fd; they stay the caller's. Returns 0 with *process, the number for it, or -1 with errno (EPIPE: the host has

@@ -2,7 +2,8 @@
  * one machine. The agent still checks what comes back, because a plugin's constructors ran in the host.
  *
  * A host is started with descriptor 3 as this socket and 4 as the plugin's image, and arguments: name, profile, type, temporary directory
- * (of the host's own, "" for none). It forks a process for each HOST_RUN: for one call, or (a lane) for one call after the other. Calls
+ * (of the host's own, "" for none), and "selftest" for one that only loads the plugin, has it test itself, reports READY or FAILED, and
+ * leaves. Else it forks a process for each HOST_RUN: for one call, or (a lane) for one call after the other. Calls
  * themselves go over a socket that each process has, which carries frames of PROTOCOL.md: CALL and STATE down; LOG, PROGRESS, ITEM,
  * RESULT, STATE, END up. On this way, CALL's timeout_ms is the moment (in clock_ms) when time is up. A lane's END counts in `out` and
  * `err` what the process has written in all its calls so far. The first thing that a lane gets is a seal, LANE_SEAL random bytes, which it

@@ -5,6 +5,7 @@
 
 #include "bundle/tend.h"
 #include "wire/message.h"
+#include "worker/policy_file.h"
 
 #include <sshexec/worker.h>
 
@@ -68,6 +69,13 @@ static int tend_store(struct store *store, const char *words)
     return 125;
 }
 
+static void free_policy(struct policy *flags, struct policy *files)
+{
+    policy_free(flags);
+    for (size_t i = 0; i < POLICY_FILES; i++)
+        policy_free(&files[i]);
+}
+
 int main(int argc, char **argv)
 {
     enum { PLUGIN_PATH = 256, STORE, EPHEMERAL, ONCE, RESULT, RESULT_FD, NO_RESULT, VERSION, HELP, TEND };
@@ -85,10 +93,11 @@ int main(int argc, char **argv)
     const char *plugin_path = NULL, *store = NULL, *tend = NULL;
     struct once_options result = {.result_fd = -1};
     bool once = false;
-    struct policy policy = {0};
+    struct policy policy = {0}, files[POLICY_FILES] = {{.also = NULL}};
     struct ssx_error err = {0};
-    if (policy_take_flags(&policy, &argc, argv, &err)) {
+    if (policy_take_flags(&policy, &argc, argv, &err) || policy_read_files(&policy, files, &err)) {
         fprintf(stderr, "sshexec-agent: %s\n", err.text);
+        free_policy(&policy, files);
         return 125;
     }
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
@@ -118,6 +127,6 @@ int main(int argc, char **argv)
     plugins.policy = &policy;
     int code = tend ? tend_store(&plugins.store, tend) : once ? once_run(&plugins, &result) : session_serve(&plugins, STDIN_FILENO, STDOUT_FILENO);
     plugins_close(&plugins);
-    policy_free(&policy);
+    free_policy(&policy, files);
     return code;
 }

@@ -4,6 +4,7 @@
 #include "base/install.h"
 #include "base/io.h"
 #include "base/text.h"
+#include "bundle/generation.h"
 #include "worker/elf.h"
 #include "worker/plugin.h"
 
@@ -56,6 +57,17 @@ void image_release(struct image *image)
         image->users--;
 }
 
+void plugins_drop(struct plugins *p, struct image *image)
+{
+    struct image **link = &p->images;
+    if (image->users)
+        return;
+    while (*link != image)
+        link = &(*link)->next;
+    *link = image->next;
+    image_free(image);
+}
+
 /* New images stand at the front. */
 static void drop_old_images(struct plugins *p)
 {
@@ -100,8 +112,8 @@ static int seal(int file, const char *path, struct ssx_error *err)
     return fd;
 }
 
-/* Judges a sealed image. */
-static int inspect(struct plugins *p, struct image *image, const char *path, struct refusal *why)
+/* Judges a sealed image. known: its digest; NULL: still to be found. */
+static int inspect(struct plugins *p, struct image *image, const char *path, const struct digest *known, struct refusal *why)
 {
     struct plugin plugin;
     off_t end = lseek(image->fd, 0, SEEK_END);
@@ -113,7 +125,10 @@ static int inspect(struct plugins *p, struct image *image, const char *path, str
         refuse(why, "elf");
         return error_set(&why->error, SSX_ERROR_REFUSED, "%s is empty or can't be mapped", path);
     }
-    digest_of(&image->digest, at, size);
+    if (known)
+        image->digest = *known;
+    else
+        digest_of(&image->digest, at, size);
     int rc = plugin_inspect(&plugin, path, at, size, &needs, &problem, &why->error);
     munmap(at, size);
     if (rc) {
@@ -130,7 +145,8 @@ static int inspect(struct plugins *p, struct image *image, const char *path, str
 }
 
 /* The image of a sealed descriptor (taken over), judged and added to those of p; or NULL. */
-static struct image *add_image(struct plugins *p, const char *type, int fd, const char *path, struct refusal *why)
+static struct image *add_image(struct plugins *p, const char *type, int fd, const char *path, const struct digest *known,
+                               struct refusal *why)
 {
     struct image *image = calloc(1, sizeof *image);
     if (!image) {
@@ -141,7 +157,7 @@ static struct image *add_image(struct plugins *p, const char *type, int fd, cons
     }
     snprintf(image->type, sizeof image->type, "%s", type);
     image->fd = fd;
-    if (inspect(p, image, path, why)) {
+    if (inspect(p, image, path, known, why)) {
         image_free(image);
         return NULL;
     }
@@ -159,7 +175,7 @@ static struct image *read_image(struct plugins *p, const char *type, int file, c
         refuse(why, "load");
         return NULL;
     }
-    struct image *image = add_image(p, type, fd, path, why);
+    struct image *image = add_image(p, type, fd, path, NULL, why);
     if (image)
         image->seen = seen;
     return image;
@@ -200,7 +216,7 @@ static struct image *from_store(struct plugins *p, const char *type, const struc
     int file = store_object(&p->store, digest);
     if (file < 0)
         return NULL;
-    snprintf(name, sizeof name, "the sender's %s.so", type);
+    snprintf(name, sizeof name, "the stored %s.so", type);
     struct image *image = read_image(p, type, file, name, why);
     fd_close(&file);
     if (image)
@@ -219,10 +235,32 @@ struct image *plugins_take(struct plugins *p, const struct message_call *call, i
 {
     char type[TYPE_NAME_MAX + 1], name[TYPE_NAME_MAX + 32];
     snprintf(name, sizeof name, "the sender's %s.so", span_copy(type, sizeof type, call->type));
-    struct image *image = add_image(p, type, fd, name, why);
+    struct image *image = add_image(p, type, fd, name, &call->digest, why);
     if (image)
         image->from_store = true;
     return image;
+}
+
+int plugins_check_room(const struct plugins *p, uint64_t bytes, struct ssx_error *err)
+{
+    const char *rule = "";
+    uint64_t most = policy_least(p->policy, POLICY_STORE_SIZE, &rule), has = most ? store_size(&p->store) : 0;
+    return has + bytes <= most || !most ? 0 : error_set(err, SSX_ERROR_REFUSED,
+                                                        "policy: %s: the store holds %llu bytes of %llu, and %llu more are too many", rule,
+                                                        (unsigned long long)has, (unsigned long long)most, (unsigned long long)bytes);
+}
+
+void plugins_keep(struct plugins *p, const struct image *image)
+{
+    struct stat st;
+    if (fstat(image->fd, &st) == 0 && plugins_check_room(p, (uint64_t)st.st_size, NULL) == 0)
+        store_put(&p->store, &image->digest, image->fd, NULL);
+}
+
+const char *plugins_libc(const struct plugins *p, char *out, size_t size)
+{
+    snprintf(out, size, "%s%s", p->libc[0] >= '0' && p->libc[0] <= '9' ? "glibc " : "", p->libc);
+    return out;
 }
 
 /* A damaged object can be unreadable as ELF before its digest is compared: then it is the digest that is wrong. */
@@ -237,6 +275,57 @@ static bool object_is_damaged(struct plugins *p, const struct digest *digest)
     if (damaged)
         store_discard(&p->store, digest);
     return damaged;
+}
+
+struct image *plugins_stored(struct plugins *p, const char *type, const struct digest *digest, struct refusal *why)
+{
+    struct image *image = from_store(p, type, digest, why);
+    if (!image && why->error.code && object_is_damaged(p, digest))
+        memset(why, 0, sizeof *why);
+    return image;
+}
+
+/* What a generation has under that name: an image, or why there is none. *missing: the call's own object would do. */
+static struct image *take_deployed(struct plugins *p, const struct generation_bundle *b, const struct generation_type *t,
+                                   const struct message_call *call, bool *missing,
+                                   struct refusal *why)
+{
+    if (policy_check_signed(p->policy, b->name, *b->signer, &why->error)) {
+        refuse(why, "policy");
+        return NULL;
+    }
+    struct image *image = plugins_stored(p, t->name, &t->object, why);
+    if (image || why->error.code)
+        return image;
+    *missing = call->has_object && digest_equal(&t->object, &call->digest);
+    if (!*missing) {
+        error_set(&why->error, SSX_ERROR_REFUSED,
+                  "the %s of the bundle %s %s is missing in this node's store, or was damaged; deploy it again", t->name, b->name,
+                      b->version);
+        refuse(why, "object");
+    }
+    return NULL;
+}
+
+/* Whether the generation in force settles which plugin runs: it has the type, in the object that the call wants; or it can't be read,
+ * which must not let another plugin run in its place. */
+static bool is_deployed(struct plugins *p, const char *type, const struct message_call *call, struct image **image, bool *missing,
+                        struct refusal *why)
+{
+    struct buf text = {0};
+    struct generation_bundle b;
+    struct generation_type t;
+    unsigned number = generation_current(&p->store);
+    if (!number)
+        return false;
+    int rc = generation_load(&text, &p->store, number, &why->error);
+    bool settled = rc || (generation_find(&text, type, &b, &t) && (!call->exact || digest_equal(&t.object, &call->digest)));
+    if (rc)
+        refuse(why, "store");
+    else if (settled)
+        *image = take_deployed(p, &b, &t, call, missing, why);
+    buf_free(&text);
+    return settled;
 }
 
 struct image *plugins_find(struct plugins *p, const struct message_call *call, bool *missing, struct refusal *why)
@@ -254,6 +343,8 @@ struct image *plugins_find(struct plugins *p, const struct message_call *call, b
         refuse(why, "policy");
         return NULL;
     }
+    if (is_deployed(p, type, call, &image, missing, why))
+        return image;
     bool found = registry_find(&p->registry, type, &path, &why->error) == 0;
     if (found && (image = from_file(p, type, path, why)) && call->exact && !digest_equal(&image->digest, &call->digest))
         image = NULL;
@@ -273,16 +364,14 @@ struct image *plugins_find(struct plugins *p, const struct message_call *call, b
         refuse(why, "policy");
         return NULL;
     }
-    image = from_store(p, type, &call->digest, why);
-    if (!image && why->error.code && object_is_damaged(p, &call->digest))
-        memset(why, 0, sizeof *why);
+    image = plugins_stored(p, type, &call->digest, why);
     *missing = !image && !why->error.code;
     return image;
 }
 
 /* --- describe --- */
 
-struct listing { const struct policy *policy; const char *type; struct buf *out; };
+struct listing { const struct policy *policy; const char *type; struct buf *out; const struct buf *deployed; };
 
 static int list_if_meant(void *user, const char *type, const char *path)
 {
@@ -292,10 +381,35 @@ static int list_if_meant(void *user, const char *type, const char *path)
     return buf_add(l->out, type, strlen(type) + 1) || buf_add(l->out, path, strlen(path) + 1);
 }
 
+/* A type that was deployed hides those of the directories. */
+static int list_unless_deployed(void *user, const char *type, const char *path)
+{
+    const struct listing *l = user;
+    struct generation_bundle b;
+    struct generation_type t;
+    return generation_find(l->deployed, type, &b, &t) ? 0 : list_if_meant(user, type, path);
+}
+
+static void list_deployed(struct listing *l, const struct store *s)
+{
+    char path[PATH_MAX + 128];
+    const char *at = generation_begin(l->deployed);
+    struct generation_bundle b;
+    struct generation_type t;
+    for (int kind; (kind = generation_next(&at, &b, &t)) > 0;)
+        if (kind == 1)
+            list_if_meant(l, t.name, store_path(s, &t.object, path, sizeof path));
+}
+
 void plugins_list(struct plugins *p, const char *type, struct buf *out)
 {
-    struct listing listing = {p->policy, type, out};
-    registry_each(&p->registry, list_if_meant, &listing);
+    struct buf deployed = {0};
+    struct listing listing = {p->policy, type, out, &deployed};
+    if (generation_load(&deployed, &p->store, generation_current(&p->store), NULL) == 0) {
+        list_deployed(&listing, &p->store);
+        registry_each(&p->registry, list_unless_deployed, &listing);
+    }
+    buf_free(&deployed);
 }
 
 void plugins_describe(struct plugins *p, const char *type, const char *path, void (*visit)(void *user, const struct message_describe *), void *user)

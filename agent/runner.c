@@ -120,7 +120,7 @@ static struct host *host_of(struct runner *r, struct image *image, struct ssx_er
         error_set(err, SSX_ERROR_REFUSED, "%d different plugins are running in this session, which is the most", HOSTS_MAX);
         return NULL;
     }
-    struct host *h = host_start(image, err);
+    struct host *h = host_start(image, false, err);
     if (!h)
         return NULL;
     h->next = r->hosts;

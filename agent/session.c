@@ -1,5 +1,6 @@
 #include "session.h"
 
+#include "deploy.h"
 #include "describe.h"
 #include "runner.h"
 
@@ -35,17 +36,18 @@ struct session {
     uint32_t last_id;
     size_t sender_window;
     struct describe *describes;
+    struct deploy *deploys;
 };
 
 static void put(struct session *s, const struct message *m) { message_encode(&s->out, m, FROM_AGENT); }
 
 static size_t calls_max(const struct session *s)
 {
-    const struct policy *p = s->runner.plugins->policy;
-    return p && p->max_calls && p->max_calls < CALLS_MAX ? (size_t)p->max_calls : CALLS_MAX;
+    uint64_t most = policy_least(s->runner.plugins->policy, POLICY_MAX_CALLS, NULL);
+    return most && most < CALLS_MAX ? (size_t)most : CALLS_MAX;
 }
 
-static size_t count_open(const struct session *s) { return describe_count(s->describes) + s->runner.open; }
+static size_t count_open(const struct session *s) { return describe_count(s->describes) + deploy_count(s->deploys) + s->runner.open; }
 
 /* --- what the sender asks --- */
 
@@ -160,7 +162,7 @@ static int take_chunk(struct session *s, struct job *j, const struct message *m,
     for (struct job *other = s->runner.first; other; other = other->next)
         if (other->needs_object && digest_equal(&other->call.digest, &j->call.digest) && strcmp(other->type, j->type) == 0)
             give_image(s, other, image);
-    store_put(&s->runner.plugins->store, &image->digest, image->fd, NULL);
+    plugins_keep(s->runner.plugins, image);
     image_release(image);
     return 0;
 }
@@ -184,6 +186,7 @@ static void start_leaving(struct session *s)
     s->leaving = true;
     s->leave_ms = clock_ms() + LEAVE_MS;
     describe_clear(&s->describes);
+    deploy_clear(&s->deploys);
     runner_cancel(&s->runner, s->leave_ms);
 }
 
@@ -204,6 +207,8 @@ static int take_for_job(struct session *s, const struct message *m, struct ssx_e
     struct job *j = runner_find(&s->runner, m->id);
     if (m->id > s->last_id)
         return violation(err, "a frame for an id that was never opened", m);
+    if (!j && (m->kind == MESSAGE_CHUNK || m->kind == MESSAGE_CANCEL))
+        return deploy_take(&s->deploys, m, err);
     if (!j || j->stage == JOB_DONE)
         return 0; /* it has ended, and the sender doesn't know yet */
     switch (m->kind) {
@@ -222,12 +227,14 @@ static int take_opening(struct session *s, const struct message *m, struct ssx_e
     if (m->id <= s->last_id)
         return violation(err, "an id that was opened before", m);
     s->last_id = m->id;
-    if (m->kind == MESSAGE_OFFER || m->kind == MESSAGE_ATTACH)
-        refuse_id(s, m->id, "unsupported", m->kind == MESSAGE_OFFER ? "not supported: OFFER" : "not supported: ATTACH");
+    if (m->kind == MESSAGE_ATTACH)
+        refuse_id(s, m->id, "unsupported", "not supported: ATTACH");
     else if (count_open(s) >= calls_max(s))
         refuse_id(s, m->id, "busy", "too many calls are open in this session");
     else if (m->kind == MESSAGE_CALL)
         return take_call(s, m);
+    else if (m->kind == MESSAGE_OFFER)
+        deploy_add(&s->deploys, s->runner.plugins, m, &s->out);
     else if (describe_count(s->describes) >= DESCRIBES_MAX)
         refuse_id(s, m->id, "busy", "too many questions for descriptors are open in this session");
     else if (describe_add(&s->describes, m))
@@ -277,16 +284,15 @@ static int take_greeting(struct session *s)
 static void say_hello(struct session *s)
 {
     struct utsname uts;
-    char libc[32] = "";
+    char libc[32];
     struct buf policy = {0};
     struct message m = {.kind = MESSAGE_HELLO};
     uname(&uts);
-    if (s->runner.plugins->policy)
-        policy_add_flags(s->runner.plugins->policy, &policy);
-    if (s->runner.plugins->libc[0])
-        snprintf(libc, sizeof libc, "%s%s", s->runner.plugins->libc[0] >= '0' && s->runner.plugins->libc[0] <= '9' ? "glibc " : "", s->runner.plugins->libc);
+    for (const struct policy *p = s->runner.plugins->policy; p; p = p->also)
+        policy_add_flags(p, &policy);
     m.hello = (struct message_hello){.min = PROTOCOL_VERSION, .max = PROTOCOL_VERSION, .build = span_text("sshexec-agent " SSX_VERSION),
-                                     .os = span_text("linux"), .arch = span_text(uts.machine), .libc = span_text(libc),
+                                     .os = span_text("linux"), .arch = span_text(uts.machine),
+                                         .libc = span_text(plugins_libc(s->runner.plugins, libc, sizeof libc)),
                                      .window = AGENT_WINDOW, .calls = calls_max(s), .state = VALUE_SIZE_MAX};
     if (buf_length(&policy))
         m.hello.policy = (struct span){buf_data(&policy) + 1, buf_length(&policy) - 1}; /* without the space before the first flag */
@@ -406,14 +412,16 @@ static void turn(struct session *s)
     static struct polling p; /* large, and there is one session */
     if (s->greeted)
         take_frames(s); /* those that were held back */
-    bool reading = may_read(s), describing = s->describes && buf_length(&s->out) < OUT_HIGH;
+    bool reading = may_read(s), describing = s->describes && buf_length(&s->out) < OUT_HIGH, deploying = deploy_is_busy(s->deploys);
     p.n = 0;
     size_t in = polling_add(&p, s->leaving ? -1 : s->in_fd, reading ? POLLIN : POLLRDHUP);
     polling_add(&p, buf_length(&s->out) ? s->out_fd : -1, POLLOUT);
     runner_poll(&s->runner, &p);
-    polling_wait(&p, &s->runner, describing ? 0 : patience(s));
+    polling_wait(&p, &s->runner, describing || deploying ? 0 : patience(s));
     if (describing)
         describe_step(&s->describes, s->runner.plugins, &s->out);
+    if (deploying)
+        deploy_step(&s->deploys);
     runner_handle(&s->runner, &p);
     if (s->runner.stops)
         start_leaving(s);

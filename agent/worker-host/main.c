@@ -321,11 +321,32 @@ static void make_temp_root(struct host *h, char *text, size_t size)
         snprintf(text + strlen(text), size - strlen(text), " tmpdir");
 }
 
+/* The plugin's own word on whether it can work here. What it says meanwhile goes nowhere, and must not reach the agent as a report. */
+static _Noreturn void prove(struct host *h, const struct host_report *ready)
+{
+    static struct call_context call;
+    char text[sizeof call.message + 64];
+    int socket = fcntl(HOST_SOCKET_FD, F_DUPFD_CLOEXEC, 10), nowhere = open("/dev/null", O_RDWR | O_CLOEXEC);
+    dup3(nowhere, HOST_SOCKET_FD, O_CLOEXEC);
+    call_context_init(&call, h->temp, h->worker.item);
+    if (h->temp[0])
+        setenv("TMPDIR", h->temp, 1);
+    int code = h->worker.plugin->selftest ? h->worker.plugin->selftest(&call.call) : 0;
+    dup3(socket, HOST_SOCKET_FD, O_CLOEXEC);
+    if (h->temp[0])
+        tree_remove(h->temp);
+    snprintf(text, sizeof text, "its selftest returned %d%s%s", code, call.message[0] ? ": " : "", call.message);
+    if (code)
+        fail("selftest", text);
+    report(ready);
+    _exit(0);
+}
+
 int main(int argc, char **argv)
 {
     static struct host h; /* large, and there is one */
     struct host_report ready = {.op = HOST_READY};
-    if (argc != 4)
+    if (argc != 4 && argc != 5)
         _exit(1);
     h.worker.type = argv[2];
     h.temp = argv[3];
@@ -338,8 +359,14 @@ int main(int argc, char **argv)
     orphans_adopt();
     h.signals = block_child_signal();
     load(&h.worker);
-    die_with_agent(false); /* from here on there is something to clean up: see leave() */
-    make_temp_root(&h, ready.text, sizeof ready.text);
+    if (argc == 4)
+        die_with_agent(false); /* from here on there is something to clean up: see leave() */
+    if (argc == 4 || h.worker.plugin->selftest)
+        make_temp_root(&h, ready.text, sizeof ready.text);
+    else
+        h.temp = "";
+    if (argc == 5)
+        prove(&h, &ready);
     report(&ready);
     fork_spare(&h);
     make_temp(&h);

@@ -23,7 +23,8 @@ static void find_libc(struct variant *v, const struct plugin *plugin, const char
     snprintf(v->libc, sizeof v->libc, "%s", library ? "musl" : "any");
 }
 
-int bundle_inspect(struct manifest_type *type, struct variant *variant, const char *name, const void *image, size_t n,
+/* All but the digest. */
+static int inspect(struct manifest_type *type, struct variant *variant, const char *name, const void *image, size_t n,
                    struct ssx_error *err)
 {
     struct plugin plugin;
@@ -41,9 +42,17 @@ int bundle_inspect(struct manifest_type *type, struct variant *variant, const ch
     snprintf(type->schema, sizeof type->schema, "%s", d->schema_digest);
     snprintf(variant->arch, sizeof variant->arch, "%s", elf_machine_name(plugin.elf_machine));
     find_libc(variant, &plugin, name, image, n);
-    digest_of(&variant->digest, image, n);
     plugin_dispose(&plugin);
     return rc;
+}
+
+int bundle_inspect(struct manifest_type *type, struct variant *variant, const char *name, const void *image, size_t n,
+                   struct ssx_error *err)
+{
+    if (inspect(type, variant, name, image, n, err))
+        return -1;
+    digest_of(&variant->digest, image, n);
+    return 0;
 }
 
 int bundle_check_object(const struct manifest *m, const struct variant *v, const void *image, size_t n, struct ssx_error *err)
@@ -53,7 +62,7 @@ int bundle_check_object(const struct manifest *m, const struct variant *v, const
     const struct manifest_type *says = manifest_type_of(m, v);
     char name[TYPE_NAME_MAX + 96];
     snprintf(name, sizeof name, "its %s for %s %s", says->name, v->arch, v->libc);
-    if (bundle_inspect(&is, &has, name, image, n, err))
+    if (inspect(&is, &has, name, image, n, err))
         return -1;
     if (strcmp(is.name, says->name) || strcmp(is.version, says->version) || strcmp(is.schema, says->schema) || strcmp(has.arch, v->arch) ||
         strcmp(has.libc, v->libc))

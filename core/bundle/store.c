@@ -5,6 +5,7 @@
 #include "base/install.h"
 #include "base/io.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -63,6 +64,18 @@ int store_lock(struct store *s, const struct digest *digest, short type)
     return rc;
 }
 
+int store_lock_generations(struct store *s, short type)
+{
+    struct flock lock = {.l_type = type, .l_whence = SEEK_SET, .l_start = (off_t)1 << 62, .l_len = 1}; /* behind those of all objects */
+    int rc;
+    if (s->lock_fd < 0 && open_lock(s))
+        return -1;
+    do
+        rc = fcntl(s->lock_fd, F_OFD_SETLKW, &lock);
+    while (rc && errno == EINTR);
+    return rc;
+}
+
 bool store_is_held(struct store *s, const struct digest *digest)
 {
     struct flock lock = lock_of(digest, F_WRLCK);
@@ -88,6 +101,20 @@ void store_discard(const struct store *s, const struct digest *digest)
     char path[PATH_MAX + 128];
     if (s->dir[0])
         unlink(store_path(s, digest, path, sizeof path));
+}
+
+uint64_t store_size(const struct store *s)
+{
+    char path[PATH_MAX + 16];
+    struct stat st;
+    uint64_t bytes = 0;
+    snprintf(path, sizeof path, "%s/objects", s->dir);
+    DIR *d = opendir(path);
+    for (struct dirent *e; d && (e = readdir(d));)
+        bytes += fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) ? (uint64_t)st.st_size : 0;
+    if (d)
+        closedir(d);
+    return bytes;
 }
 
 static int copy(int from, int to)

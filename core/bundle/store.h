@@ -8,6 +8,7 @@
 
 #include <limits.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 struct store {
@@ -28,6 +29,9 @@ int store_object(struct store *s, const struct digest *digest);
 /* Removes an object that is not what its name says. */
 void store_discard(const struct store *s, const struct digest *digest);
 
+/* Bytes of all objects. */
+uint64_t store_size(const struct store *s);
+
 /* Stores what can be read from fd, from its start, under this digest, which the caller has checked; the directories are made. Held as by
  * store_object. Returns 0, or -1 with err and nothing left behind. */
 int store_put(struct store *s, const struct digest *digest, int fd, struct ssx_error *err);
@@ -35,6 +39,9 @@ int store_put(struct store *s, const struct digest *digest, int fd, struct ssx_e
 /* A lock on an object's byte, until s is closed or unlocked: type as of fcntl (F_RDLCK, F_WRLCK, F_UNLCK). Doesn't wait for longer than the
  * removal of a file takes. Returns 0, or -1 with errno: EAGAIN where another has it. */
 int store_lock(struct store *s, const struct digest *digest, short type);
+
+/* The same on the byte that stands for the generations (generation.h). Waits. */
+int store_lock_generations(struct store *s, short type);
 
 /* Whether another one uses the object now. */
 bool store_is_held(struct store *s, const struct digest *digest);

@@ -230,6 +230,9 @@ static int tend(struct tending *t, struct ssx_error *err)
     snprintf(generations, sizeof generations, "%s/generations", t->store->dir);
     if (access(t->objects, F_OK) && errno == ENOENT)
         return 0;
+    /* until the end: one that is made meanwhile names objects that were seen as unused. Without a lock nothing can be written, nor
+     * removed */
+    store_lock_generations(t->store, F_RDLCK);
     if (path_is_trusted(t->objects, err) || each_name(t, t->objects, take_object, err) || each_name(t, generations, take_generation, err))
         return -1;
     if (count_of(t))

@@ -100,7 +100,7 @@ int bootstrap_command(struct buf *out, const struct agent_image *agent, enum boo
  * the command line of their host. */
 #define CLEAN \
     "gone() { test -O \"$1\" || return; e=$(rm -rf \"$1\" 2>&1) && echo \"sshexec-clean 1 %s gone $1\" || echo \"sshexec-clean 1 %s kept $1: ${e##*: }\"; }; " \
-    "for d; do test -L \"$d\" && continue; test -O \"$d\" || continue; for k in agents objects; do gone \"$d/$k\"; done; rm -f \"$d/lock\"; rmdir \"$d\" 2>/dev/null; done; " \
+    "for d; do test -L \"$d\" && continue; test -O \"$d\" || continue; rm -f \"$d/current\"; for k in agents generations objects; do gone \"$d/$k\"; done; rm -f \"$d/lock\"; rmdir \"$d\" 2>/dev/null; done; " \
     "for t in \"${XDG_RUNTIME_DIR:-/tmp}\"/.sshexec-* /dev/shm/.sshexec-* /tmp/.sshexec-* \"${HOME:-/tmp}\"/.sshexec-* /var/tmp/.sshexec-*; do " \
     "test -f \"$t\" && gone \"$t\"; done; c=$(cat /proc/[0-9]*/cmdline 2>/dev/null | tr -c a-zA-Z0-9/._- \" \"); " \
     "for t in \"${TMPDIR:-/tmp}\"/sshexec-????????????????; do test -L \"$t\" || test \"$t\" = \"/tmp/sshexec-$u\" && continue; " \

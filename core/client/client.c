@@ -25,6 +25,9 @@ struct call {
     size_t granted;                    /* dealt with, not yet granted again */
     size_t credit;                     /* what we may still send */
     bool describes;                    /* opened by DESCRIBE, not by CALL */
+    const struct client_offer *offer;  /* opened by OFFER; borrowed */
+    struct buf needs;                  /* of its objects, those asked for: size_t; as many of them as `needs_at` went, or are going */
+    size_t needs_at;
     bool input_ended, has_result, has_state, has_need;
     struct buf value;                  /* ITEM, RESULT or STATE in pieces */
     enum message_kind value_kind;      /* more pieces of this kind are to come; 0: none */
@@ -75,8 +78,10 @@ struct client *client_new(const struct agent_image *agent)
 
 static void call_free(struct call *call)
 {
-    if (call)
+    if (call) {
         buf_free(&call->value);
+        buf_free(&call->needs);
+    }
     free(call);
 }
 
@@ -206,8 +211,21 @@ static void put_state(struct client *c, uint32_t id, const unsigned char *at, si
     }
 }
 
+static int offer(struct client *c, uint32_t *id, const struct client_offer *o, struct ssx_error *err)
+{
+    struct call *call = link_is_gone(c, err) ? NULL : call_open(c);
+    if (!call)
+        return error_set(err, SSX_ERROR_SYSTEM, "can't offer a bundle: out of memory");
+    call->offer = o;
+    put(c, &(struct message){.kind = MESSAGE_OFFER, .id = call->id, .objects.order = o->order});
+    *id = call->id;
+    return is_out_of_memory(c, err);
+}
+
 int client_call(struct client *c, uint32_t *id, const struct client_request *r, struct ssx_error *err)
 {
+    if (r->offer)
+        return offer(c, id, r->offer, err);
     if (link_is_gone(c, err) || check_request(r, err))
         return -1;
     struct call *call = call_open(c);
@@ -259,7 +277,7 @@ size_t client_input_room(const struct client *c, uint32_t id)
 {
     const struct call *call = call_find(c, id);
     size_t waiting = buf_length(&c->out), room = waiting < OUTGOING_LOW ? OUTGOING_LOW - waiting : 0;
-    if (!call || call->describes || call->input_ended || c->stage != READY)
+    if (!call || call->describes || call->offer || call->input_ended || c->stage != READY)
         return 0;
     return room < call->credit ? room : call->credit;
 }
@@ -427,9 +445,44 @@ static int hello_came(struct client *c, const struct message *m, struct ssx_erro
     return 1;
 }
 
+/* Of an offer's objects one goes after the other. */
+static void next_object(struct client *c, struct call *call)
+{
+    const size_t *needs = (const size_t *)(const void *)buf_data(&call->needs);
+    if (call->object_wanted || call->needs_at == buf_length(&call->needs) / sizeof *needs)
+        return;
+    const struct client_object *o = &call->offer->objects[needs[call->needs_at++]];
+    call->digest = o->digest;
+    call->object = o->bytes;
+    call->object_size = o->size;
+    call->object_sent = 0;
+    want_object(c, call, true);
+}
+
+static int take_need(struct client *c, struct call *call, const struct digest *digest, struct ssx_error *err)
+{
+    const size_t *needs = (const size_t *)(const void *)buf_data(&call->needs);
+    size_t at = 0;
+    while (at < call->offer->count && !digest_equal(&call->offer->objects[at].digest, digest))
+        at++;
+    if (at == call->offer->count)
+        return error_set(err, SSX_ERROR_PROTOCOL, "NEED of an object that was not offered");
+    for (size_t i = 0; i < buf_length(&call->needs) / sizeof *needs; i++)
+        if (needs[i] == at)
+            return error_set(err, SSX_ERROR_PROTOCOL, "NEED of the same object twice");
+    if (buf_add(&call->needs, &at, sizeof at))
+        return error_set(err, SSX_ERROR_SYSTEM, "out of memory for what the agent needs");
+    next_object(c, call);
+    return 0;
+}
+
 static int need_came(struct client *c, struct call *call, struct message *m, struct ssx_error *err)
 {
     for (struct message_object object; message_next_object(m, &object);) {
+        if (call->offer && take_need(c, call, &object.digest, err))
+            return -1;
+        if (call->offer)
+            continue;
         if (!call->object || !digest_equal(&call->digest, &object.digest))
             return error_set(err, SSX_ERROR_PROTOCOL, "NEED of an object that was not offered");
         if (call->has_need)
@@ -572,6 +625,8 @@ static void put_chunk(struct client *c, struct call *call)
     call->object_sent += n;
     want_object(c, call, m.chunk.more);
     call->object_gone = !m.chunk.more;
+    if (call->offer && call->object_gone)
+        next_object(c, call);
 }
 
 static void put_agent(struct client *c)

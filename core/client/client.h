@@ -19,7 +19,16 @@ struct client;
 struct client *client_new(const struct agent_image *agent);
 void client_free(struct client *c);
 
+/* What an OFFER asks (PROTOCOL.md). All borrowed until its END. */
+struct client_object { struct digest digest; const void *bytes; size_t size; };
+struct client_offer {
+    struct message_order order;
+    const struct client_object *objects; /* what the agent may ask for */
+    size_t count;
+};
+
 struct client_request {
+    const struct client_offer *offer;  /* not a call at all, but this; of the others nothing counts then. NULL: a call */
     const char *type;
     const void *state;               /* one msgpack value, copied */
     size_t state_size;

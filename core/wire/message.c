@@ -162,6 +162,19 @@ static void describe_entries(struct entries *e, const struct message *m)
     entry_text(e, "problem", d->problem);
 }
 
+static void order_entries(struct entries *e, const struct message *m)
+{
+    const struct message_order *o = &m->objects.order;
+    entry_text(e, "do", o->what);
+    if (o->manifest.n && entry(e, "manifest"))
+        put_bin(e->out, o->manifest);
+    if (o->signature.n && entry(e, "signature"))
+        put_bin(e->out, o->signature);
+    entry_digest(e, "bundle", o->has_bundle, &o->bundle);
+    entry_uint(e, "generation", o->generation);
+    entry_true(e, "downgrade", o->downgrade);
+}
+
 static void put_map(struct buf *out, const struct message *m, void (*fill)(struct entries *, const struct message *))
 {
     struct entries tally = {NULL, 0}, real = {out, 0};
@@ -212,7 +225,8 @@ static size_t element_count(enum message_kind kind)
 
 static void put_body(struct buf *out, const struct message *m, enum message_party from)
 {
-    put_array(out, element_count(m->kind));
+    bool ordered = m->kind == MESSAGE_OFFER && m->objects.order.what.n;
+    put_array(out, element_count(m->kind) + ordered);
     put_uint(out, m->kind);
     put_uint(out, m->id);
     switch (m->kind) {
@@ -231,7 +245,11 @@ static void put_body(struct buf *out, const struct message *m, enum message_part
         break;
     case MESSAGE_ITEM: case MESSAGE_RESULT: case MESSAGE_STATE: put_bin(out, m->data.bytes); put_bool(out, m->data.more); break;
     case MESSAGE_END: put_uint(out, m->end.outcome); put_map(out, m, end_entries); break;
-    case MESSAGE_OFFER: case MESSAGE_NEED: put_objects(out, m); break;
+    case MESSAGE_OFFER: case MESSAGE_NEED:
+        put_objects(out, m);
+        if (ordered)
+            put_map(out, m, order_entries);
+        break;
     case MESSAGE_CHUNK: put_digest(out, &m->chunk.digest); put_bin(out, m->chunk.bytes); put_bool(out, m->chunk.more); break;
     case MESSAGE_DESCRIBE:
         if (from == FROM_AGENT)
@@ -379,6 +397,20 @@ static int take_describe(struct value_reader *r, const struct value *key, struct
          : 1;
 }
 
+static int take_order(struct value_reader *r, const struct value *key, struct message *m)
+{
+    struct message_order *o = &m->objects.order;
+    if (value_is_text(key, "bundle"))
+        o->has_bundle = true;
+    return value_is_text(key, "do") ? take_span(r, &o->what)
+         : value_is_text(key, "manifest") ? take_bin(r, FRAME_MAX, &o->manifest)
+         : value_is_text(key, "signature") ? take_bin(r, FRAME_MAX, &o->signature)
+         : value_is_text(key, "bundle") ? take_digest(r, &o->bundle)
+         : value_is_text(key, "generation") ? value_take_uint(r, UINT32_MAX, &o->generation)
+         : value_is_text(key, "downgrade") ? value_take_bool(r, &o->downgrade)
+         : 1;
+}
+
 static int take_call(struct value_reader *r, struct message *m)
 {
     struct message_call *c = &m->call;
@@ -501,7 +533,8 @@ int message_decode(struct message *out, const void *frame, size_t length, enum m
         return error_set(err, SSX_ERROR_PROTOCOL, "%s with id %llu", message_name(out->kind), (unsigned long long)id);
     if (value_scan(body, n, err))
         return error_prefix(err, "%s", message_name(out->kind));
-    if (count < element_count(out->kind) || take_body(&r, out, from))
+    if (count < element_count(out->kind) || take_body(&r, out, from) || (out->kind == MESSAGE_OFFER && count > element_count(out->kind) &&
+                                                                         take_map(&r, out, take_order)))
         return error_set(err, SSX_ERROR_PROTOCOL, "%s with a missing or malformed element", message_name(out->kind));
     return 0;
 }

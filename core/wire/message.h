@@ -74,10 +74,19 @@ struct message_describe {
 };
 
 struct message_object { struct digest digest; uint64_t size; }; /* NEED: no size */
+
+/* What an OFFER wants done with a bundle; `what` empty: nothing was said. */
+struct message_order {
+    struct span what, manifest, signature;
+    bool has_bundle, downgrade;
+    struct digest bundle;              /* of a manifest that was prepared */
+    uint64_t generation;
+};
 struct message_objects {
     size_t count;
     const struct message_object *list; /* to be encoded; borrowed */
     struct span packed;                /* decoded: what message_next_object takes from */
+    struct message_order order;        /* OFFER */
 };
 
 struct message {

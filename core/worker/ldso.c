@@ -4,12 +4,12 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/io.h"
+#include "base/pattern.h"
 #include "worker/elf.h"
 
 #include <dirent.h>
 #include <elf.h>
 #include <fcntl.h>
-#include <fnmatch.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -66,7 +66,8 @@ static void search_included(struct conf *c, const char *pattern)
     DIR *dir = opendir(*directory ? directory : "/");
     for (struct dirent *entry; dir && !c->found && (entry = readdir(dir));) {
         snprintf(path, sizeof path, "%s/%s", directory, entry->d_name);
-        if (fnmatch(last, entry->d_name, FNM_PERIOD) == 0)
+        /* fnmatch(3) would be a fiftieth of the agent */
+        if (entry->d_name[0] != '.' && pattern_list_matches(last, strlen(last), entry->d_name, false))
             search_conf(c, path);
     }
     if (dir)

@@ -63,6 +63,12 @@ static const struct golden { enum message_party from; const char *hex; struct me
     {FROM_AGENT, "0000003c940f010582a6726561736f6eac756e6b6e6f776e2d74797065a76d657373616765ba6e6f20706c7567696e206f662074686520747970652068656c6f",
      {.kind = MESSAGE_END, .id = 1, .end = {.outcome = SSX_OUTCOME_REFUSED, .reason = SPAN("unknown-type"), .message = SPAN("no plugin of the type helo")}}},
     {FROM_SENDER, "000000529310099292" DIGEST_BIN "cd3e0092" OTHER_BIN "ce10000000", {.kind = MESSAGE_OFFER, .id = 9, .objects = {.count = 2, .list = two_objects}}},
+    {FROM_SENDER, "0000002b9410099083a2646fa770726570617265a86d616e6966657374c4026d0aa97369676e6174757265c402730a",
+     {.kind = MESSAGE_OFFER, .id = 9, .objects.order = {.what = SPAN("prepare"), .manifest = SPAN("m\n"), .signature = SPAN("s\n")}}},
+    {FROM_SENDER, "0000004394100a9083a2646fa6737769746368a662756e646c65c420000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1fa9646f776e6772616465c3",
+     {.kind = MESSAGE_OFFER, .id = 10, .objects.order = {.what = SPAN("switch"), .has_bundle = true, .bundle = DIGEST, .downgrade = true}}},
+    {FROM_SENDER, "0000001d94100b9082a2646fa8726f6c6c6261636baa67656e65726174696f6e07",
+     {.kind = MESSAGE_OFFER, .id = 11, .objects.order = {.what = SPAN("rollback"), .generation = 7}}},
     {FROM_AGENT, "0000002693110191" DIGEST_BIN, {.kind = MESSAGE_NEED, .id = 1, .objects = {.count = 1, .list = one_object}}},
     {FROM_SENDER, "0000002c951201" DIGEST_BIN "c4047f454c46c3", {.kind = MESSAGE_CHUNK, .id = 1, .chunk = {DIGEST, SPAN("\x7f" "ELF"), true}}},
     {FROM_SENDER, "00000028951201" DIGEST_BIN "c400c2", {.kind = MESSAGE_CHUNK, .id = 1, .chunk = {DIGEST, SPAN(""), false}}},
@@ -96,6 +102,12 @@ static void assert_same_objects(struct message *decoded, const struct message *m
         assert_true(o.size == m->objects.list[i].size);
     }
     assert_false(message_next_object(decoded, &o));
+    const struct message_order *is = &decoded->objects.order, *was = &m->objects.order;
+    assert_true(is->has_bundle == was->has_bundle && digest_equal(&is->bundle, &was->bundle) && is->generation == was->generation);
+    assert_true(is->downgrade == was->downgrade);
+    assert_same_span(is->what, was->what);
+    assert_same_span(is->manifest, was->manifest);
+    assert_same_span(is->signature, was->signature);
 }
 
 static void assert_same_hello(const struct message_hello *a, const struct message_hello *b)

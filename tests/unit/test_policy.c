@@ -52,6 +52,11 @@ static void test_flags(void **state)
         {"--max-timeout 2m --max-timeout 90 --max-timeout 1h", "", " --max-timeout 90"},
         {"--max-calls 4 --max-calls 9", "", " --max-calls 4"},
         {"-- --allow a", "-- --allow a", ""},
+        {"--require-signed --no-require-signed", "", " --require-signed"},
+        {"--no-require-signed", "", " --no-require-signed"},
+        {"--allow a --require-signed --signers /etc/s", "", " --allow a --require-signed --signers /etc/s"},
+        {"--allow a --no-uploads --require-signed", "", " --allow a --no-uploads --require-signed"},
+        {"--store-size 2G --store-size 500M", "", " --store-size 500M"},
         {"--no-allow --max_calls 3 --allows -allow", "--no-allow --max_calls 3 --allows -allow", ""},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -75,7 +80,10 @@ static void test_bad_flags(void **state)
         {"--allow", "--allow needs a value"}, {"--allow --", "--allow needs a value"}, {"--allow=", "--allow: \"\" is not a type name"},
         {"--allow a,,b", "\"\" is not a type name"}, {"--deny A", "--deny: \"A\" is not a type name"}, {"--uploads=yes", "--uploads takes no value"},
         {"--max-timeout 0", "--max-timeout: \"0\""}, {"--max-timeout 1y", "is not a duration"}, {"--max-calls 0", "from 1 to 64"}, {"--max-calls 1x", "from 1 to 64"},
-        {"--max-calls 99999999999999999999", "from 1 to 64"},
+        {"--max-calls 99999999999999999999", "from 1 to 64"}, {"--store-size 0", "is not a size"}, {"--store-size many", "is not a size"},
+        {"--signers s", "is not an absolute path"}, {"--signers /a;b", "is not an absolute path"},
+        {"--signers /a --signers /b", "beside /a"},
+        {"--require-signed=yes", "takes no value"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct policy p;
@@ -128,6 +136,61 @@ static void test_types(void **state)
     assert_non_null(strstr(err.text, "policy: --allow without --uploads forbids"));
     policy_free(&p);
     assert_int_equal(policy_check_type(NULL, "x", NULL) | policy_check_upload(NULL, "x", NULL) | policy_check_type(&p, "x", NULL) | policy_check_upload(&p, "x", NULL), 0);
+}
+
+static void take_all(struct policy *p, const char *words)
+{
+    char left[64];
+    assert_int_equal(take(p, words, left, sizeof left, NULL), 0);
+}
+
+/* What requires signatures lets signed bundles in, and nothing else. */
+static void test_signatures(void **state)
+{
+    (void)state;
+    struct policy p;
+    struct ssx_error err = {0};
+    take_all(&p, "--allow hello --require-signed");
+    assert_int_equal(policy_check_bundle(&p, "web", NULL), 0);
+    assert_int_equal(policy_check_upload(&p, "hello", NULL), -1);
+    assert_int_equal(policy_check_signed(&p, "web", true, NULL), 0);
+    assert_int_equal(policy_check_signed(&p, "web", false, &err), -1);
+    assert_string_equal(err.text, "policy: --require-signed: web is not signed by anybody whom this node knows");
+    assert_string_equal(policy_signers(&p, 0), POLICY_SIGNERS_FILE);
+    assert_null(policy_signers(&p, 1));
+    policy_free(&p);
+    take_all(&p, "--no-uploads --require-signed");
+    assert_int_equal(policy_check_bundle(&p, "web", NULL), -1);
+    policy_free(&p);
+    take_all(&p, "--require-signed");
+    assert_int_equal(policy_check_upload(&p, "hello", NULL), -1);
+    policy_free(&p);
+}
+
+/* Of several policies each has to permit, and the strictest number counts. */
+static void test_several(void **state)
+{
+    (void)state;
+    struct policy flags, file;
+    struct ssx_error err = {0};
+    const char *rule = NULL;
+    take_all(&flags, "--allow hello,exec --uploads --max-calls 8 --max-timeout 10 --signers /a");
+    take_all(&file, "--deny exec --uploads --max-calls 4 --max-timeout 20 --require-signed --signers /b --store-size 1M");
+    flags.also = &file;
+    assert_int_equal(policy_check_type(&flags, "hello", NULL), 0);
+    assert_int_equal(policy_check_type(&flags, "facts", NULL), -1);
+    assert_int_equal(policy_check_type(&flags, "exec", &err), -1);
+    assert_string_equal(err.text, "policy: --deny lists exec");
+    assert_int_equal(policy_least(&flags, POLICY_MAX_CALLS, NULL), 4);
+    assert_int_equal(policy_least(&flags, POLICY_STORE_SIZE, &rule), 1 << 20);
+    assert_string_equal(rule, "--store-size");
+    assert_int_equal(policy_timeout(&flags, 0), 10000);
+    assert_int_equal(policy_check_signed(&flags, "web", false, NULL), -1);
+    assert_string_equal(policy_signers(&flags, 0), "/a");
+    assert_string_equal(policy_signers(&flags, 1), "/b");
+    assert_null(policy_signers(&flags, 2));
+    policy_free(&flags);
+    policy_free(&file);
 }
 
 #define ED25519 "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIE3Z6N8l4xJOJo5re70O3aiV28rkesQ18xudRihtgFjO"
@@ -195,6 +258,7 @@ static void test_mutated_keys(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_flags), cmocka_unit_test(test_bad_flags), cmocka_unit_test(test_keys), cmocka_unit_test(test_types),
+                                      cmocka_unit_test(test_signatures), cmocka_unit_test(test_several),
                                        cmocka_unit_test(test_line), cmocka_unit_test(test_mutated_keys)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
