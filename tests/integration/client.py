@@ -22,7 +22,7 @@ SSHEXEC = BUILD / "bin" / "sshexec"
 SANITIZED = SSHEXEC.exists() and b"__asan_init" in SSHEXEC.read_bytes()
 SLOW = 4 if SANITIZED else 1    # what to multiply time limits with
 REPORTS = [b"AddressSanitizer", b"LeakSanitizer", b"UndefinedBehaviorSanitizer", b"ThreadSanitizer", b": runtime error: "]
-TAKES_F = ("run", "put", "get", "list", "describe", "doctor", "store", "clean")    # the subcommands that know ssh's options
+TAKES_F = ("run", "put", "get", "list", "describe", "doctor", "store", "clean", "deploy", "rollback", "generations")    # the subcommands that know ssh's options
 
 
 def reports_in(output):

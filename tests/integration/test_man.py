@@ -9,7 +9,8 @@ from client import BUILD
 
 TREE = Path(__file__).resolve().parents[2]
 PAGES = sorted((BUILD / "man").glob("*.[1-8]"))
-COMMANDS = ["run", "show", "put", "get", "test", "new", "encode", "decode", "list", "describe", "hosts", "doctor", "authorize", "bundle", "store", "clean", "config", "complete"]
+COMMANDS = ["run", "show", "put", "get", "test", "new", "encode", "decode", "list", "describe", "hosts", "doctor", "authorize", "bundle", "deploy", "rollback", "generations",
+            "store", "clean", "config", "complete"]
 
 
 def text(page):

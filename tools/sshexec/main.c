@@ -25,6 +25,9 @@ const struct command commands[] = {
     {"doctor", command_doctor, "how a host is reached, and what would run there"},
     {"authorize", command_authorize, "a line for authorized_keys that locks a key down to workers"},
     {"bundle", command_bundle, "plugins for several machines in one file: create, show, verify, extract, sign"},
+    {"deploy", command_deploy, "a bundle on hosts: sent, checked there, put in force on all of them at once"},
+    {"rollback", command_rollback, "back to what hosts had before"},
+    {"generations", command_generations, "what was deployed on hosts, and what is in force"},
     {"store", command_store, "what a host has stored: list, verify, gc"},
     {"clean", command_clean, "remove what sshexec has stored on a host"},
     {"config", command_config, "the configuration in force, and where it comes from"},
@@ -39,9 +42,9 @@ static int help(void)
          "Runs compiled, typed workers on any host that you can ssh to.\n");
     for (size_t i = 0; i < COMMANDS; i++)
         if (commands[i].about)
-            printf("  %-10s %s\n", commands[i].name, commands[i].about);
-    puts("  version    print the versions and exit\n"
-         "  help       this page; sshexec help COMMAND for another\n\n"
+            printf("  %-11s %s\n", commands[i].name, commands[i].about);
+    puts("  version     print the versions and exit\n"
+         "  help        this page; sshexec help COMMAND for another\n\n"
          "examples:\n"
          "  sshexec run hello name=Ada            on this machine\n"
          "  sshexec run hello node1 name=Ada      over ssh; node1 needs nothing but sshd\n"

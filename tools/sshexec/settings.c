@@ -205,7 +205,9 @@ void settings_print(void)
 
 /* --- options --- */
 
-enum { HELP = 256, TRANSPORT, BECOME, JSON, PLUGIN_PATH, STATE, STATE_OUT, BARE, FORCE, NO_BOOTSTRAP, EPHEMERAL, GDB, VALGRIND, IN_PROCESS, HOSTFILE, DEADLINE, TIMING, STATE_MAP, SERIAL, MAX_FAIL, CANARY, RERUN, RECORD, LIST, DIFF, OUTDIR, PICK, SORT, GROUP_BY, SUM, MIN, MAX, AVG, PCT, COLOR, OLDER_THAN, KEEP, REMOVE, DRY_RUN };
+enum { HELP = 256, TRANSPORT, BECOME, JSON, PLUGIN_PATH, STATE, STATE_OUT, BARE, FORCE, NO_BOOTSTRAP, EPHEMERAL, GDB, VALGRIND, IN_PROCESS,
+       HOSTFILE, DEADLINE, TIMING, STATE_MAP, SERIAL, MAX_FAIL, CANARY, RERUN, RECORD, LIST, DIFF, OUTDIR, PICK, SORT, GROUP_BY, SUM, MIN, MAX, AVG,
+       PCT, COLOR, OLDER_THAN, KEEP, REMOVE, DRY_RUN, SIGNERS, SIGNER, DOWNGRADE, ONE_PHASE, TO };
 
 static const struct { struct option option; unsigned group; const char *value, *about; } table[] = {
     {{"ssh-config", required_argument, NULL, 'F'}, OPTIONS_SSH, "FILE", "ssh's configuration file, as ssh -F"},
@@ -218,15 +220,15 @@ static const struct { struct option option; unsigned group; const char *value, *
     {{"no-bootstrap", no_argument, NULL, NO_BOOTSTRAP}, OPTIONS_SSH, NULL, "bring no agent to the host: use the one it has, or fail"},
     {{"ephemeral", no_argument, NULL, EPHEMERAL}, OPTIONS_SSH, NULL, "bring the agent, and leave no file on the host"},
     {{"connect-timeout", required_argument, NULL, 't'}, OPTIONS_SSH, "TIME", "the longest connecting may take (10, 1.5s, 500ms, 2m)"},
-    {{"hosts", required_argument, NULL, 'w'}, OPTIONS_FLEET, "SET", "run on these hosts: node[01-10,12], a,b  a!b, @group, ^FILE (sshexec hosts --help)"},
-    {{"exclude", required_argument, NULL, 'x'}, OPTIONS_FLEET, "SET", "but not on these"},
-    {{"group", required_argument, NULL, 'g'}, OPTIONS_FLEET, "GROUP", "on the hosts of a group"},
-    {{"exclude-group", required_argument, NULL, 'X'}, OPTIONS_FLEET, "GROUP", "but not on those of this one"},
-    {{"all", no_argument, NULL, 'a'}, OPTIONS_FLEET, NULL, "on all hosts that the group source knows"},
-    {{"hostfile", required_argument, NULL, HOSTFILE}, OPTIONS_FLEET, "FILE", "on the hosts in a file (-: stdin)"},
-    {{"groupsource", required_argument, NULL, 's'}, OPTIONS_FLEET, "SOURCE", "where groups are looked for"},
-    {{"fanout", required_argument, NULL, 'f'}, OPTIONS_FLEET, "N", "hosts at a time (64)"},
-    {{"deadline", required_argument, NULL, DEADLINE}, OPTIONS_FLEET, "TIME", "the longest that all hosts together may take"},
+    {{"hosts", required_argument, NULL, 'w'}, OPTIONS_FLEET | OPTIONS_HOSTS, "SET", "run on these hosts: node[01-10,12], a,b  a!b, @group, ^FILE (sshexec hosts --help)"},
+    {{"exclude", required_argument, NULL, 'x'}, OPTIONS_FLEET | OPTIONS_HOSTS, "SET", "but not on these"},
+    {{"group", required_argument, NULL, 'g'}, OPTIONS_FLEET | OPTIONS_HOSTS, "GROUP", "on the hosts of a group"},
+    {{"exclude-group", required_argument, NULL, 'X'}, OPTIONS_FLEET | OPTIONS_HOSTS, "GROUP", "but not on those of this one"},
+    {{"all", no_argument, NULL, 'a'}, OPTIONS_FLEET | OPTIONS_HOSTS, NULL, "on all hosts that the group source knows"},
+    {{"hostfile", required_argument, NULL, HOSTFILE}, OPTIONS_FLEET | OPTIONS_HOSTS, "FILE", "on the hosts in a file (-: stdin)"},
+    {{"groupsource", required_argument, NULL, 's'}, OPTIONS_FLEET | OPTIONS_HOSTS, "SOURCE", "where groups are looked for"},
+    {{"fanout", required_argument, NULL, 'f'}, OPTIONS_FLEET | OPTIONS_HOSTS, "N", "hosts at a time (64)"},
+    {{"deadline", required_argument, NULL, DEADLINE}, OPTIONS_FLEET | OPTIONS_HOSTS, "TIME", "the longest that all hosts together may take"},
     {{"state-map", required_argument, NULL, STATE_MAP}, OPTIONS_FLEET, "FILE", "a state for each host: a JSON object, or lines HOST JSON (-: stdin); fields given as well replace its"},
     {{"serial", required_argument, NULL, SERIAL}, OPTIONS_FLEET, "N|N%", "in batches of N hosts: the next begins when all of one have ended"},
     {{"max-fail", required_argument, NULL, MAX_FAIL}, OPTIONS_FLEET, "N|N%", "begin with no further host once more than N have failed (unreachable ones do not count)"},
@@ -248,7 +250,7 @@ static const struct { struct option option; unsigned group; const char *value, *
     {{"pct", required_argument, NULL, PCT}, OPTIONS_OUTPUT, "FIELD", "the percentiles 50, 90 and 99"},
     {{"color", optional_argument, NULL, COLOR}, OPTIONS_OUTPUT, "[=WHEN]", "auto (on a terminal, unless NO_COLOR is set), always or never"},
     {{"timing", no_argument, NULL, TIMING}, OPTIONS_OUTPUT, NULL, "at the end, show where the time of each host went"},
-    {{"largest", no_argument, NULL, 'S'}, OPTIONS_FLEET, NULL, "exit with the largest code of all hosts"},
+    {{"largest", no_argument, NULL, 'S'}, OPTIONS_FLEET | OPTIONS_HOSTS, NULL, "exit with the largest code of all hosts"},
     {{"timeout", required_argument, NULL, 'u'}, OPTIONS_CALL | OPTIONS_ENCODE | OPTIONS_TRANSFER, "TIME", "the longest the call may take"},
     {{"no-input", no_argument, NULL, 'n'}, OPTIONS_CALL, NULL, "give the worker no input"},
     {{"state", required_argument, NULL, STATE}, OPTIONS_CALL | OPTIONS_ENCODE, "FILE", "the whole state, JSON or msgpack (-: from stdin); fields given as well replace its"},
@@ -269,6 +271,12 @@ static const struct { struct option option; unsigned group; const char *value, *
     {{"older-than", required_argument, NULL, OLDER_THAN}, OPTIONS_STORE, "TIME", "gc: what was not used for so long (30d)"},
     {{"keep", required_argument, NULL, KEEP}, OPTIONS_STORE, "SIZE", "gc: the longest unused, until so much is left (500M, 2G)"},
     {{"dry-run", no_argument, NULL, DRY_RUN}, OPTIONS_STORE, NULL, "gc: only say what would go"},
+    {{"dry-run", no_argument, NULL, DRY_RUN}, OPTIONS_DEPLOY, NULL, "only say what would travel, and what would change"},
+    {{"signers", required_argument, NULL, SIGNERS}, OPTIONS_DEPLOY, "FILE", "who may sign: an allowed_signers file; nothing is sent of any other bundle"},
+    {{"signer", required_argument, NULL, SIGNER}, OPTIONS_DEPLOY, "NAME", "only this one of them"},
+    {{"allow-downgrade", no_argument, NULL, DOWNGRADE}, OPTIONS_DEPLOY, NULL, "take an older serial, too"},
+    {{"no-two-phase", no_argument, NULL, ONE_PHASE}, OPTIONS_DEPLOY, NULL, "let each host switch as soon as it is prepared, whatever the others do"},
+    {{"to", required_argument, NULL, TO}, OPTIONS_ROLLBACK, "N", "to this generation, not to the one before"},
     {{"remove", no_argument, NULL, REMOVE}, OPTIONS_STORE, NULL, "verify: remove what is damaged"},
     {{"verbose", no_argument, NULL, 'v'}, 0, NULL, "say what is done and why; twice: more"},
     {{"help", no_argument, NULL, HELP}, 0, NULL, "print help and exit"},
@@ -335,7 +343,15 @@ static int take_canary(struct settings *s, const char *value, struct ssx_error *
     return 0;
 }
 
-/* Those of OPTIONS_FLEET. Returns 1 for any other. */
+static int take_generation(struct settings *s, const char *value, struct ssx_error *err)
+{
+    char *end;
+    s->generation = strtol(value, &end, 10);
+    return *end || s->generation < 1 || s->generation > INT32_MAX ? error_set(err, SSX_ERROR_USAGE,
+                                                                              "--to: \"%s\" is no number of a generation", value) : 0;
+}
+
+/* Those of OPTIONS_FLEET and OPTIONS_HOSTS. Returns 1 for any other. */
 static int take_fleet_option(struct settings *s, int option, const char *value, struct ssx_error *err)
 {
     switch (option) {
@@ -431,6 +447,11 @@ static int take_option(struct settings *s, int option, const char *value, struct
     case LIST: s->list = true; return 0;
     case KEEP: return take_size(&s->keep_bytes, "--keep", value, err);
     case DRY_RUN: s->dry_run = true; return 0;
+    case SIGNERS: s->signers = value; return 0;
+    case SIGNER: s->signer = value; return 0;
+    case DOWNGRADE: s->downgrade = true; return 0;
+    case ONE_PHASE: s->one_phase = true; return 0;
+    case TO: return take_generation(s, value, err);
     case REMOVE: s->remove = true; return 0;
     case 'n': s->no_input = true; return 0;
     case 'q': s->quiet = true; return 0;
@@ -479,7 +500,7 @@ int settings_options(struct settings *s, unsigned groups, int argc, char **argv,
         before++;
     *rest = before < argc ? argv + before + 1 : NULL;
     build_tables(groups, longs, shorts);
-    s->takes_hosts = groups & OPTIONS_FLEET;
+    s->takes_hosts = groups & (OPTIONS_FLEET | OPTIONS_HOSTS);
     s->shows_output = groups & OPTIONS_OUTPUT;
     opterr = 0;
     optind = 0;

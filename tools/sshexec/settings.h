@@ -59,11 +59,18 @@ struct settings {
     long older_ms;                   /* of a store, -1: not given */
     int64_t keep_bytes;              /* the same */
     bool remove, dry_run;
+    const char *signers, *signer;    /* of a bundle */
+    bool downgrade, one_phase;
+    long generation;                 /* 0: not given */
     int verbose;
 };
 
 /* Which options a subcommand takes, beside --help and -v. */
-enum option_group { OPTIONS_SSH = 1, OPTIONS_CALL = 2, OPTIONS_JSON = 4, OPTIONS_PLUGINS = 8, OPTIONS_CHECK = 16, OPTIONS_ENCODE = 32, OPTIONS_TRANSFER = 64, OPTIONS_TEST = 128, OPTIONS_STORE = 256, OPTIONS_FLEET = 512, OPTIONS_OUTPUT = 1024, OPTIONS_SHOW = 2048 };
+enum option_group {
+    OPTIONS_SSH = 1, OPTIONS_CALL = 2, OPTIONS_JSON = 4, OPTIONS_PLUGINS = 8, OPTIONS_CHECK = 16, OPTIONS_ENCODE = 32, OPTIONS_TRANSFER = 64,
+    OPTIONS_TEST = 128, OPTIONS_STORE = 256, OPTIONS_FLEET = 512, OPTIONS_OUTPUT = 1024, OPTIONS_SHOW = 2048, OPTIONS_HOSTS = 4096,
+    OPTIONS_DEPLOY = 8192, OPTIONS_ROLLBACK = 16384
+};
 
 /* Defaults, then the configuration file. Returns 0, or -1 with err. Strings live as long as the process. */
 int settings_load(struct settings *s, struct ssx_error *err);
