@@ -263,8 +263,7 @@ def test_a_damaged_generation_lets_nothing_else_run_in_its_place(shop, here):
 def test_an_object_that_lies_is_not_stored(client, shop, scratch):
     """A sender that is not ours: bytes of another digest, or a plugin that is not what the manifest says."""
     hello, ping = (PLUGINS / "hello.so").read_bytes(), (PLUGINS / "ping.so").read_bytes()
-    shop.bundle("web-1.0", PLUGINS / "hello.so")
-    manifest = subprocess.run(["sh", "-c", "zstd -dcq web-1.0.ssx | tar -xO manifest"], cwd=shop.dir, capture_output=True, check=True).stdout
+    manifest = member(shop.bundle("web-1.0", PLUGINS / "hello.so"), "manifest")
     liar = manifest.replace(digest(hello).encode(), digest(ping).encode()).replace(b" %d " % len(hello), b" %d " % len(ping))
     for text, image in ((manifest, hello[:-1] + b"x"), (manifest, hello + b"x"), (liar, ping)):
         store = scratch / digest(text + image)[:8]
@@ -345,6 +344,26 @@ def test_only_signed_bundles_of_known_signers(client, shop, node, locked, scratc
     refused(node.deploy(make(known, "1.4")), "policy: --allow does not list hello")
 
 
+def member(bundle, name):
+    return subprocess.run(["sh", "-c", 'zstd -dcq "$0" | tar -xO "$1"', bundle, name], capture_output=True, check=True).stdout
+
+
+def test_a_signature_over_another_manifest(client, shop, scratch):
+    key = shop.dir / "key"
+    signers = signers_file(scratch, "ada@example.org " + make_key(key))
+    config = client.home / ".config" / "sshexec"
+    config.mkdir(parents=True)
+    (config / "agent.conf").write_text("require_signed = yes\nsigners = %s\n" % signers)
+    one, other = (shop.bundle("web-1.%d" % i, PLUGINS / "hello.so", sign=key) for i in range(2))
+    for order in ({"signature": member(other, "manifest.sig")}, {"signature": b"nonsense"}, {"signature": b""}, {}):
+        agent = Raw(client.env, scratch, store=scratch / "store")
+        outcome, end = ends(agent.converse(greeting() + frame(OFFER, 1, [], {"do": "look", "manifest": member(one, "manifest"), **order})))[1]
+        assert outcome == 5 and end["reason"] in ("signature", "policy"), end
+    agent = Raw(client.env, scratch, store=scratch / "store")
+    order = {"do": "look", "manifest": member(one, "manifest"), "signature": member(one, "manifest.sig")}
+    assert ends(agent.converse(greeting() + frame(OFFER, 1, [], order)))[1][0] == 0
+
+
 def test_uploads_forbidden_means_bundles_too(shop, node, locked):
     bundle = shop.bundle("web-1.0", PLUGINS / "hello.so")
     for words, rule in ((["--no-uploads"], "--no-uploads"), (["--allow", "hello"], "--no-uploads")):
@@ -401,32 +420,36 @@ def test_root_s_policy_file(client, scratch):
 
 # --- whatever is killed ---
 
-def agents_below(sender):
-    """The agents that are there now: of the node's sshd, or the sender's own child."""
-    return [p.pid for p in processes.descendants() if p.pid != sender and re.match(r"\S*/(sshexec-agent|agents/[0-9a-f]{64})( |$)", p.command)]
+def agents_of(sender, node):
+    """The agents that are there now: below the node's sshd, or, found quickly, the sender's own children."""
+    if node.host:
+        return [p.pid for p in processes.descendants() if p.pid != sender and re.match(r"\S*/agents/[0-9a-f]{64}( |$)", p.command)]
+    children = " ".join(path.read_text() for path in Path("/proc/%d/task" % sender).glob("*/children")).split()
+    return [int(pid) for pid in children if b"sshexec-agent" in Path("/proc/%s/cmdline" % pid).read_bytes()]
 
 
 def start_deploy(client, node, words):
-    """Returns once its agent has come up."""
-    child = client.popen(["deploy", *words, *node.host])
-    while not agents_below(child.pid) and child.poll() is None:
-        pass
-    return child
+    """Returns it with its agents, once one has come up."""
+    child, agents = client.popen(["deploy", *words, *node.host]), []
+    while not agents and child.poll() is None:
+        try:
+            agents = agents_of(child.pid, node)
+        except OSError: # one that has just gone
+            pass
+    return child, agents
 
 
 def kill_agent(client, node, words, delay):
-    """SIGKILL so long after an agent came up. Returns whether one was hit."""
-    child = start_deploy(client, node, words)
+    """SIGKILL so long after an agent came up. Returns whether it was still at work."""
+    child, agents = start_deploy(client, node, words)
     time.sleep(delay)
-    hit = False
-    for pid in agents_below(child.pid):
+    for pid in agents:
         try:
             os.kill(pid, 9)
-            hit = True
         except ProcessLookupError:
             pass
     child.communicate(timeout=30 * SLOW)
-    return hit
+    return child.returncode != 0
 
 
 def spread_kills(client, shop, node, points):
@@ -435,7 +458,7 @@ def spread_kills(client, shop, node, points):
         plugins = [shop.plugin(name, os.urandom(128 << 10)) for name in ("hello", "hella", "hellb")]
         return {p.stem: digest(p.read_bytes()) for p in plugins}, shop.bundle("web-1.%d" % i, *plugins, serial=i)
     before, bundle = version(1)
-    child, began = start_deploy(client, node, ["--no-two-phase", bundle]), time.monotonic()
+    (child, _), began = start_deploy(client, node, ["--no-two-phase", bundle]), time.monotonic()
     assert child.wait(30 * SLOW) == 0 and node.objects() == before
     hits, old, span = 0, 0, time.monotonic() - began
     child.communicate()
@@ -472,3 +495,41 @@ def test_twenty_senders_at_once(client, shop, node):
     assert [r.code for r in results] == [0] * 20, [r for r in results if r.code]
     assert set(node.objects()) == set(names) and node.is_sound()
     assert node.run("store", "gc", "--older-than", "0s").code == 0 and node.is_sound()
+
+
+@pytest.mark.long
+def test_thirty_two_hosts_beside_parallel_scp(client, shop, sshd_with, scratch):
+    """A bundle of 50 MiB and 20 plugins, against a copy of its file with the same key exchange. Each address has a store of its own."""
+    if not shutil.which("parallel-scp"):
+        pytest.skip("no parallel-scp here (tools/setup bench installs it)")
+    caches, hosts = scratch / "caches", ["127.0.0.%d" % n for n in range(1, 33)]
+    caches.mkdir()
+    caches.chmod(0o1777)
+    server = sshd_with(extra="".join("Match LocalAddress %s\n  SetEnv XDG_CACHE_HOME=%s/%s\n" % (host, caches, host) for host in hosts) + "Match all\n")
+    server.authorize(client.public_key)
+    client.known_hosts.write_text(server.known_hosts(hosts=hosts))
+    client.write_config(server)
+    names = ["hel%c%c" % (a, b) for a in "ab" for b in "abcdefghij"]
+    plugins = [shop.plugin(name, os.urandom(5 << 19)) for name in names]
+    first = shop.bundle("web-1.0", *plugins)
+    second = shop.bundle("web-1.1", *plugins[:-1], shop.plugin(names[-1], os.urandom(5 << 19)), serial=2)
+    (scratch / "hosts").write_text("\n".join(hosts) + "\n")
+
+    def seconds(words):
+        began = time.monotonic()
+        done = subprocess.run(words, env=client.env, capture_output=True, cwd=client.home)
+        assert done.returncode == 0, done
+        return time.monotonic() - began
+
+    def copy():
+        return seconds(["parallel-scp", "-p", "32", "-t", "0", "-h", scratch / "hosts", "-x", "-F %s -oKexAlgorithms=curve25519-sha256" % client.config, first, "/dev/null"])
+
+    def deploy(bundle):
+        return seconds(client.argv(["deploy", bundle, "-w", "127.0.0.[1-32]"]))
+    scp = [copy()]
+    new, same, one = deploy(first), deploy(first), deploy(second)
+    scp.append(copy())
+    shutil.rmtree(caches) # 1.6 GB
+    figures = "new %.1f s, one changed %.1f s, again %.1f s; parallel-scp %.1f and %.1f s" % (new, one, same, *scp)
+    print(figures)
+    assert new <= 0.9 * min(scp) and one <= 0.2 * min(scp) and same <= 0.1 * min(scp), figures
