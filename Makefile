@@ -47,9 +47,10 @@ UNIT_SRC   := $(wildcard tests/unit/test_*.c)
 ZOO        := $(patsubst tests/zoo/%.c,%,$(wildcard tests/zoo/*.c))
 PAGES      := $(patsubst docs/%,$(BUILD)/%,$(wildcard docs/man/*.[1-8]))
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
-# Parts of the agent in which no time goes: made small, for each new host is sent them.
-SMALL   := $(addprefix agent/,deploy.c keygen.c once.c) core/bundle/generation.c core/bundle/inspect.c core/bundle/manifest.c core/bundle/signature.c core/bundle/tend.c \
-  $(addprefix core/worker/,descriptor.c elf.c ldso.c plugin.c policy.c policy_file.c registry.c schema.c)
+# Parts of the agent in which no time goes: made small, for each new host is sent them, and they have to stay below 500 KB packed.
+SMALL   := $(addprefix agent/,deploy.c describe.c keygen.c main.c once.c orphans.c plugins.c sink.c stops.c vouch.c) \
+  $(addprefix core/bundle/,generation.c inspect.c manifest.c signature.c store.c tend.c upload.c) $(filter-out %/codec.c,$(wildcard core/worker/*.c)) \
+  $(wildcard core/wire/json_*.c) core/wire/workload.c core/base/ini.c core/base/tree.c
 
 LIB_A   := $(BUILD)/lib/libsshexec.a
 LIB_SO  := $(BUILD)/lib/libsshexec.so
@@ -65,11 +66,6 @@ $(BUILD)/obj/%.o: %.c
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS_ALL) -c $< -o $@
-
-# What runs once a call or less is built small: the agent travels, and has to stay below 500 KB packed.
-COLD := $(filter-out %/codec.c,$(wildcard core/worker/*.c)) $(wildcard core/wire/json_*.c core/bundle/store.c core/bundle/tend.c core/bundle/upload.c) core/wire/workload.c core/base/tree.c core/base/ini.c \
-  $(addprefix agent/,main.c once.c describe.c plugins.c orphans.c sink.c stops.c vouch.c)
-$(call obj,$(COLD)): OPT += -Os
 
 $(LIB_A): $(call obj,$(filter-out $(KNOWS_AGENT),$(CORE_SRC)))
 	$(call say,AR,$@)
