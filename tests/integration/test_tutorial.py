@@ -75,13 +75,13 @@ def unnumbered(diff):
 def system(scratch, client, clean_sshd):
     """A system of its own whose root may ssh to node1."""
     made = System(scratch, dict(client.env, PATH="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", HOME="/root", DEBIAN_FRONTEND="noninteractive"))
-    done = made.run("mkdir -p /root/.ssh /root/work; rm -rf /root/.local/share/sshexec /root/.config/sshexec; cp %s /root/.ssh/config; chmod 600 /root/.ssh/config" % client.config)
+    done = made.run("mkdir -p ~/.ssh ~/work; rm -rf ~/.local/share/sshexec ~/.config/sshexec; cp %s ~/.ssh/config; chmod 600 ~/.ssh/config" % client.config)
     assert done.returncode == 0, done
     return made
 
 
 def follow(system):
-    done = system.run(as_script("/root/work"))
+    done = system.run(as_script("~/work"))
     told = {int(n): text for n, text in re.findall(r"\0(\d+)\n([^\0]*)", done.stdout)}
     for number, (what, name, text) in enumerate(steps()):
         wanted = pattern(text) if what == "run" else ""
