@@ -1,21 +1,13 @@
 #include "base/ini.h"
 
 #include "base/error.h"
+#include "base/text.h"
 
 #include <string.h>
 
-static char *trim(char *text)
-{
-    text += strspn(text, " \t\r");
-    size_t n = strlen(text);
-    while (n && strchr(" \t\r", text[n - 1]))
-        text[--n] = 0;
-    return text;
-}
-
 static int read_line(char *line, char **section, ini_visit *visit, void *user, unsigned number, struct ssx_error *err)
 {
-    line = trim(line);
+    line = text_trim(line);
     if (!*line || *line == '#' || *line == ';')
         return 0;
     size_t n = strlen(line);
@@ -23,14 +15,14 @@ static int read_line(char *line, char **section, ini_visit *visit, void *user, u
         if (line[n - 1] != ']')
             return error_set(err, SSX_ERROR_USAGE, "a heading without its ]");
         line[n - 1] = 0;
-        *section = trim(line + 1);
+        *section = text_trim(line + 1);
         return 0;
     }
     char *equals = strchr(line, '=');
     if (!equals || equals == line)
         return error_set(err, SSX_ERROR_USAGE, "\"%s\" is not key = value", line);
     *equals = 0;
-    return visit(user, *section, trim(line), trim(equals + 1), number, err);
+    return visit(user, *section, text_trim(line), text_trim(equals + 1), number, err);
 }
 
 int ini_read(char *text, size_t n, const char *name, ini_visit *visit, void *user, struct ssx_error *err)

@@ -152,3 +152,12 @@ long text_duration(const char *text)
             return number > 0 && number * (double)units[i].ms < 1 ? 1 : (long)(number * (double)units[i].ms);
     return -1;
 }
+
+char *text_trim(char *text)
+{
+    text += strspn(text, " \t\r");
+    size_t n = strlen(text);
+    while (n && strchr(" \t\r", text[n - 1]))
+        text[--n] = 0;
+    return text;
+}

@@ -38,4 +38,7 @@ int64_t text_size(const char *text);
 /* "500ms", "10", "1.5s", "2m", "1h", "30d": a duration in milliseconds; -1 for anything else. */
 long text_duration(const char *text);
 
+/* Without the blanks, tabs and carriage returns around it: cuts them off the end, and returns where the rest begins. */
+char *text_trim(char *text);
+
 #endif

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/text.h"
 #include "transport/words.h"
 
 #include <ctype.h>
@@ -74,15 +75,6 @@ struct reading { struct conf *conf; const char *path; char *section; struct entr
 
 static int no_memory(struct ssx_error *err) { return error_set(err, SSX_ERROR_SYSTEM, "out of memory for groups.conf"); }
 
-static char *trim(char *text)
-{
-    text += strspn(text, " \t\r");
-    size_t n = strlen(text);
-    while (n && strchr(" \t\r", text[n - 1]))
-        text[--n] = 0;
-    return text;
-}
-
 static int go_on(struct entry *e, const char *line, struct ssx_error *err)
 {
     e->value.end--; /* its NUL */
@@ -92,7 +84,7 @@ static int go_on(struct entry *e, const char *line, struct ssx_error *err)
 static int take_line(struct reading *r, char *raw, struct ssx_error *err)
 {
     bool indented = *raw == ' ' || *raw == '\t';
-    char *line = trim(raw);
+    char *line = text_trim(raw);
     size_t n = strlen(line);
     if (!n || *line == '#' || *line == ';')
         return 0;
@@ -109,10 +101,10 @@ static int take_line(struct reading *r, char *raw, struct ssx_error *err)
     if (!*sign || sign == line || !r->section)
         return error_set(err, SSX_ERROR_USAGE, r->section ? "\"%s\" is not key: value" : "\"%s\" stands before the first [section]", line);
     *sign = 0;
-    char *key = trim(line);
+    char *key = text_trim(line);
     for (char *c = key; *c; c++)
         *c = (char)tolower((unsigned char)*c);
-    r->last = set(r->conf, r->section, key, trim(sign + 1), r->path);
+    r->last = set(r->conf, r->section, key, text_trim(sign + 1), r->path);
     return r->last ? 0 : no_memory(err);
 }
 

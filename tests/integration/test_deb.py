@@ -53,13 +53,13 @@ class System:
 
     def __init__(self, where, env):
         self.where, self.env = where, env
-        for part in ("upper", "work", "root"):
+        for part in ("upper", "work", "system"):
             (where / part).mkdir()
 
     def run(self, script, **how):
         """Runs it by sh -e as root of that system."""
-        mounts = "mount -t overlay overlay -o lowerdir=/,upperdir={0}/upper,workdir={0}/work {0}/root && mount -t proc proc {0}/root/proc && mount --bind /dev {0}/root/dev"
-        inner = "set -e; %s || exit 99; exec chroot %s/root sh -ec '%s'" % (mounts.format(self.where), self.where, script.replace("'", "'\\''"))
+        mounts = "mount -t overlay overlay -o lowerdir=/,upperdir={0}/upper,workdir={0}/work {0}/system && mount -t proc proc {0}/system/proc && mount --bind /dev {0}/system/dev"
+        inner = "set -e; %s || exit 99; exec chroot %s/system sh -ec '%s'" % (mounts.format(self.where), self.where, script.replace("'", "'\\''"))
         done = subprocess.run(["unshare", "--mount", "sh", "-c", inner], env=self.env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300, **how)
         if done.returncode == 99 or done.stderr.startswith("unshare"):
             pytest.skip("no overlay mounts here: %s" % done.stderr.strip())
