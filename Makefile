@@ -17,7 +17,7 @@ say = $(if $(filter 0,$(V)),@printf '  %-7s %s\n' $(1) $(2:$(BUILD)/%=%))
 WARN    := -Wall -Wextra -Wpedantic -Wshadow -Wvla -Wstrict-prototypes -Wmissing-prototypes -Wwrite-strings -Werror
 HARDEN  := -fstack-protector-strong -fstack-clash-protection -fcf-protection
 LDHARD  := -Wl,-z,relro,-z,now,-z,noexecstack
-OPT     ?= -O2 -g
+OPT     ?= $(if $(SAN),-O1,-O2) -g
 DEFS    := -D_GNU_SOURCE -DSSX_VERSION='"$(VERSION)"' -DSSX_PREFIX='"$(PREFIX)"' -DSSX_LIBDIR='"$(PREFIX)/lib/sshexec"' -Icore -Isdk/include -I$(BUILD)/gen
 ifeq ($(filter arm% aarch64,$(ARCH)),$(ARCH))
 HARDEN  := $(filter-out -fcf-protection,$(HARDEN))
