@@ -2,14 +2,13 @@
 
 #include "base/error.h"
 #include "base/io.h"
+#include "base/thread.h"
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
 
-#define STACK_SIZE (512u << 10) /* name services and OpenSSL need some; only what is touched costs memory */
 #define MOMENT_MS 100           /* a login in the same building takes 30; one around the world may hold up the next for so long, not more */
 
 struct crew {
@@ -54,18 +53,10 @@ static void *labour(void *arg)
     return NULL;
 }
 
-/* With the lock. Signals belong to the program's own threads. */
+/* With the lock. */
 static int add_thread(struct crew *c)
 {
-    pthread_attr_t attr;
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_attr_init(&attr);
-    pthread_attr_setstacksize(&attr, STACK_SIZE);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int rc = pthread_create(&c->thread[c->threads], &attr, labour, c);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_attr_destroy(&attr);
+    int rc = thread_start(&c->thread[c->threads], labour, c);
     c->threads += rc == 0;
     return rc;
 }

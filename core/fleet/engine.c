@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "base/io.h"
+#include "base/thread.h"
 #include "fleet/budget.h"
 #include "fleet/member.h"
 #include "fleet/pump.h"
@@ -10,7 +11,6 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -415,11 +415,7 @@ static void *conduct(void *arg)
 
 static int start_conductor(struct engine *e, struct ssx_error *err)
 {
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int rc = pthread_create(&e->conductor, NULL, conduct, e);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    int rc = thread_start(&e->conductor, conduct, e);
     e->conducting = rc == 0;
     errno = rc;
     return rc ? error_system(err, "can't start a thread") : 0;

@@ -25,30 +25,12 @@ static int check_group(const char *group, struct ssx_error *err)
 
 struct call { struct transport *child; struct buf *out, complaint; bool ended, silent; };
 
-/* Takes what has come from one stream. */
-static int collect(struct call *c, enum transport_stream stream, struct buf *out, size_t limit, bool *ended, struct ssx_error *err)
-{
-    while (!*ended) {
-        unsigned char *at = buf_reserve(out, 16 << 10);
-        if (!at || buf_length(out) > limit)
-            return error_set(err, SSX_ERROR_USAGE, "its output is too long");
-        ssize_t n = transport_read(c->child, stream, at, 16 << 10, err);
-        if (n == TRANSPORT_AGAIN)
-            return 0;
-        if (n < 0)
-            return -1;
-        out->end += (size_t)n;
-        *ended = n == 0;
-    }
-    return 0;
-}
-
 static int await(struct call *c, const struct patience *patience, struct ssx_error *err)
 {
     for (;;) {
         struct pollfd fds[TRANSPORT_FDS];
-        if (collect(c, TRANSPORT_STDOUT, c->out, GROUP_FILE_MAX, &c->ended, err) ||
-            collect(c, TRANSPORT_STDERR, &c->complaint, UPCALL_COMPLAINT_MAX, &c->silent, err))
+        if (transport_collect(c->child, TRANSPORT_STDOUT, c->out, GROUP_FILE_MAX, &c->ended, err) ||
+            transport_collect(c->child, TRANSPORT_STDERR, &c->complaint, UPCALL_COMPLAINT_MAX, &c->silent, err))
             return -1;
         if (c->ended && transport_exit_status(c->child) >= 0)
             return 0;

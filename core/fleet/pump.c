@@ -2,11 +2,11 @@
 
 #include "base/error.h"
 #include "base/io.h"
+#include "base/thread.h"
 #include "fleet/member.h"
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -15,7 +15,6 @@
 
 #define TICK_MS 250 /* how exactly times are kept */
 #define EVENTS 128  /* taken from the kernel at once */
-#define STACK_SIZE (512u << 10)
 
 /* How epoll names a visit. The kernel may speak of one that is gone: a descriptor that was closed here stays known to it while a child between fork and exec holds a copy. */
 struct slot { struct visit *visit; uint32_t generation, next_free; };
@@ -281,20 +280,6 @@ static void discard(struct pump *p)
     free(p);
 }
 
-static int start_thread(struct pump *p)
-{
-    pthread_attr_t attr;
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_attr_init(&attr);
-    pthread_attr_setstacksize(&attr, STACK_SIZE);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int rc = pthread_create(&p->thread, &attr, run, p);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_attr_destroy(&attr);
-    return rc;
-}
-
 int pump_start(struct pump **out, void (*over)(struct visit *v), struct ssx_error *err)
 {
     struct epoll_event event = {.events = EPOLLIN};
@@ -306,7 +291,7 @@ int pump_start(struct pump **out, void (*over)(struct visit *v), struct ssx_erro
     pthread_mutex_init(&p->lock, NULL);
     p->epoll = epoll_create1(EPOLL_CLOEXEC);
     p->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    int rc = p->epoll < 0 || p->wake < 0 || epoll_ctl(p->epoll, EPOLL_CTL_ADD, p->wake, &event) ? errno : start_thread(p);
+    int rc = p->epoll < 0 || p->wake < 0 || epoll_ctl(p->epoll, EPOLL_CTL_ADD, p->wake, &event) ? errno : thread_start(&p->thread, run, p);
     if (rc) {
         discard(p);
         errno = rc;

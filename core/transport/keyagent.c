@@ -4,10 +4,10 @@
 #include "base/error.h"
 #include "base/io.h"
 #include "base/ssh_string.h"
+#include "base/thread.h"
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -213,7 +213,6 @@ int keyagent_relay_start(struct keyagent_relay **out, int *client_fd, const stru
                          struct ssx_error *err)
 {
     int pair[2];
-    sigset_t all, before;
     struct keyagent_relay *r = calloc(1, sizeof *r);
     if (!r || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair)) {
         free(r);
@@ -223,10 +222,7 @@ int keyagent_relay_start(struct keyagent_relay **out, int *client_fd, const stru
     r->patience = patience;
     r->fd = pair[0];
     atomic_init(&r->shown, 0);
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before); /* signals belong to the program's own threads */
-    int rc = pthread_create(&r->thread, NULL, relay, r);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    int rc = thread_start(&r->thread, relay, r);
     if (rc) {
         close(pair[0]);
         close(pair[1]);

@@ -2,10 +2,9 @@
 
 #include "base/error.h"
 #include "base/io.h"
+#include "base/thread.h"
 
 #include <errno.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -58,19 +57,12 @@ static int explain(const char *host, int rc, struct ssx_error *err)
                      rc == EAI_SYSTEM ? strerror(errno) : gai_strerror(rc));
 }
 
-/* Signals belong to the program's own threads. */
 static int start(struct question *q)
 {
     pthread_t thread;
-    pthread_attr_t attr;
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_attr_init(&attr);
-    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int rc = pthread_create(&thread, &attr, answer, q);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_attr_destroy(&attr);
+    int rc = thread_start(&thread, answer, q);
+    if (rc == 0)
+        pthread_detach(thread);
     return rc;
 }
 

@@ -424,29 +424,12 @@ static int ask(struct question *q, const struct words *argv, struct ssx_error *e
     return spawn_open(&q->ssh, "ssh", (const char *const *)(const void *)argv->at, err);
 }
 
-/* Takes what has come. Sets *ended at the end of the stream. */
-static int collect(struct transport *ssh, enum transport_stream stream, struct buf *out, bool *ended, struct ssx_error *err)
-{
-    while (!*ended) {
-        unsigned char *at = buf_reserve(out, 16 << 10);
-        if (!at || buf_length(out) > ANSWER_MAX)
-            return error_set(err, SSX_ERROR_SYSTEM, "can't read the answer of ssh -G: it is too long");
-        ssize_t n = transport_read(ssh, stream, at, 16 << 10, err);
-        if (n == TRANSPORT_AGAIN)
-            return 0;
-        if (n < 0)
-            return -1;
-        out->end += (size_t)n;
-        *ended = n == 0;
-    }
-    return 0;
-}
-
 static int collect_both(struct question *q, struct ssx_error *err)
 {
-    if (collect(q->ssh, TRANSPORT_STDOUT, &q->answer, &q->answered, err))
-        return -1;
-    return collect(q->ssh, TRANSPORT_STDERR, &q->complaint, &q->silent, err);
+    if (transport_collect(q->ssh, TRANSPORT_STDOUT, &q->answer, ANSWER_MAX, &q->answered, err) ||
+        transport_collect(q->ssh, TRANSPORT_STDERR, &q->complaint, ANSWER_MAX, &q->silent, err))
+        return error_prefix(err, "can't read the answer of ssh -G");
+    return 0;
 }
 
 static int await_answers(struct question *questions, size_t count, const struct patience *patience, struct ssx_error *err)

@@ -1,5 +1,10 @@
 #include "transport/transport.h"
 
+#include "base/buf.h"
+#include "base/error.h"
+
+#define PIECE (16u << 10) /* read at once by transport_collect */
+
 ssize_t transport_read(struct transport *t, enum transport_stream stream, void *out, size_t n, struct ssx_error *err)
 {
     return t->backend->read(t, stream, out, n, err);
@@ -8,6 +13,23 @@ ssize_t transport_read(struct transport *t, enum transport_stream stream, void *
 ssize_t transport_write(struct transport *t, const void *bytes, size_t n, struct ssx_error *err)
 {
     return t->backend->write(t, bytes, n, err);
+}
+
+int transport_collect(struct transport *t, enum transport_stream stream, struct buf *out, size_t limit, bool *ended, struct ssx_error *err)
+{
+    while (!*ended) {
+        unsigned char *at = buf_reserve(out, PIECE);
+        if (!at || buf_length(out) > limit)
+            return error_set(err, SSX_ERROR_SYSTEM, "its output is too long");
+        ssize_t n = transport_read(t, stream, at, PIECE, err);
+        if (n == TRANSPORT_AGAIN)
+            return 0;
+        if (n < 0)
+            return -1;
+        out->end += (size_t)n;
+        *ended = n == 0;
+    }
+    return 0;
 }
 
 void transport_close_write(struct transport *t) { t->backend->close_write(t); }

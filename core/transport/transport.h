@@ -13,6 +13,7 @@
 #include <sys/types.h>
 
 struct transport;
+struct buf;
 
 enum transport_stream { TRANSPORT_STDOUT, TRANSPORT_STDERR };
 
@@ -26,6 +27,10 @@ ssize_t transport_read(struct transport *t, enum transport_stream stream, void *
 /* Writes what it can. Returns how many bytes it took (fewer than n is normal), TRANSPORT_AGAIN, or -1 with err set. A reader that
  * has gone away is an error, never a SIGPIPE. */
 ssize_t transport_write(struct transport *t, const void *bytes, size_t n, struct ssx_error *err);
+
+/* Appends to out what has come from one stream, until nothing more is there (0) or it ends (0, and *ended). Returns -1 with err set when the link broke, or when
+ * more than limit bytes have come, or memory is out (SSX_ERROR_SYSTEM). */
+int transport_collect(struct transport *t, enum transport_stream stream, struct buf *out, size_t limit, bool *ended, struct ssx_error *err);
 
 /* No more will be written; the far program reads an end of file once all before has arrived. */
 void transport_close_write(struct transport *t);

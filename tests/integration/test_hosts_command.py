@@ -250,6 +250,11 @@ def test_a_hanging_command_is_given_up(refused, config):
     assert "no answer in 30 s" in refused("-w", "@slow:x", timeout=60)
 
 
+def test_a_command_without_end_is_given_up(refused, config):
+    config("[Main]\n[endless]\nmap: yes node1\n")
+    assert "its output is too long" in refused("-w", "@endless:x")
+
+
 def test_groups_conf_that_is_none_is_refused_with_its_line(refused, config):
     config("[Main]\nwhat is this\n")
     assert 'groups.conf:2: "what is this" is not key: value' in refused("-w", "@x")
