@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -32,6 +33,8 @@ struct session {
     bool greeted, hello, leaving, broken;
     bool unasked;                      /* there may be calls that wait for an object which another call brings */
     int64_t leave_ms;                  /* leaving: when patience ends */
+    int64_t lease_ms, heard_ms;        /* how long the sender may be silent (0: for ever); when it last was not */
+    int unread;                        /* bytes of the sender's that wait while none is taken, as far as was seen */
     int64_t tidy_ms;                   /* when to tidy up; 0: it is tidy */
     uint32_t last_id;
     size_t sender_window;
@@ -199,6 +202,7 @@ static int take_hello(struct session *s, const struct message *m, struct ssx_err
         return error_set(err, SSX_ERROR_PROTOCOL, "HELLO with a window below %u bytes", DATA_MAX);
     s->hello = true;
     s->sender_window = (size_t)m->hello.window;
+    s->lease_ms = (int64_t)m->hello.lease_ms;
     return 0;
 }
 
@@ -357,6 +361,8 @@ static void read_sender(struct session *s)
         return;
     }
     s->in.end += (size_t)n;
+    s->heard_ms = clock_ms();
+    s->unread = 0;
     if (!s->greeted) {
         int rc = take_greeting(s);
         if (rc < 0)
@@ -388,6 +394,21 @@ static void write_sender(struct session *s)
 
 /* --- the loop --- */
 
+/* A network that went away without a word leaves a sender that says nothing. While none of its bytes is taken, because it takes none of ours, more of them show that it lives. */
+static void check_lease(struct session *s)
+{
+    int waiting = 0;
+    if (!s->lease_ms || s->leaving || clock_ms() < s->heard_ms + s->lease_ms)
+        return;
+    ioctl(s->in_fd, FIONREAD, &waiting);
+    if (waiting > s->unread) {
+        s->unread = waiting;
+        s->heard_ms = clock_ms();
+    } else {
+        break_off(s, "the sender gave no sign of life for the length of its lease");
+    }
+}
+
 /* The memory of a busy time goes back to the system once it is over. */
 static void tidy(struct session *s)
 {
@@ -401,9 +422,14 @@ static void tidy(struct session *s)
     }
 }
 
+/* When to wake up though nothing comes. */
 static int64_t patience(const struct session *s)
 {
-    return !s->leaving ? (s->tidy_ms && !s->runner.open ? s->tidy_ms : INT64_MAX) : clock_ms() < s->leave_ms ? s->leave_ms : s->leave_ms + REPORT_MS;
+    if (s->leaving)
+        return clock_ms() < s->leave_ms ? s->leave_ms : s->leave_ms + REPORT_MS;
+    int64_t tidy = s->tidy_ms && !s->runner.open ? s->tidy_ms : INT64_MAX;
+    int64_t lease = s->lease_ms ? s->heard_ms + s->lease_ms : INT64_MAX;
+    return tidy < lease ? tidy : lease;
 }
 
 /* One turn: what can be read and written, what has timed out. */
@@ -429,6 +455,7 @@ static void turn(struct session *s)
         read_sender(s);
     else if (p.fds[in].revents & (POLLHUP | POLLRDHUP | POLLERR)) /* it has left without reading what waits for it */
         start_leaving(s);
+    check_lease(s);
     runner_tick(&s->runner);
     ask_again(s);
     buf_free(&s->dropped);

@@ -46,6 +46,7 @@ struct client {
     bool uploading;
     struct buf in, out, queued, noise; /* queued: frames made before the marker came */
     size_t frame;                      /* bytes at the start of `in` that the last message borrows */
+    uint64_t lease_ms;                 /* 0: none */
     uint64_t sent;                     /* bytes handed to the transport so far */
     unsigned pongs;                    /* put since the last time that none waited to be sent */
     uint64_t pongs_end;                /* where in the stream of bytes sent the last one ends */
@@ -75,6 +76,8 @@ struct client *client_new(const struct agent_image *agent)
     }
     return c;
 }
+
+void client_want_lease(struct client *c, uint64_t lease_ms) { c->lease_ms = lease_ms; }
 
 static void call_free(struct call *call)
 {
@@ -310,7 +313,7 @@ static void say_hello(struct client *c)
 {
     struct message m = {.kind = MESSAGE_HELLO};
     m.hello = (struct message_hello){.min = PROTOCOL_VERSION, .max = PROTOCOL_VERSION, .build = span_text("sshexec " SSX_VERSION),
-                                     .os = span_text("linux"), .window = CLIENT_WINDOW, .state = VALUE_SIZE_MAX};
+                                     .os = span_text("linux"), .window = CLIENT_WINDOW, .state = VALUE_SIZE_MAX, .lease_ms = c->lease_ms};
     c->stage = HELLO;
     put(c, &m);
     uint64_t base = c->sent + buf_length(&c->out);
@@ -491,6 +494,12 @@ static int need_came(struct client *c, struct call *call, struct message *m, str
         want_object(c, call, call->object_wanted || !call->object_gone); /* it may have gone unasked */
     }
     return 0;
+}
+
+void client_ping(struct client *c)
+{
+    if (c->stage == READY)
+        put(c, &(struct message){.kind = MESSAGE_PING});
 }
 
 static int ping_came(struct client *c, const struct message *m, struct ssx_error *err)

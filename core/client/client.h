@@ -19,6 +19,9 @@ struct client;
 struct client *client_new(const struct agent_image *agent);
 void client_free(struct client *c);
 
+/* The agent shall end its calls when it has heard nothing for so long; to be said before it answers. */
+void client_want_lease(struct client *c, uint64_t lease_ms);
+
 /* What an OFFER asks (PROTOCOL.md). All borrowed until its END. */
 struct client_object { struct digest digest; const void *bytes; size_t size; };
 struct client_offer {
@@ -66,6 +69,9 @@ void client_consumed(struct client *c, uint32_t id, size_t n);
 
 /* The link is gone: each open call gets its END, `lost` if any of it was sent, else `unreachable`, with this message; client_next delivers them. */
 void client_lost(struct client *c, const char *why);
+
+/* Asks the agent for a sign of life, once it is ready; nothing is delivered of the answer. */
+void client_ping(struct client *c);
 
 /* What waits to be sent; client_sent says how much of it was. */
 const void *client_outgoing(struct client *c, size_t *n);

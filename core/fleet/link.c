@@ -5,6 +5,7 @@
 #include "transport/route.h"
 #include "transport/told.h"
 
+#include <limits.h>
 #include <string.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
@@ -14,14 +15,33 @@
 #define EARLY_MAX (64u << 10)
 
 #define SILENCE_MS 60000  /* before the agent answers; a slow host may unpack it meanwhile */
+#define LEASE_SIGNS 3
 #define GRACE_MS 120000   /* the same where ssh or sudo may be asking the user for something: as sshd's LoginGraceTime */
 
-/* The far side's time to say something begins, or begins anew. */
-static void rearm(struct link *l)
+/* The timer begins, or begins anew; every: and again and again. */
+static void arm(struct link *l, int ms, bool every)
 {
-    struct itimerspec when = {.it_value = {l->patience_ms / 1000, l->patience_ms % 1000 * 1000000L}};
+    struct timespec after = {ms / 1000, ms % 1000 * 1000000L};
+    struct itimerspec when = {.it_value = after};
+    if (every)
+        when.it_interval = after;
     if (l->timer >= 0)
         timerfd_settime(l->timer, 0, &when, NULL);
+}
+
+/* A lease is kept by a sign of life three times in its length. */
+static void take_lease(struct link *l, int64_t lease_ms)
+{
+    int third = lease_ms / LEASE_SIGNS < INT_MAX ? (int)(lease_ms / LEASE_SIGNS) : INT_MAX;
+    l->alive_ms = transport_alive(l->transport, &l->alive_max);
+    l->leased = lease_ms > 0;
+    if (!l->leased)
+        return;
+    client_want_lease(l->client, (uint64_t)lease_ms);
+    if (!l->alive_ms || third <= l->alive_ms) {
+        l->alive_ms = third ? third : 1;
+        l->alive_max = LEASE_SIGNS - 1;
+    }
 }
 
 static int start(struct link *l, const struct agent_image *agent, const struct transport_target *target, struct ssx_error *err)
@@ -32,9 +52,11 @@ static int start(struct link *l, const struct agent_image *agent, const struct t
         l->patience_ms = least;
     l->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
     l->client = l->timer < 0 ? NULL : client_new(agent);
-    rearm(l);
-    if (l->client)
+    arm(l, l->patience_ms, false);
+    if (l->client) {
+        take_lease(l, target->lease_ms);
         return 0;
+    }
     error_system(err, "can't start a session");
     fd_close(&l->timer);
     transport_free(l->transport);
@@ -126,18 +148,51 @@ void link_explain(const struct link *l, struct ssx_error *err)
         told_explain(err, (const char *)buf_data(&l->early), buf_length(&l->early));
 }
 
-/* Nobody waits for ever for an agent: what runs at the far end may never say a word, or close anything. */
-static int check_silence(struct link *l, bool heard, struct ssx_error *err)
+static bool has_expired(const struct link *l)
 {
-    uint64_t expired;
+    uint64_t times;
+    return read(l->timer, &times, sizeof times) > 0;
+}
+
+/* Nobody waits for ever for an agent: what runs at the far end may never say a word, or close anything. */
+static int await_agent(struct link *l, bool heard, struct ssx_error *err)
+{
+    if (heard)
+        arm(l, l->patience_ms, false);
+    else if (has_expired(l))
+        return error_set(err, SSX_ERROR_UNREACHABLE, "no agent answered, and nothing else moved for %g s", l->patience_ms / 1000.0);
+    return 0;
+}
+
+/* Gives and asks for signs of life. While nothing is read, nothing can be heard. What waits to be sent is a sign itself, once it goes. */
+static int keep_alive(struct link *l, bool heard, bool reads, struct ssx_error *err)
+{
+    size_t waiting;
+    l->heard |= heard;
+    if (!has_expired(l))
+        return 0;
+    l->unheard = l->heard || !reads ? 0 : l->unheard + 1;
+    l->heard = false;
+    if (l->unheard > l->alive_max)
+        return error_set(err, SSX_ERROR_UNREACHABLE, "the host has given no sign of life for %g s", l->unheard * (l->alive_ms / 1000.0));
+    if ((l->leased || l->unheard) && !client_outgoing(l->client, &waiting))
+        client_ping(l->client);
+    return 0;
+}
+
+static int check_time(struct link *l, bool heard, bool reads, struct ssx_error *err)
+{
     if (l->timer < 0)
         return 0;
-    if (client_is_ready(l->client))
+    if (l->watched)
+        return keep_alive(l, heard, reads, err);
+    if (!client_is_ready(l->client))
+        return await_agent(l, heard, err);
+    l->watched = true;
+    if (l->alive_ms)
+        arm(l, l->alive_ms, true);
+    else
         fd_close(&l->timer);
-    else if (heard)
-        rearm(l);
-    else if (read(l->timer, &expired, sizeof expired) > 0)
-        return error_set(err, SSX_ERROR_UNREACHABLE, "no agent answered, and nothing else moved for %g s", l->patience_ms / 1000.0);
     return 0;
 }
 
@@ -146,6 +201,7 @@ int link_step(struct link *l, bool read, struct ssx_error *err)
 {
     static _Thread_local unsigned char bytes[PIECE];
     struct ssx_error why = {0};
+    size_t waiting;
     if (l->ended)
         return 0;
     int sent = send_waiting(l, &why);
@@ -153,9 +209,9 @@ int link_step(struct link *l, bool read, struct ssx_error *err)
     read_stderr(l);
     ssize_t n = read || broken ? transport_read(l->transport, TRANSPORT_STDOUT, bytes, sizeof bytes, &why) : TRANSPORT_AGAIN;
     if (n > 0)
-        return check_silence(l, true, err) || client_receive(l->client, bytes, (size_t)n, err) ? -1 : 1;
+        return check_time(l, true, read, err) || client_receive(l->client, bytes, (size_t)n, err) ? -1 : 1;
     if (n == TRANSPORT_AGAIN && !broken)
-        return check_silence(l, sent > 0, err);
+        return check_time(l, sent > 0 && (!l->watched || client_outgoing(l->client, &waiting)), read, err); /* a question's going out is no answer to it */
     read_stderr(l);
     if (n == 0 && !broken)
         return client_ended(l->client, err);

@@ -9,7 +9,10 @@ struct link {
     struct transport *transport;
     struct client *client;
     bool ended;                        /* nothing more will come; client_lost was called */
-    int timer, patience_ms;            /* a timerfd: how long the far side may be silent before its agent answers; -1 once it has */
+    int timer, patience_ms;            /* a timerfd: how long the far side may be silent before its agent answers, then alive_ms; -1 when nothing is waited for */
+    int alive_ms, alive_max;           /* once it has answered: how often it is asked for a sign of life (0: never), and how many of those may go unheard in a row */
+    bool watched, leased, heard;       /* that has begun; it wants signs of life from us, too; something was heard since the last question */
+    int unheard;
     void (*on_stderr)(void *user, const void *bytes, size_t n); /* what the far side says beside the protocol, from link_answered on */
     void *user;
     bool answered;

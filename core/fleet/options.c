@@ -67,6 +67,8 @@ static int check_options(const struct ssx_session_options *o, struct ssx_error *
 {
     if (o->port < 0 || o->port > 65535)
         return error_set(err, SSX_ERROR_USAGE, "%d is no port", o->port);
+    if (o->lease_ms < 0)
+        return error_set(err, SSX_ERROR_USAGE, "a lease of %d ms", o->lease_ms);
     if (o->connect_timeout_ms < 0)
         return error_set(err, SSX_ERROR_USAGE, "a connect timeout of %d ms", o->connect_timeout_ms);
     if ((unsigned)o->bootstrap > SSX_BOOTSTRAP_EPHEMERAL)
@@ -80,7 +82,7 @@ int options_target(struct transport_target *out, char port[16], const char *host
 {
     snprintf(port, 16, "%d", o->port);
     *out = (struct transport_target){.host = host, .become = o->become, .config_file = o->config_file, .port = o->port ? port : NULL, .login = o->login,
-                                     .identities = o->identities, .options = o->options, .connect_timeout_ms = o->connect_timeout_ms,
+                                     .identities = o->identities, .options = o->options, .connect_timeout_ms = o->connect_timeout_ms, .lease_ms = o->lease_ms,
                                      .interrupt_fd = o->interrupt_fd, .ask = o->on_question, .ask_ctx = o->context, .log = o->on_log, .log_ctx = o->context};
     return check_options(o, err) || take_transport(out, o, err) ? -1 : 0;
 }

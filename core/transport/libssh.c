@@ -13,6 +13,7 @@
 /* libssh takes as much as the peer's window allows (2 MiB) into its memory; so little at a time keeps that small and a channel's
  * siblings moving. */
 #define WRITE_MAX (64u << 10)
+#define ALIVE_MAX_S 86400
 
 struct libssh {
     struct transport base;
@@ -181,7 +182,7 @@ int libssh_exec(struct transport **out, struct login *l, const char *command, st
         free(s);
         return error_set(err, SSX_ERROR_SYSTEM, "can't open a channel to %s: out of memory", l->config->hostname);
     }
-    *s = (struct libssh){.base = {&backend}, .session = l->session, .channel = channel, .status = -1, .awake_fd = -1};
+    *s = (struct libssh){.base = {&backend, (l->config->alive_s < ALIVE_MAX_S ? l->config->alive_s : ALIVE_MAX_S) * 1000, l->config->alive_max}, .session = l->session, .channel = channel, .status = -1, .awake_fd = -1};
     s->callbacks = (struct ssh_channel_callbacks_struct){.userdata = s, .channel_exit_status_function = on_exit_status,
                                                          .channel_exit_signal_function = on_exit_signal};
     ssh_callbacks_init(&s->callbacks);

@@ -36,7 +36,7 @@ static const struct directive { const char *name; enum meeting meeting; } direct
     {"TCPKeepAlive", HONOURED}, {"ConnectionAttempts", HONOURED}, {"ConnectTimeout", HONOURED}, {"Ciphers", HONOURED},
     {"MACs", HONOURED}, {"KexAlgorithms", HONOURED}, {"HostKeyAlgorithms", HONOURED}, {"PubkeyAcceptedAlgorithms", HONOURED},
     {"GlobalKnownHostsFile", HONOURED}, {"UserKnownHostsFile", HONOURED}, {"RekeyLimit", HONOURED},
-    {"NumberOfPasswordPrompts", HONOURED},
+    {"NumberOfPasswordPrompts", HONOURED}, {"ServerAliveInterval", HONOURED}, {"ServerAliveCountMax", HONOURED},
     /* looked into, in needs.c: whether a master answers, whether there is a ticket */
     {"ControlPath", HONOURED}, {"GSSAPIAuthentication", HONOURED},
     /* keys are all that is ever offered without a person at hand */
@@ -59,10 +59,10 @@ static const struct directive { const char *name; enum meeting meeting; } direct
     /* mean something only beside a directive that is SYSTEM itself */
     {"CanonicalDomains", HARMLESS}, {"CanonicalizeFallbackLocal", HARMLESS}, {"CanonicalizeMaxDots", HARMLESS},
     {"CanonicalizePermittedCNAMEs", HARMLESS}, {"ProxyUseFdpass", HARMLESS}, {"EnableSSHKeysign", HARMLESS},
-    {"HostbasedAcceptedAlgorithms", HARMLESS}, {"CASignatureAlgorithms", HARMLESS}, {"ServerAliveCountMax", HARMLESS},
+    {"HostbasedAcceptedAlgorithms", HARMLESS}, {"CASignatureAlgorithms", HARMLESS}, 
     {"GSSAPIDelegateCredentials", HARMLESS}, {"GSSAPITrustDns", HARMLESS}, {"GSSAPIRenewalForcesRekey", HARMLESS},
     {"GSSAPIKexAlgorithms", HARMLESS}, {"GSSAPIClientIdentity", HARMLESS}, {"GSSAPIServerIdentity", HARMLESS},
-    {"SecurityKeyProvider", HARMLESS}, {"SendEnv", DECIDED}, {"ServerAliveInterval", DECIDED},
+    {"SecurityKeyProvider", HARMLESS}, {"SendEnv", DECIDED}, 
     {"PreferredAuthentications", DECIDED}, {"ProxyJump", SYSTEM}, {"ProxyCommand", SYSTEM}, {"CertificateFile", SYSTEM},
     {"HostKeyAlias", SYSTEM}, {"CanonicalizeHostname", SYSTEM}, {"HostbasedAuthentication", SYSTEM},
     {"GSSAPIKeyExchange", SYSTEM}, {"PubkeyAuthentication", SYSTEM}, {"PKCS11Provider", SYSTEM}, {"KnownHostsCommand", SYSTEM},
@@ -104,12 +104,10 @@ static bool list_has(const char *list, const char *word)
 }
 
 /* Whether a DECIDED directive of this value needs the system ssh. */
-static bool judge_value(const struct ssh_config *c, const char *name, const char *value)
+static bool judge_value(const char *name, const char *value)
 {
     if (!strcasecmp(name, "sendenv"))
         return strcmp(value, "LANG") && strcmp(value, "LC_*"); /* the stock locale; what a worker is told travels in frames */
-    if (!strcasecmp(name, "serveraliveinterval"))
-        return !(c->batch_mode && !strcmp(value, "300")); /* Debian's ssh sets 300 wherever BatchMode is on */
     return !list_has(value, "publickey");
 }
 
@@ -130,7 +128,7 @@ static void judge(struct ssh_config *c, const char *name, const char *value)
         return;
     if (!d)
         snprintf(c->reason, sizeof c->reason, "%.60s is set, which libssh is not known to honour", name);
-    else if (d->meeting == SYSTEM || (d->meeting == DECIDED && judge_value(c, name, value)))
+    else if (d->meeting == SYSTEM || (d->meeting == DECIDED && judge_value(name, value)))
         snprintf(c->reason, sizeof c->reason, "%s is set (%.100s)", d->name, value);
 }
 
@@ -203,7 +201,7 @@ static void take_number(struct ssh_config *c, const char *name, const char *valu
     };
     const struct { const char *name; int *field; } numbers[] = {
         {"port", &c->port}, {"connecttimeout", &c->connect_timeout_s}, {"connectionattempts", &c->connection_attempts},
-        {"numberofpasswordprompts", &c->password_prompts},
+        {"numberofpasswordprompts", &c->password_prompts}, {"serveraliveinterval", &c->alive_s}, {"serveralivecountmax", &c->alive_max},
     };
     for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)
         if (!strcasecmp(name, flags[i].name))

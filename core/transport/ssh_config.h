@@ -29,6 +29,7 @@ struct ssh_config {
     struct words identities;      /* paths, expanded */
     struct words user_known_hosts, global_known_hosts;
     int port, connect_timeout_s /* 0: not set */, connection_attempts, password_prompts;
+    int alive_s, alive_max;       /* ServerAliveInterval, 0: none; ServerAliveCountMax */
     uint64_t rekey_bytes, rekey_s; /* 0: the default */
     enum host_key_policy host_keys_checked;
     bool identities_count;        /* named by the user, not the defaults */

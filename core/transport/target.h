@@ -39,6 +39,7 @@ struct transport_target {
     const char *const *identities;  /* -i, ended by NULL; or NULL */
     const char *const *options;     /* -o, ended by NULL; or NULL */
     int connect_timeout_ms;         /* 0: what ssh's ConnectTimeout says, or 15 s */
+    long lease_ms;                  /* the agent ends its calls when it has heard nothing for so long; 0: never */
     int interrupt_fd;               /* readable: stop opening; 0 or less: none */
     transport_ask_fn *ask;          /* NULL: nobody to ask */
     void *ask_ctx;

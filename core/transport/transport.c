@@ -40,6 +40,12 @@ int transport_exit_status(struct transport *t) { return t->backend->exit_status(
 
 const char *transport_name(const struct transport *t) { return t->backend->name; }
 
+int transport_alive(const struct transport *t, int *most)
+{
+    *most = t->alive_max;
+    return t->alive_ms;
+}
+
 void transport_free(struct transport *t)
 {
     if (t)

@@ -49,6 +49,10 @@ int transport_exit_status(struct transport *t);
 /* "libssh", "ssh", "local", "fifo", a template's name: which backend this is, for people. */
 const char *transport_name(const struct transport *t);
 
+/* How often the far side's silence is to be broken by a question, in ms (0: never), and how many of those in a row may go without an answer: what ssh's configuration says,
+ * where no ssh does it. */
+int transport_alive(const struct transport *t, int *most);
+
 /* Closes and frees. A child process gets end of file, SIGTERM after 200 ms, SIGKILL 1,000 later; it is reaped. NULL is fine. */
 void transport_free(struct transport *t);
 
@@ -62,6 +66,9 @@ struct transport_backend {
     int (*exit_status)(struct transport *);
     void (*free)(struct transport *);
 };
-struct transport { const struct transport_backend *backend; }; /* the first member of each backend's own struct */
+struct transport { /* the first member of each backend's own struct */
+    const struct transport_backend *backend;
+    int alive_ms, alive_max; /* transport_alive */
+};
 
 #endif

@@ -123,6 +123,7 @@ static void hello_entries(struct entries *e, const struct message *m)
     entry_uint(e, "calls", h->calls);
     entry_uint(e, "state", h->state);
     entry_text(e, "policy", h->policy);
+    entry_uint(e, "lease_ms", h->lease_ms);
 }
 
 static void call_entries(struct entries *e, const struct message *m)
@@ -354,6 +355,7 @@ static int take_hello(struct value_reader *r, const struct value *key, struct me
          : value_is_text(key, "calls") ? value_take_uint(r, UINT32_MAX, &h->calls)
          : value_is_text(key, "state") ? value_take_uint(r, UINT32_MAX, &h->state)
          : value_is_text(key, "policy") ? take_span(r, &h->policy)
+         : value_is_text(key, "lease_ms") ? value_take_uint(r, TIMEOUT_MS_MAX, &h->lease_ms)
          : 1;
 }
 

@@ -40,6 +40,7 @@ struct message_hello {
     struct span build, os, arch, libc;
     struct span policy;                /* of the agent, as flags: for people */
     uint64_t window, calls, state;
+    uint64_t lease_ms;                 /* of the sender; 0: none */
 };
 
 struct message_call {

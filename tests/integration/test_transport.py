@@ -402,7 +402,7 @@ def test_libssh_by_default(probe):
 @pytest.mark.parametrize("option, reason", [
     ("ProxyJump=bastion", "ProxyJump is set (bastion)"),
     ("HostKeyAlias=x", "HostKeyAlias is set (x)"),
-    ("ServerAliveInterval=9", "ServerAliveInterval is set (9)"),
+    ("ServerAliveInterval=9", ""),
     ("Ciphers=3des-cbc", ""),
     ("MACs=umac-64@openssh.com", "libssh knows nothing of what MACs asks for"),
     ("KexAlgorithms=sntrup761x25519-sha512@openssh.com", "libssh knows nothing of what KexAlgorithms asks for"),

@@ -965,6 +965,25 @@ static void pings_are_answered(void **state)
     end(&s);
 }
 
+static void lease_is_asked_for_and_kept(void **state)
+{
+    (void)state;
+    struct stage s;
+    start(&s, NULL);
+    client_want_lease(s.client, 30000);
+    client_ping(s.client); /* nobody is there yet */
+    say_marker(&s);
+    say_hello(&s);
+    struct message m;
+    assert_int_equal(next(&s, &m), MESSAGE_HELLO);
+    assert_true(heard(&s, MESSAGE_HELLO).hello.lease_ms == 30000);
+    assert_silent(&s);
+    client_ping(s.client);
+    heard(&s, MESSAGE_PING);
+    assert_silent(&s);
+    end(&s);
+}
+
 static void a_flood_of_pings_does_not_fill_memory(void **state)
 {
     (void)state;
@@ -1202,6 +1221,7 @@ int main(void)
         cmocka_unit_test(an_object_that_is_needed_travels_in_chunks),
         cmocka_unit_test(only_what_was_offered_can_be_needed),
         cmocka_unit_test(pings_are_answered),
+        cmocka_unit_test(lease_is_asked_for_and_kept),
         cmocka_unit_test(a_flood_of_pings_does_not_fill_memory),
         cmocka_unit_test(a_farewell_gives_its_reason),
         cmocka_unit_test(calls_that_travelled_are_lost_and_others_unreachable),

@@ -28,6 +28,9 @@ static const struct message_object one_object[] = {{DIGEST, 0}};
 static const struct golden { enum message_party from; const char *hex; struct message m; } golden[] = {
     {FROM_SENDER, "0000004293010086a36d696e01a36d617801a56275696c64ad7373686578656320302e312e30a26f73a56c696e7578a677696e646f77ce00100000a57374617465ce00ffffff",
      {.kind = MESSAGE_HELLO, .hello = {.min = 1, .max = 1, .build = SPAN("sshexec 0.1.0"), .os = SPAN("linux"), .window = 1 << 20, .state = VALUE_SIZE_MAX}}},
+    {FROM_SENDER, "0000004e93010087a36d696e01a36d617801a56275696c64ad7373686578656320302e312e30a26f73a56c696e7578a677696e646f77ce00100000a57374617465ce00ffffff"
+                  "a86c656173655f6d73cd7530",
+     {.kind = MESSAGE_HELLO, .hello = {.min = 1, .max = 1, .build = SPAN("sshexec 0.1.0"), .os = SPAN("linux"), .window = 1 << 20, .state = VALUE_SIZE_MAX, .lease_ms = 30000}}},
     {FROM_AGENT, "0000006b93010089a36d696e01a36d617802a56275696c64b3737368657865632d6167656e7420302e312e30a26f73a56c696e7578a461726368a67838365f3634"
                  "a46c696263aa676c69626320322e3336a677696e646f77ce00100000a563616c6c7340a57374617465ce00ffffff",
      {.kind = MESSAGE_HELLO, .hello = {.min = 1, .max = 2, .build = SPAN("sshexec-agent 0.1.0"), .os = SPAN("linux"), .arch = SPAN("x86_64"), .libc = SPAN("glibc 2.36"),
@@ -112,7 +115,7 @@ static void assert_same_objects(struct message *decoded, const struct message *m
 
 static void assert_same_hello(const struct message_hello *a, const struct message_hello *b)
 {
-    assert_true(a->min == b->min && a->max == b->max && a->window == b->window && a->calls == b->calls && a->state == b->state);
+    assert_true(a->min == b->min && a->max == b->max && a->window == b->window && a->calls == b->calls && a->state == b->state && a->lease_ms == b->lease_ms);
     assert_same_span(a->build, b->build);
     assert_same_span(a->os, b->os);
     assert_same_span(a->arch, b->arch);

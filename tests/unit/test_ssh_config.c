@@ -169,7 +169,7 @@ static void values_for_libssh(void **state)
     struct ssh_config c = parse(
         "user bob\nhostname 10.0.0.1\nport 2222\nstricthostkeychecking accept-new\nconnecttimeout 7\nconnectionattempts 3\n"
         "identitiesonly yes\nciphers aes128-ctr\nrekeylimit 1073741824 3600\naddressfamily inet6\nbindaddress ::1\n"
-        "identityagent /run/a.sock\ncompression yes\nbatchmode yes\nserveraliveinterval 300\ntcpkeepalive no\n"
+        "identityagent /run/a.sock\ncompression yes\nbatchmode yes\nserveraliveinterval 300\nserveralivecountmax 4\ntcpkeepalive no\n"
         "stdinnull yes\nforkafterauthentication yes\nsessiontype none\n");
     assert_string_equal(c.reason, "");
     assert_true(c.stdin_null && c.forks);
@@ -180,6 +180,7 @@ static void values_for_libssh(void **state)
     assert_int_equal(c.host_keys_checked, HOST_KEY_ACCEPT_NEW);
     assert_int_equal(c.connect_timeout_s, 7);
     assert_int_equal(c.connection_attempts, 3);
+    assert_true(c.alive_s == 300 && c.alive_max == 4);
     assert_true(c.identities_only && c.compression && c.batch_mode && !c.tcp_keepalive);
     assert_true(c.ciphers.counts && !c.macs.counts);
     assert_string_equal(c.ciphers.list, "aes128-ctr");
@@ -216,7 +217,6 @@ static void reasons_for_the_system_ssh(void **state)
     expect_reason("gssapikeyexchange yes\n", "GSSAPIKeyExchange is set (yes)");
     expect_reason("sendenv LANG\nsendenv SECRET\n", "SendEnv is set (SECRET)");
     expect_reason("setenv A=b\n", "SetEnv is set (A=b)");
-    expect_reason("serveraliveinterval 30\n", "ServerAliveInterval is set (30)");
     expect_reason("pubkeyauthentication false\n", "PubkeyAuthentication is set (false)");
     expect_reason("preferredauthentications password\n", "PreferredAuthentications is set (password)");
     expect_reason("knownhostscommand /bin/x\n", "KnownHostsCommand is set (/bin/x)");

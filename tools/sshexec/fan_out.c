@@ -125,6 +125,7 @@ static void session_options(struct ssx_session_options *o, const struct settings
         o->transport = transports[s->transport];
     o->become = s->become;
     o->connect_timeout_ms = (int)s->connect_timeout_ms;
+    o->lease_ms = (int)s->lease_ms;
     o->bootstrap = ways[s->bootstrap];
     o->plugin_path = s->plugin_path;
 }

@@ -11,7 +11,6 @@
 #include "base/text.h"
 #include "transport/become.h"
 #include "transport/template.h"
-#include "base/text.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -38,6 +37,14 @@ static int take_duration(long *out, const char *name, const char *text, struct s
 {
     *out = text_duration(text);
     return *out < 0 ? error_set(err, SSX_ERROR_USAGE, "%s: \"%s\" is not a duration such as 10, 1.5s, 500ms, 2m or 30d", name, text) : 0;
+}
+
+/* What the library takes as an int. */
+static int take_wait(long *out, const char *name, const char *text, struct ssx_error *err)
+{
+    if (take_duration(out, name, text, err))
+        return -1;
+    return *out > INT_MAX ? error_set(err, SSX_ERROR_USAGE, "%s: \"%s\" is too long (24 days at most)", name, text) : 0;
 }
 
 static int unknown_transport(const char *name, const char *text, struct ssx_error *err)
@@ -92,6 +99,7 @@ static struct { const char *key, *fallback, *about; char *value, *origin; } keys
     {"transport", "auto", "how to reach hosts: auto, libssh, ssh, fifo, or the NAME of a [transport NAME] section", NULL, NULL},
     {"timeout", "0", "the longest a call may take (0: no limit)", NULL, NULL},
     {"connect_timeout", "0", "the longest connecting may take (0: what ssh's configuration says)", NULL, NULL},
+    {"lease", "0", "how long the network may be silent before a call is given up at both ends (0: for ever)", NULL, NULL},
     {"plugin_path", "", "directories of plugins, searched first", NULL, NULL},
     {"ssh_config", "", "the configuration file for ssh (-F)", NULL, NULL},
 };
@@ -184,7 +192,8 @@ int settings_load(struct settings *s, struct ssx_error *err)
     is_read = true;
     if (take_transport(s, "transport", value_of("transport"), err) ||
         take_duration(&s->timeout_ms, "timeout", value_of("timeout"), err) ||
-        take_duration(&s->connect_timeout_ms, "connect_timeout", value_of("connect_timeout"), err))
+        take_wait(&s->connect_timeout_ms, "connect_timeout", value_of("connect_timeout"), err) ||
+        take_wait(&s->lease_ms, "lease", value_of("lease"), err))
         return error_prefix(err, "%s", path);
     s->plugin_path = *value_of("plugin_path") ? value_of("plugin_path") : NULL;
     s->ssh_config = *value_of("ssh_config") ? value_of("ssh_config") : NULL;
@@ -205,7 +214,7 @@ void settings_print(void)
 
 /* --- options --- */
 
-enum { HELP = 256, TRANSPORT, BECOME, JSON, PLUGIN_PATH, STATE, STATE_OUT, BARE, FORCE, NO_BOOTSTRAP, EPHEMERAL, GDB, VALGRIND, IN_PROCESS,
+enum { HELP = 256, TRANSPORT, BECOME, LEASE, JSON, PLUGIN_PATH, STATE, STATE_OUT, BARE, FORCE, NO_BOOTSTRAP, EPHEMERAL, GDB, VALGRIND, IN_PROCESS,
        HOSTFILE, DEADLINE, TIMING, STATE_MAP, SERIAL, MAX_FAIL, CANARY, RERUN, RECORD, LIST, DIFF, OUTDIR, PICK, SORT, GROUP_BY, SUM, MIN, MAX, AVG,
        PCT, COLOR, OLDER_THAN, KEEP, REMOVE, DRY_RUN, SIGNERS, SIGNER, DOWNGRADE, ONE_PHASE, TO };
 
@@ -219,6 +228,7 @@ static const struct { struct option option; unsigned group; const char *value, *
     {{"become", optional_argument, NULL, BECOME}, OPTIONS_SSH, "[=USER]", "start the agent as USER (root), by sudo"},
     {{"no-bootstrap", no_argument, NULL, NO_BOOTSTRAP}, OPTIONS_SSH, NULL, "bring no agent to the host: use the one it has, or fail"},
     {{"ephemeral", no_argument, NULL, EPHEMERAL}, OPTIONS_SSH, NULL, "bring the agent, and leave no file on the host"},
+    {{"lease", required_argument, NULL, LEASE}, OPTIONS_SSH, "TIME", "give a call up, at both ends, when the network was silent for so long"},
     {{"connect-timeout", required_argument, NULL, 't'}, OPTIONS_SSH, "TIME", "the longest connecting may take (10, 1.5s, 500ms, 2m)"},
     {{"hosts", required_argument, NULL, 'w'}, OPTIONS_FLEET | OPTIONS_HOSTS, "SET", "run on these hosts: node[01-10,12], a,b  a!b, @group, ^FILE (sshexec hosts --help)"},
     {{"exclude", required_argument, NULL, 'x'}, OPTIONS_FLEET | OPTIONS_HOSTS, "SET", "but not on these"},
@@ -431,7 +441,8 @@ static int take_option(struct settings *s, int option, const char *value, struct
     case 'l': s->login = value; return 0;
     case 'i': return take_list(s->identities, &s->identity_count, "-i", value, err);
     case 'o': return take_list(s->options, &s->option_count, "-o", value, err);
-    case 't': return take_duration(&s->connect_timeout_ms, "--connect-timeout", value, err);
+    case 't': return take_wait(&s->connect_timeout_ms, "--connect-timeout", value, err);
+    case LEASE: return take_wait(&s->lease_ms, "--lease", value, err);
     case 'u': return take_duration(&s->timeout_ms, "--timeout", value, err);
     case TRANSPORT: s->transport_is_option = true; return take_transport(s, "--transport", value, err);
     case BECOME: return take_become(s, value, err);
@@ -530,6 +541,7 @@ void settings_target(const struct settings *s, struct transport_target *out)
     out->identities = s->identities;
     out->options = s->options;
     out->connect_timeout_ms = (int)s->connect_timeout_ms;
+    out->lease_ms = s->lease_ms;
 }
 
 bool settings_go_out(const struct settings *s, const char *host)

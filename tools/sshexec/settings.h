@@ -31,7 +31,7 @@ struct settings {
     const struct named_transport *named; /* with TRANSPORT_TEMPLATE */
     bool transport_is_option;        /* it stands on the command line */
     const char *become;              /* the user; NULL: the login's */
-    long timeout_ms, connect_timeout_ms;
+    long timeout_ms, connect_timeout_ms, lease_ms;
     const char *plugin_path, *state_file, *state_out;
     enum bootstrap_mode bootstrap;
     enum test_way test_way;

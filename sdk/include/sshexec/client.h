@@ -80,6 +80,10 @@ struct ssx_session_options {
     int (*on_question)(void *context, const char *prompt, bool echo, char *answer, size_t size);
     void (*on_log)(void *context, int level, const char *text);              /* 1: which way and why; 2: more. Safe for a terminal */
     void (*on_stderr)(void *context, const void *bytes, size_t n);           /* what the host says beside the protocol; NULL: dropped */
+    /* Signs of life, for a network that may go away without a word. The host ends the session's runs when it has heard nothing from this
+     * end for so long, and they are `lost` here when this end has heard nothing from the host. They are given while the session is
+     * stepped or waited for: a program that is stopped, or busy elsewhere, lets the lease run out. 0: no lease, for Ctrl-Z must not kill a worker. */
+    int lease_ms;
 };
 
 static inline struct ssx_session_options ssx_session_defaults(void)
