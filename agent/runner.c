@@ -188,7 +188,7 @@ static void dispatch(struct runner *r, struct host *h)
         struct lane *l = wants_lane(j) ? find_lane(r, h) : NULL;
         if (l)
             lane_give(l, j);
-        else if (wants_lane(j) || (!h->ready && !make_room_for_process(r)))
+        else if (wants_lane(j) || !make_room_for_process(r)) /* for one that is ready, too */
             return;
         else
             job_start(j, h, &r->running);

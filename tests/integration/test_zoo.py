@@ -204,6 +204,21 @@ def test_sixty_four_calls_run_at_once_and_more_wait(session):
     assert order[-1] == 65, order
 
 
+def test_a_process_that_is_ready_counts_once_it_has_a_call(session):
+    """Another plugin's process that was kept ready is no sixty-fifth one."""
+    session.tell('call 1 hello {"name":"Ada"}')
+    assert session.end(1)["outcome"] == "ok"
+    kept = lambda: [p for p in processes.tree(session.agent()) if p.pid not in hosts(session) and is_waiting(p.pid)]
+    assert processes.wait_until(lambda: len(kept()) == 2, GONE_S), kept() # the host's next one, and the one for the next call
+    session.tell(*('call %d sleep {"ms":600000}' % n for n in range(2, 66)))
+    assert processes.wait_until(lambda: len(workers(session)) == 64, 20 * GONE_S), len(workers(session))
+    session.tell('call 66 hello timeout=300 {"name":"Ada"}')
+    assert session.end(66)["outcome"] == "timeout", session.end(66)
+    session.tell('call 67 hello {"name":"Ada"}', "cancel 2")
+    assert session.end(67)["text"] == "hello, Ada\n"
+    session.tell(*("cancel %d" % n for n in range(3, 66)))
+
+
 def test_a_thousand_calls_are_open_at_once_and_no_more(session):
     session.tell(*('call %d sleep grace=100 {"ms":600000}' % n for n in range(1, 1026)))
     assert session.end(1025)["reason"] == "busy"
