@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 /* Real objects stay far below these; they bound the work that a hostile one can cause. */
-enum { SEGMENTS_MAX = 256, DYNAMIC_MAX = 8192, VERSIONS_MAX = 8192, CHAIN_MAX = 1 << 16 };
+enum { SEGMENTS_MAX = 256, DYNAMIC_MAX = 8192, VERSIONS_MAX = 8192, CHAIN_MAX = 1 << 16, STRING_MAX = 1 << 16 };
 
 /* A little-endian number of `size` bytes at an offset; false, and 0, where the file has none there. */
 static bool number(const struct elf *e, uint64_t at, size_t size, uint64_t *out)
@@ -39,13 +39,13 @@ static bool table_number(const struct elf *e, struct elf_table t, uint64_t at, s
 #define ENTRY(e, table, base, type, member, out) \
     table_number(e, table, (base) + offsetof(type, member), sizeof(((type *)0)->member), out)
 
-/* The string at an offset of a table, NULL unless it ends inside it. */
+/* The string at an offset of a table, NULL unless it ends inside it, and soon: each of many names may point at the same long one. */
 static const char *table_string(const struct elf *e, struct elf_table t, uint64_t at)
 {
     if (at >= t.n)
         return NULL;
     const char *text = (const char *)e->at + t.at + at;
-    return memchr(text, 0, t.n - at) ? text : NULL;
+    return memchr(text, 0, t.n - at < STRING_MAX ? t.n - at : STRING_MAX) ? text : NULL;
 }
 
 int elf_open(struct elf *out, const char *name, const void *image, size_t n, struct ssx_error *err)

@@ -125,6 +125,25 @@ static void test_a_made_object(void **state)
     buf_free(&image);
 }
 
+/* Sections, symbols, libraries and versions by the thousand could each point at a name of megabytes, to be searched for its end. */
+static void test_a_name_without_end_is_none(void **state)
+{
+    (void)state;
+    static char name[(1 << 16) + 1];
+    struct buf image = {0};
+    struct elf_spec spec = {.machine = EM_X86_64, .symbols = {"run"}, .needed = name};
+    for (size_t too_long = 0; too_long < 2; too_long++) {
+        size_t at = 0;
+        memset(name, 'x', (1 << 16) - 1 + too_long);
+        elf_make(&image, &spec);
+        struct elf e = load(&image);
+        const char *needed = elf_next_string(&e, DT_NEEDED, &at);
+        assert_true(too_long ? !needed : strcmp(needed, name) == 0);
+        assert_true(elf_exports(&e, "run"));
+        buf_free(&image);
+    }
+}
+
 static void test_refusals(void **state)
 {
     (void)state;
@@ -224,6 +243,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_real_plugin), cmocka_unit_test(test_notes_without_sections), cmocka_unit_test(test_a_made_object),
+        cmocka_unit_test(test_a_name_without_end_is_none),
         cmocka_unit_test(test_refusals),      cmocka_unit_test(test_versions),               cmocka_unit_test(test_mutations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
