@@ -122,7 +122,7 @@ int keygen_verify(char *signer, size_t size, const char *signers, struct span ma
     struct buf said = {0};
     if (!keygen)
         return error_set(err, SSX_ERROR_REFUSED, "this node can't check signatures: it has no ssh-keygen (of OpenSSH 8.2 or later)");
-    if (signature_read(&s, signature.at, signature.n, err) || path_is_trusted(signers, err))
+    if (path_is_trusted(signers, err) || signature_read(&s, signature.at, signature.n, err))
         return -1;
     signature_dispose(&s);
     const char *find[] = {keygen, "-Y", "find-principals", "-s", SIGNATURE_FILE, "-f", signers, NULL};
