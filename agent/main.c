@@ -3,7 +3,6 @@
 #include "plugins.h"
 #include "session.h"
 
-#include "bundle/tend.h"
 #include "wire/message.h"
 #include "worker/policy_file.h"
 
@@ -29,7 +28,6 @@ static void help(void)
          "  --plugin-path DIRS  look for plugins here first\n"
          "  --store DIR         keep plugins that senders bring here, instead of\n"
          "                      $XDG_CACHE_HOME/sshexec (~/.cache/sshexec)\n"
-         "  --tend WORDS        look after the store, for sshexec store\n"
          "  --ephemeral         keep plugins in memory only\n"
          "\n"
          "  --once              run the one workload on stdin (sshexec encode makes it): the worker's\n"
@@ -59,16 +57,6 @@ static int take_descriptor(int *out, const char *text)
     return -1;
 }
 
-/* For `sshexec store`, whose script runs this on the node. */
-static int tend_store(struct store *store, const char *words)
-{
-    struct ssx_error err = {0};
-    if (store_tend(store, words, &err) == 0)
-        return 0;
-    printf("fail %s\n", err.text);
-    return 125;
-}
-
 static void free_policy(struct policy *flags, struct policy *files)
 {
     policy_free(flags);
@@ -78,7 +66,7 @@ static void free_policy(struct policy *flags, struct policy *files)
 
 int main(int argc, char **argv)
 {
-    enum { PLUGIN_PATH = 256, STORE, EPHEMERAL, ONCE, RESULT, RESULT_FD, NO_RESULT, VERSION, HELP, TEND };
+    enum { PLUGIN_PATH = 256, STORE, EPHEMERAL, ONCE, RESULT, RESULT_FD, NO_RESULT, VERSION, HELP };
     static const struct option options[] = {{"plugin-path", required_argument, NULL, PLUGIN_PATH},
                                             {"store", required_argument, NULL, STORE},
                                             {"ephemeral", no_argument, NULL, EPHEMERAL},
@@ -88,9 +76,8 @@ int main(int argc, char **argv)
                                             {"no-result", no_argument, NULL, NO_RESULT},
                                             {"version", no_argument, NULL, VERSION},
                                             {"help", no_argument, NULL, HELP},
-                                            {"tend", required_argument, NULL, TEND},
                                             {NULL, 0, NULL, 0}};
-    const char *plugin_path = NULL, *store = NULL, *tend = NULL;
+    const char *plugin_path = NULL, *store = NULL;
     struct once_options result = {.result_fd = -1};
     bool once = false;
     struct policy policy = {0}, files[POLICY_FILES] = {{.also = NULL}};
@@ -110,7 +97,6 @@ int main(int argc, char **argv)
         case RESULT_FD: if (take_descriptor(&result.result_fd, optarg)) return 125; break;
         case NO_RESULT: result.no_result = true; break;
         case VERSION: printf("sshexec-agent %s (protocol %d, ABI %d.%d)\n", SSX_VERSION, PROTOCOL_VERSION, SSX_ABI_MAJOR, SSX_ABI_MINOR); return 0;
-        case TEND: tend = optarg; break;
         case HELP: help(); return 0;
         default: return 125;
         }
@@ -125,7 +111,7 @@ int main(int argc, char **argv)
         return 125;
     }
     plugins.policy = &policy;
-    int code = tend ? tend_store(&plugins.store, tend) : once ? once_run(&plugins, &result) : session_serve(&plugins, STDIN_FILENO, STDOUT_FILENO);
+    int code = once ? once_run(&plugins, &result) : session_serve(&plugins, STDIN_FILENO, STDOUT_FILENO);
     plugins_close(&plugins);
     free_policy(&policy, files);
     return code;

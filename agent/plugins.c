@@ -24,6 +24,7 @@ int plugins_open(struct plugins *p, const char *plugin_path, const char *store_d
     char system[PATH_MAX];
     memset(p, 0, sizeof *p);
     store_open(&p->store, store_dir);
+    p->brought = store_dir != NULL;
     elf_host_libc(p->libc);
     return registry_open(&p->registry, plugin_path, install_plugin_dir(system, sizeof system), err);
 }

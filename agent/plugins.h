@@ -26,6 +26,7 @@ struct image {
 struct plugins {
     struct registry registry;
     struct store store;
+    bool brought;                      /* the store was named, as for an agent that a sender brought; or there is to be none */
     char libc[16];                     /* the newest glibc symbols of this node, "2.36" */
     struct image *images;
     const struct policy *policy;       /* borrowed; NULL: everything is permitted. Set after plugins_open */

@@ -3,6 +3,7 @@
 #include "deploy.h"
 #include "describe.h"
 #include "runner.h"
+#include "tending.h"
 
 #include "base/error.h"
 #include "base/io.h"
@@ -40,6 +41,7 @@ struct session {
     size_t sender_window;
     struct describe *describes;
     struct deploy *deploys;
+    struct tending *tending;           /* never beside deploys: both lock the store's generations, and would wait for each other */
 };
 
 static void put(struct session *s, const struct message *m) { message_encode(&s->out, m, FROM_AGENT); }
@@ -50,7 +52,7 @@ static size_t calls_max(const struct session *s)
     return most && most < CALLS_MAX ? (size_t)most : CALLS_MAX;
 }
 
-static size_t count_open(const struct session *s) { return describe_count(s->describes) + deploy_count(s->deploys) + s->runner.open; }
+static size_t count_open(const struct session *s) { return describe_count(s->describes) + deploy_count(s->deploys) + (s->tending != NULL) + s->runner.open; }
 
 /* --- what the sender asks --- */
 
@@ -190,6 +192,7 @@ static void start_leaving(struct session *s)
     s->leave_ms = clock_ms() + LEAVE_MS;
     describe_clear(&s->describes);
     deploy_clear(&s->deploys);
+    tending_clear(&s->tending);
     runner_cancel(&s->runner, s->leave_ms);
 }
 
@@ -211,6 +214,8 @@ static int take_for_job(struct session *s, const struct message *m, struct ssx_e
     struct job *j = runner_find(&s->runner, m->id);
     if (m->id > s->last_id)
         return violation(err, "a frame for an id that was never opened", m);
+    if (!j)
+        tending_take(&s->tending, m);
     if (!j && (m->kind == MESSAGE_CHUNK || m->kind == MESSAGE_CANCEL))
         return deploy_take(&s->deploys, m, err);
     if (!j || j->stage == JOB_DONE)
@@ -226,6 +231,17 @@ static int take_for_job(struct session *s, const struct message *m, struct ssx_e
     }
 }
 
+static void take_offer(struct session *s, const struct message *m)
+{
+    bool tends = span_is(m->objects.order.what, "tend");
+    if (s->tending || (tends && s->deploys))
+        refuse_id(s, m->id, "busy", "this session is at something else in the store");
+    else if (tends)
+        tending_add(&s->tending, s->runner.plugins, m, s->sender_window, &s->out);
+    else
+        deploy_add(&s->deploys, s->runner.plugins, m, &s->out);
+}
+
 static int take_opening(struct session *s, const struct message *m, struct ssx_error *err)
 {
     if (m->id <= s->last_id)
@@ -238,7 +254,7 @@ static int take_opening(struct session *s, const struct message *m, struct ssx_e
     else if (m->kind == MESSAGE_CALL)
         return take_call(s, m);
     else if (m->kind == MESSAGE_OFFER)
-        deploy_add(&s->deploys, s->runner.plugins, m, &s->out);
+        take_offer(s, m);
     else if (describe_count(s->describes) >= DESCRIBES_MAX)
         refuse_id(s, m->id, "busy", "too many questions for descriptors are open in this session");
     else if (describe_add(&s->describes, m))
@@ -439,15 +455,18 @@ static void turn(struct session *s)
     if (s->greeted)
         take_frames(s); /* those that were held back */
     bool reading = may_read(s), describing = s->describes && buf_length(&s->out) < OUT_HIGH, deploying = deploy_is_busy(s->deploys);
+    bool tending = tending_is_busy(s->tending) && buf_length(&s->out) < OUT_HIGH;
     p.n = 0;
     size_t in = polling_add(&p, s->leaving ? -1 : s->in_fd, reading ? POLLIN : POLLRDHUP);
     polling_add(&p, buf_length(&s->out) ? s->out_fd : -1, POLLOUT);
     runner_poll(&s->runner, &p);
-    polling_wait(&p, &s->runner, describing || deploying ? 0 : patience(s));
+    polling_wait(&p, &s->runner, describing || deploying || tending ? 0 : patience(s));
     if (describing)
         describe_step(&s->describes, s->runner.plugins, &s->out);
     if (deploying)
         deploy_step(&s->deploys);
+    if (tending)
+        tending_step(&s->tending);
     runner_handle(&s->runner, &p);
     if (s->runner.stops)
         start_leaving(s);

@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "base/io.h"
 #include "base/text.h"
+#include "bundle/store.h"
 #include "worker/plugin.h"
 
 #include <dirent.h>
@@ -20,19 +21,21 @@
 #define GENERATION_FILE_MAX (1u << 20)
 #define STALE_S (24 * 60 * 60) /* what an upload left whose machine went down */
 
-struct item { struct digest digest; uint64_t size; int64_t idle_s; const char *state, *use; };
+struct item { struct digest digest; uint64_t size; int64_t idle_s; };
 
-struct tending {
-    struct store *store;
+struct tend {
+    struct store store;
     char objects[PATH_MAX + 16];
     bool verify, gc, remove;
     uint64_t most_s, most_bytes;   /* UINT64_MAX: no limit */
+    uint64_t left_bytes;           /* of all objects that were not removed */
     struct buf items;              /* struct item */
+    size_t next;                   /* of them */
     struct buf used;               /* struct digest: those that generations name */
 };
 
-static struct item *items_of(struct tending *t) { return (struct item *)(void *)buf_data(&t->items); }
-static size_t count_of(const struct tending *t) { return buf_length(&t->items) / sizeof(struct item); }
+static struct item *items_of(struct tend *t) { return (struct item *)(void *)buf_data(&t->items); }
+static size_t count_of(const struct tend *t) { return buf_length(&t->items) / sizeof(struct item); }
 
 /* --- the words --- */
 
@@ -51,14 +54,15 @@ static int take_limit(uint64_t *out, const char **at)
     return 0;
 }
 
-static int take_words(struct tending *t, const char *words)
+bool tend_removes(const char *words) { return strcmp(words, "verify-remove") == 0 || strncmp(words, "gc:", 3) == 0; }
+
+static int take_words(struct tend *t, const char *words)
 {
     t->verify = strncmp(words, "verify", 6) == 0;
-    t->remove = strcmp(words, "verify-remove") == 0;
-    if (strcmp(words, "list") == 0 || strcmp(words, "verify") == 0 || t->remove)
+    t->remove = tend_removes(words);
+    if (strcmp(words, "list") == 0 || strcmp(words, "verify") == 0 || strcmp(words, "verify-remove") == 0)
         return 0;
     t->gc = strncmp(words, "gc", 2) == 0;
-    t->remove = strncmp(words, "gc:", 3) == 0;
     const char *at = words + (t->remove ? 2 : 6);
     return (t->remove || strncmp(words, "gc-dry:", 7) == 0) && take_limit(&t->most_s, &at) == 0 && take_limit(&t->most_bytes, &at) == 0 &&
         !*at ? 0 : -1;
@@ -67,8 +71,8 @@ static int take_words(struct tending *t, const char *words)
 /* --- directories --- */
 
 /* Calls back for each name in a directory but . and ..; none that isn't there. */
-static int each_name(struct tending *t, const char *dir,
-                     int (*visit)(struct tending *t, const char *path, const char *name, struct ssx_error *err), struct ssx_error *err)
+static int each_name(struct tend *t, const char *dir,
+                     int (*visit)(struct tend *t, const char *path, const char *name, struct ssx_error *err), struct ssx_error *err)
 {
     char path[2 * PATH_MAX];
     int rc = 0;
@@ -87,9 +91,9 @@ static int each_name(struct tending *t, const char *dir,
     return rc;
 }
 
-static int take_object(struct tending *t, const char *path, const char *name, struct ssx_error *err)
+static int take_object(struct tend *t, const char *path, const char *name, struct ssx_error *err)
 {
-    struct item item = {.state = "kept", .use = "-"};
+    struct item item;
     struct stat st;
     if (lstat(path, &st))
         return 0; /* gone meanwhile */
@@ -99,13 +103,14 @@ static int take_object(struct tending *t, const char *path, const char *name, st
         unlink(path);
     if (text_unhex(item.digest.bytes, DIGEST_SIZE, name))
         return 0;
+    t->left_bytes += item.size;
     return buf_add(&t->items, &item, sizeof item) ? error_set(err, SSX_ERROR_SYSTEM, "out of memory") : 0;
 }
 
 /* --- generations --- */
 
 /* Every 64 digits that stand alone are taken for a digest, whatever else the file says: too much is kept rather than too little. */
-static int take_digests(struct tending *t, const char *text)
+static int take_digests(struct tend *t, const char *text)
 {
     for (size_t n; *text; text += n + (text[n] != 0)) {
         char hex[DIGEST_HEX + 1] = "";
@@ -120,7 +125,7 @@ static int take_digests(struct tending *t, const char *text)
     return 0;
 }
 
-static int take_generation(struct tending *t, const char *path, const char *name, struct ssx_error *err)
+static int take_generation(struct tend *t, const char *path, const char *name, struct ssx_error *err)
 {
     struct buf text = {0};
     struct stat st;
@@ -132,41 +137,38 @@ static int take_generation(struct tending *t, const char *path, const char *name
     return rc ? error_set(err, SSX_ERROR_SYSTEM, "out of memory") : 0;
 }
 
-static void find_use(struct tending *t, struct item *item)
+static const char *use_of(struct tend *t, const struct digest *digest)
 {
     const unsigned char *at = buf_data(&t->used), *end = at + buf_length(&t->used);
-    while (at < end && memcmp(at, item->digest.bytes, DIGEST_SIZE))
+    while (at < end && memcmp(at, digest->bytes, DIGEST_SIZE))
         at += DIGEST_SIZE;
-    if (at < end)
-        item->use = "generation";
-    else if (store_is_held(t->store, &item->digest))
-        item->use = "call";
+    return at < end ? "generation" : store_is_held(&t->store, digest) ? "call" : "-";
 }
 
 /* --- what is done --- */
 
-static bool is_sound(struct tending *t, const struct item *item)
+static bool is_sound(struct tend *t, const struct digest *digest)
 {
     char path[PATH_MAX + 128];
     struct digest is;
-    int fd = open(store_path(t->store, &item->digest, path, sizeof path), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    bool sound = fd >= 0 && digest_of_fd(&is, fd, NULL) == 0 && digest_equal(&is, &item->digest);
+    int fd = open(store_path(&t->store, digest, path, sizeof path), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    bool sound = fd >= 0 && digest_of_fd(&is, fd, NULL) == 0 && digest_equal(&is, digest);
     fd_close(&fd);
     return sound;
 }
 
 /* Nobody can use it while it goes: who has asked for it holds its lock, who asks now waits and finds it gone. Returns 1, 0 where it is in
  * use, -1 with err. */
-static int remove_object(struct tending *t, const struct item *item, struct ssx_error *err)
+static int remove_object(struct tend *t, const struct digest *digest, struct ssx_error *err)
 {
     char path[PATH_MAX + 128];
     if (!t->remove)
         return 1;
-    if (store_lock(t->store, &item->digest, F_WRLCK))
+    if (store_lock(&t->store, digest, F_WRLCK))
         return errno == EAGAIN || errno == EACCES ? 0 : error_system(err, "can't lock %s", t->objects);
-    int rc = unlink(store_path(t->store, &item->digest, path, sizeof path)) && errno != ENOENT ? error_system(err, "can't remove %s", path)
-        : 1;
-    store_lock(t->store, &item->digest, F_UNLCK);
+    store_path(&t->store, digest, path, sizeof path);
+    int rc = unlink(path) && errno != ENOENT ? error_system(err, "can't remove %s", path) : 1;
+    store_lock(&t->store, digest, F_UNLCK);
     return rc;
 }
 
@@ -176,85 +178,82 @@ static int longest_unused_first(const void *a, const void *b)
     return x->idle_s != y->idle_s ? (x->idle_s < y->idle_s) - (x->idle_s > y->idle_s) : memcmp(&x->digest, &y->digest, DIGEST_SIZE);
 }
 
-static int collect(struct tending *t, struct ssx_error *err)
+/* What the words want of an object that is in no use, or damaged. Returns 1 for its removal, 0, or -1 with err. */
+static int treat(struct tend *t, const struct item *i, struct tend_object *o, struct ssx_error *err)
 {
-    uint64_t sum = 0;
-    struct item *items = items_of(t), *end = items + count_of(t);
-    for (struct item *i = items; i < end; i++)
-        sum += i->size;
-    for (struct item *i = items; i < end; i++) {
-        bool old = t->most_s != UINT64_MAX && i->idle_s >= 0 && (uint64_t)i->idle_s >= t->most_s;
-        int rc = (old || sum > t->most_bytes) && *i->use == '-' ? remove_object(t, i, err) : 0;
-        if (rc < 0)
-            return -1;
-        if (rc) {
-            i->state = "removed";
-            sum -= i->size;
-        }
-    }
-    return 0;
+    bool damaged = t->verify && !is_sound(t, &i->digest);
+    bool old = t->most_s != UINT64_MAX && i->idle_s >= 0 && (uint64_t)i->idle_s >= t->most_s;
+    bool goes = t->gc ? *o->use == '-' && (old || t->left_bytes > t->most_bytes) : damaged && t->remove;
+    int removed = goes ? remove_object(t, &i->digest, err) : 0;
+    o->state = removed > 0 ? "removed" : damaged ? "damaged" : "kept";
+    return removed;
 }
 
-static int verify(struct tending *t, struct ssx_error *err)
+static void describe(struct tend *t, struct tend_object *o)
 {
-    for (struct item *i = items_of(t), *end = i + count_of(t); i < end; i++) {
-        if (is_sound(t, i))
-            continue;
-        int rc = t->remove ? remove_object(t, i, err) : 0;
-        if (rc < 0)
-            return -1;
-        i->state = rc ? "removed" : "damaged";
-    }
-    return 0;
-}
-
-static void print(struct tending *t, const struct item *i)
-{
-    char path[PATH_MAX + 128], hex[DIGEST_HEX + 1], version[64] = "-";
+    char path[PATH_MAX + 128];
     struct plugin plugin;
-    bool is_plugin = strcmp(i->state, "kept") == 0 &&
-        plugin_open(&plugin, store_path(t->store, &i->digest, path, sizeof path), NULL, NULL, NULL) == 0;
-    digest_hex(hex, &i->digest);
-    if (is_plugin)
-        text_escape(version, sizeof version, plugin.descriptor.version, strlen(plugin.descriptor.version));
-    printf("%s %s %llu %lld %s %s %s\n", i->state, hex, (unsigned long long)i->size, (long long)i->idle_s, i->use,
-           is_plugin ? plugin.descriptor.type : "-", version);
-    if (is_plugin)
-        plugin_dispose(&plugin);
+    if (strcmp(o->state, "kept") || plugin_open(&plugin, store_path(&t->store, &o->digest, path, sizeof path), NULL, NULL, NULL))
+        return;
+    snprintf(o->type, sizeof o->type, "%s", plugin.descriptor.type);
+    snprintf(o->version, sizeof o->version, "%s", plugin.descriptor.version);
+    plugin_dispose(&plugin);
 }
 
-static int tend(struct tending *t, struct ssx_error *err)
+int tend_next(struct tend *t, struct tend_object *out, struct ssx_error *err)
+{
+    if (t->next == count_of(t))
+        return 0;
+    const struct item *i = &items_of(t)[t->next++];
+    *out = (struct tend_object){.digest = i->digest, .size = i->size, .idle_s = i->idle_s > 0 ? (uint64_t)i->idle_s : 0,
+                                .use = use_of(t, &i->digest)};
+    int removed = treat(t, i, out, err);
+    if (removed < 0)
+        return -1;
+    t->left_bytes -= removed ? i->size : 0;
+    describe(t, out);
+    return 1;
+}
+
+/* --- beginning and end --- */
+
+static int look(struct tend *t, struct ssx_error *err)
 {
     char generations[PATH_MAX + 16];
-    snprintf(t->objects, sizeof t->objects, "%s/objects", t->store->dir);
-    snprintf(generations, sizeof generations, "%s/generations", t->store->dir);
+    snprintf(t->objects, sizeof t->objects, "%s/objects", t->store.dir);
+    snprintf(generations, sizeof generations, "%s/generations", t->store.dir);
     if (access(t->objects, F_OK) && errno == ENOENT)
         return 0;
     /* until the end: one that is made meanwhile names objects that were seen as unused. Without a lock nothing can be written, nor
      * removed */
-    store_lock_generations(t->store, F_RDLCK);
+    store_lock_generations(&t->store, F_RDLCK);
     if (path_is_trusted(t->objects, err) || each_name(t, t->objects, take_object, err) || each_name(t, generations, take_generation, err))
         return -1;
     if (count_of(t))
         qsort(items_of(t), count_of(t), sizeof(struct item), longest_unused_first);
-    for (struct item *i = items_of(t), *end = i + count_of(t); i < end; i++)
-        find_use(t, i);
-    if ((t->verify && verify(t, err)) || (t->gc && collect(t, err)))
-        return -1;
-    for (struct item *i = items_of(t), *end = i + count_of(t); i < end; i++)
-        print(t, i);
     return 0;
 }
 
-int store_tend(struct store *s, const char *words, struct ssx_error *err)
+int tend_begin(struct tend **out, const char *dir, const char *words, struct ssx_error *err)
 {
-    struct tending t = {.store = s};
-    if (!s->dir[0] || take_words(&t, words))
-        return error_set(err, SSX_ERROR_USAGE, "--tend %s: that is nothing that can be done to this store", words);
-    int rc = tend(&t, err);
-    if (rc == 0)
-        puts("end");
-    buf_free(&t.items);
-    buf_free(&t.used);
+    struct tend *t = calloc(1, sizeof *t);
+    if (!t)
+        return error_set(err, SSX_ERROR_SYSTEM, "out of memory for the store's objects");
+    store_open(&t->store, dir);
+    int rc = take_words(t, words) ? error_set(err, SSX_ERROR_USAGE, "\"%s\" is nothing that can be done to a store", words) : look(t, err);
+    if (rc)
+        tend_end(t);
+    else
+        *out = t;
     return rc;
+}
+
+void tend_end(struct tend *t)
+{
+    if (!t)
+        return;
+    store_close(&t->store); /* and with it the locks */
+    buf_free(&t->items);
+    buf_free(&t->used);
+    free(t);
 }

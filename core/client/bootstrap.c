@@ -111,18 +111,6 @@ int bootstrap_clean_command(struct buf *out, const char *nonce)
     return buf_printf(out, START PLACES CLEAN, nonce, nonce, nonce) || buf_add(out, "", 1) ? -1 : 0;
 }
 
-/* A place that two variables name is looked at once. */
-#define STORES \
-    "for d; do test \"$a\" || { test -x \"$d/agents/%s\" && test -O \"$d\" && test -O \"$d/agents/%s\" && ! test -L \"$d\" && a=$d/agents/%s; }; done; s=; " \
-    "for d; do test \"$d\" && test -d \"$d\" || continue; case $s in *\"|$d|\"*) continue ;; esac; s=\"$s|$d|\"; " \
-    "if test -L \"$d\" || ! test -O \"$d\"; then say foreign \"$d\"; elif ! test -d \"$d/objects\"; then :; elif test \"$a\"; then say store \"$d\"; " \
-    "\"$a\" --store \"$d\" --tend %s | while IFS= read -r l; do say \"$l\"; done; else say agentless \"$d\"; fi; done\n"
-
-int bootstrap_store_script(struct buf *out, const char *only, const char *agent_digest, const char *words)
-{
-    return (only ? buf_printf(out, "set -- %s\n", only) : buf_add_text(out, PLACES)) || buf_printf(out, STORES, agent_digest, agent_digest, agent_digest, words) ? -1 : 0;
-}
-
 int greeting_add(struct buf *out, const char *nonce) { return buf_printf(out, "sshexec 1 %s\n", nonce); }
 
 /* The first place in the bytes where the text stands, or NULL. */

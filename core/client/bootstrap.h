@@ -30,11 +30,6 @@ int bootstrap_command(struct buf *out, const struct agent_image *agent, enum boo
  * "sshexec-clean 1 NONCE gone PATH", "... kept PATH: REASON", and "... done" as the last. */
 int bootstrap_clean_command(struct buf *out, const char *nonce);
 
-/* Adds a script (without a NUL) for an ordinary login's /bin/sh, in which `say TEXT` sends a line: for each store of this user "store PATH", then what the agent says of it (tend.h's words). "foreign PATH" where a store
- * belongs to somebody else; "agentless PATH" where there is a store, but no agent of this digest. The variable `a` may name another agent to use. only: a word for the shell, the one store to look at; NULL: each place in which an
- * agent that was brought may have kept things. */
-int bootstrap_store_script(struct buf *out, const char *only, const char *agent_digest, const char *words);
-
 #define NONCE_HEX 32
 #define NOISE_MAX (64u << 10)        /* what a login shell may print before the marker */
 

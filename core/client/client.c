@@ -35,6 +35,7 @@ struct call {
     const unsigned char *object;
     size_t object_size, object_sent;
     bool object_wanted, object_gone;   /* gone: all of it was cut into CHUNKs */
+    uint64_t asked_bytes, cut_bytes;   /* of an offer's objects: that the agent needs, that were cut into CHUNKs */
 };
 
 struct client {
@@ -475,6 +476,7 @@ static int take_need(struct client *c, struct call *call, const struct digest *d
             return error_set(err, SSX_ERROR_PROTOCOL, "NEED of the same object twice");
     if (buf_add(&call->needs, &at, sizeof at))
         return error_set(err, SSX_ERROR_SYSTEM, "out of memory for what the agent needs");
+    call->asked_bytes += call->offer->objects[at].size;
     next_object(c, call);
     return 0;
 }
@@ -632,6 +634,7 @@ static void put_chunk(struct client *c, struct call *call)
     m.chunk.more = n < left;
     put(c, &m);
     call->object_sent += n;
+    call->cut_bytes += n;
     want_object(c, call, m.chunk.more);
     call->object_gone = !m.chunk.more;
     if (call->offer && call->object_gone)
@@ -676,6 +679,14 @@ bool client_sends_object(const struct client *c, uint32_t id)
 {
     const struct call *call = call_find(c, id);
     return call && call->object_wanted;
+}
+
+void client_upload(const struct client *c, uint32_t id, uint64_t *sent, uint64_t *asked)
+{
+    const struct call *call = call_find(c, id);
+    size_t waiting = buf_length(&c->out);
+    *asked = call ? call->asked_bytes : 0;
+    *sent = call && call->cut_bytes > waiting ? call->cut_bytes - waiting : 0;
 }
 
 size_t client_open_calls(const struct client *c) { return c->open; }

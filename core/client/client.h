@@ -85,6 +85,9 @@ bool client_sent_agent(const struct client *c);
 /* Whether the agent waits for the call's plugin, or for more of it. */
 bool client_sends_object(const struct client *c, uint32_t id);
 
+/* Bytes of an open offer's objects that the agent has asked for until now, and how many of them have left. */
+void client_upload(const struct client *c, uint32_t id, uint64_t *sent, uint64_t *asked);
+
 /* What came before the marker, for -v. Valid until the client is freed. */
 const char *client_noise(const struct client *c, size_t *n);
 

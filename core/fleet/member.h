@@ -36,6 +36,7 @@ struct member {
     struct member *next_grant;
     bool grant_listed;
     atomic_size_t consumed;        /* bytes that the program has taken since the last grant */
+    atomic_uint_fast64_t sent, asked; /* bytes of an offer's objects, as client_upload */
     /* The program's thread's: */
     bool told;                     /* its END */
 };

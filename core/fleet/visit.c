@@ -218,6 +218,16 @@ static bool give_input(struct visit *v)
     return true;
 }
 
+static void count_upload(struct visit *v)
+{
+    uint64_t sent, asked;
+    client_upload(v->link.client, v->call, &sent, &asked);
+    if (!asked)
+        return;
+    atomic_store_explicit(&v->member->sent, sent, memory_order_relaxed);
+    atomic_store_explicit(&v->member->asked, asked, memory_order_relaxed);
+}
+
 /* When the plugin's upload began, and when all of it was sent. */
 static void watch_upload(struct visit *v)
 {
@@ -245,6 +255,8 @@ enum visit_state visit_step(struct visit *v)
     int rc = v->why ? 0 : link_step(&v->link, room, &err);
     if (rc < 0)
         fail_later(v, &err);
+    if (engine_options_of(v->member->engine)->call.offer)
+        count_upload(v);
     v->was_paused |= !room;
     if (!room)
         return VISIT_PAUSED;

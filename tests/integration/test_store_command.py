@@ -11,10 +11,11 @@ import threading
 import pytest
 
 import processes
-from agents import AGENT, ZOO
+from agents import CANCEL, CREDIT, END, HELLO as GREETS, OFFER, PING as ASKS, PONG, RESULT, Raw, ZOO, ends, frame, greeting, pack, unpack
 from client import BUILD, SLOW
 
 HELLO, PING = BUILD / "plugins" / "hello.so", BUILD / "plugins" / "ping.so"
+CANCELLED = 4
 YEAR = 365 * 24 * 3600
 
 
@@ -86,15 +87,15 @@ def test_list_shows_what_is_stored(node):
     assert text.splitlines()[0] == "node1: %s: 2 objects, %.1f KiB" % (node.dir, size / 1024)
     assert re.search(r"%s .* 3h  hello 1\.0\n" % digest(HELLO)[:16], text) and "ping 1.0" in text
     hello, ping = node.items("list")
-    assert hello == {"host": "node1", "store": str(node.dir), "digest": digest(HELLO), "size": HELLO.stat().st_size, "idle_s": hello["idle_s"], "use": None, "state": "kept",
+    assert hello == {"host": "node1", "outcome": "ok", "store": str(node.dir), "digest": digest(HELLO), "size": HELLO.stat().st_size, "idle_s": hello["idle_s"], "use": None, "state": "kept",
                      "type": "hello", "version": "1.0"}
     assert hello["idle_s"] >= 3 * 3600 > 600 > ping["idle_s"]
 
 
-def test_a_host_that_has_nothing_gets_no_agent_for_that(node):
-    assert node.store("list").text == "node1: nothing is stored\n"
-    assert node.store("gc").code == 0
-    assert not node.dir.exists()
+def test_a_host_that_has_nothing_says_so(node):
+    assert node.store("list", "--ephemeral").text == "node1: nothing is stored\n" and not node.dir.exists()
+    assert node.store("list", "--no-bootstrap").code == 255 and not node.dir.exists()
+    assert node.store("list").text == "node1: nothing is stored\n" and not node.objects.exists()
 
 
 def test_a_store_without_our_agent_gets_it(node):
@@ -253,12 +254,33 @@ def test_a_store_that_can_t_be_written_says_so(node):
     assert node.names() == [digest(HELLO)]
 
 
-def test_several_hosts_are_asked_in_turn(node):
+def test_hosts_are_sets_and_what_is_the_same_is_shown_once(node):
     node.bring(HELLO)
-    result = node.client.run(["store", "list", "node1", "node2"])
-    assert result.code == 0 and [line.split(":")[0] for line in result.text.splitlines() if ": " in line] == ["node1", "node2"]
+    result = node.client.run(["store", "list", "-w", "node[1-3],node2", "-x", "node3", "-f", "1"])
+    assert result.code == 0 and result.text.startswith("node[1-2]: %s: 1 object, " % node.dir) and result.text.count("hello 1.0") == 1
+    assert re.fullmatch(r"sshexec: 2 hosts in \S+ s: 2 ok\n", result.error), result
+    assert node.store("list", "-q", host="node[1-2]").error == ""
+    hosts = node.client.home / "hosts"
+    hosts.write_text("node1\nnode2\n")
+    assert [item["host"] for item in node.items("list", "--hostfile", hosts, host=None)] == ["node1", "node2"]
     result = node.client.run(["store", "verify", "-o", "ConnectTimeout=2", "no-such-host.invalid", "node1"])
-    assert result.code == 123 and "all sound" in result.text and "no-such-host.invalid" in result.error
+    assert result.code == 123 and "node1: %s: 1 object" % node.dir in result.text and "all sound" in result.text
+    assert "sshexec: no-such-host.invalid: unreachable: " in result.error and "1 ok, 1 unreachable (no-such-host.invalid)" in result.error
+    assert node.client.run(["store", "list", "-w", "@no-such-group"]).code == 125
+
+
+def test_an_agent_that_was_brought_looks_at_each_place_of_its_kind(client, scratch):
+    """One of another version may have found no room in the home."""
+    places = scratch / "home" / ".cache" / "sshexec", scratch / "run" / "sshexec"
+    for place in places:
+        (place / "objects").mkdir(parents=True)
+        (place / "objects" / digest(PING)).write_bytes(PING.read_bytes())
+    agent = Raw(dict(client.env, HOME=str(scratch / "home"), XDG_RUNTIME_DIR=str(scratch / "run"), XDG_CACHE_HOME=""), scratch, store=places[0])
+    agent.send(greeting() + frame(OFFER, 1, [], {"do": "tend", "words": "gc:0:"}))
+    agent.read_until(lambda frames: any(f[0] == END for f in frames))
+    value, _ = unpack(b"".join(f[2] for f in agent.converse() if f[0] == RESULT))
+    assert [path for path, problem, objects in value["stores"] if objects] == list(map(str, places))
+    assert not [*places[0].glob("objects/*"), *places[1].glob("objects/*")]
 
 
 def test_here_only_the_store_that_is_meant_is_touched(client):
@@ -280,20 +302,99 @@ def test_words_that_make_no_sense_are_refused(client):
         assert result.code == 125 and part in result.error, (words, result)
 
 
-@pytest.mark.parametrize("words", ["", "gc", "gc:", "gc:1", "gc:1:2:3", "gc:-1:2", "gc-dry", "verify-", "listing", "gc:x:1"])
-def test_an_agent_takes_only_what_it_knows(words, tmp_path):
-    done = subprocess.run([AGENT, "--store", tmp_path, "--tend", words], capture_output=True, text=True)
-    assert done.returncode == 125 and done.stdout.startswith("fail ")
+@pytest.fixture
+def tend(client, scratch):
+    """tend(words, ...) asks a store's agent itself. Returns the outcome and the END's map."""
+    def ask(words):
+        agent = Raw(client.env, scratch, store=scratch / "store")
+        agent.send(greeting() + frame(OFFER, 1, [], {"do": "tend", "words": words}))
+        agent.read_until(lambda frames: any(f[0] == END for f in frames))
+        return ends(agent.converse())[1]
+    return ask
 
 
-@pytest.mark.parametrize("line", ["kept", "kept %s x 1 - hello 1.0" % ("0" * 64), "kept %s 1 1 - hello" % ("0" * 63), "gone %s 1 1 - hello 1.0" % ("0" * 64), "kept %s 1 1 what hello 1.0" % ("0" * 64),
-                                  "kept %s 1 1 - ../x 1.0" % ("0" * 64), "x" * 5000, "\033[2J"])
-def test_an_agent_that_talks_nonsense_is_refused(client, scratch, line):
+@pytest.mark.parametrize("words", ["", "gc", "gc:", "gc:1", "gc:1:2:3", "gc:-1:2", "gc-dry", "verify-", "listing", "gc:x:1", "l" * 300])
+def test_an_agent_takes_only_what_it_knows(tend, words, scratch):
+    (scratch / "store" / "objects").mkdir(parents=True)
+    outcome, end = tend(words)
+    assert outcome == 5 and "nothing that can be done to a store" in end["message"], end
+
+
+def test_an_agent_tells_no_faster_than_its_sender_takes_it(client, scratch):
+    """A store of 2,000 objects: an answer of more than a window of 64 KiB."""
+    store = scratch / "store"
+    (store / "objects").mkdir(parents=True)
+    store.chmod(0o700)
+    for i in range(2000):
+        (store / "objects" / hashlib.sha256(b"%d" % i).hexdigest()).touch()
+    agent = Raw(client.env, scratch, store=store)
+    agent.send(greeting(1 << 16) + frame(OFFER, 1, [], {"do": "tend", "words": "list"}))
+    agent.read_until(lambda frames: any(f[0] == RESULT for f in frames))
+    agent.send(frame(ASKS, 0, 7))
+    frames = agent.read_until(lambda frames: any(f[0] == PONG for f in frames))
+    assert [len(f[2]) for f in frames if f[0] == RESULT] == [1 << 16], "and no more than the window"
+    agent.send(frame(CREDIT, 1, 1 << 20))
+    frames = agent.read_until(lambda frames: any(f[0] == END for f in frames))
+    agent.converse()
+    value, _ = unpack(b"".join(f[2] for f in frames if f[0] == RESULT))
+    assert ends(frames)[1][0] == 0 and [len(objects) for _, _, objects in value["stores"]] == [2000]
+
+
+def test_a_large_store_is_listed_whole(client):
+    objects = client.home / ".cache" / "sshexec" / "objects"
+    objects.mkdir(parents=True)
+    objects.parent.chmod(0o700)
+    for i in range(20000):
+        (objects / hashlib.sha256(b"%d" % i).hexdigest()).touch()
+    assert ": 20000 objects, 0 B\n" in client.run(["store", "list"], timeout=60).text
+
+
+def test_one_thing_at_a_time_is_done_to_a_store(client, scratch):
+    """Both lock its generations: a session that did both would wait for itself."""
+    store = scratch / "store"
+    (store / "objects").mkdir(parents=True)
+    store.chmod(0o700)
+    with open(store / "objects" / ("0" * 64), "wb") as sparse:
+        sparse.truncate(256 << 20)
+    agent = Raw(client.env, scratch, store=store)
+    agent.send(greeting() + frame(OFFER, 1, [], {"do": "tend", "words": "verify"}) + frame(OFFER, 2, [], {"do": "tend", "words": "list"}) +
+               frame(OFFER, 3, [], {"do": "list"}) + frame(CANCEL, 1))
+    frames = agent.read_until(lambda frames: len([f for f in frames if f[0] == END]) == 3)
+    agent.converse()
+    assert ends(frames)[1][0] == CANCELLED and ends(frames)[2][1]["reason"] == ends(frames)[3][1]["reason"] == "busy", ends(frames)
+
+
+def test_who_may_bring_nothing_may_remove_nothing(client, tend):
+    config = client.home / ".config" / "sshexec"
+    config.mkdir(parents=True)
+    (config / "agent.conf").write_text("uploads = no\n")
+    for words in ("list", "verify", "gc-dry:0:"):
+        assert tend(words)[0] == 0
+    for words in ("gc:0:", "verify-remove"):
+        outcome, end = tend(words)
+        assert outcome == 5 and "agent.conf:1: uploads" in end["message"], end
+
+
+ITEM = ["kept", b"\0" * 32, 1, 1, "-", "hello", "1.0"]
+
+
+def changed(**by):
+    names = ("state", "digest", "size", "idle", "use", "type", "version")
+    return [by.get(name, was) for name, was in zip(names, ITEM)]
+
+
+@pytest.mark.parametrize("answer", [
+    b"\x01", {}, {"stores": 7}, {"stores": ["x"]}, {"stores": [["/somewhere", ""]]}, {"stores": [["/somewhere", "", [7]]]}, {"stores": [["/somewhere", "", [ITEM[:-1]]]]},
+    *({"stores": [["/somewhere", "", [ITEM, changed(**by)]]]} for by in (
+        {"state": "gone"}, {"state": "\033[2J"}, {"digest": b"\0" * 31}, {"digest": "0" * 64}, {"size": -1}, {"size": "1"}, {"idle": -1}, {"use": "what"}, {"type": "../x"}, {"version": 7}))])
+def test_an_agent_that_talks_nonsense_is_refused(client, scratch, answer):
+    value = answer if isinstance(answer, bytes) else pack(answer)
+    (scratch / "answer").write_bytes(frame(GREETS, 0, {"min": 1, "max": 1, "window": 1 << 20}) + frame(RESULT, 1, value, False) + frame(END, 1, 0, {}))
     fake = scratch / "fake"
-    fake.write_text("#!/bin/sh\nn=$(grep -o 'sshexec-host 1 [0-9a-f]*' | head -n 1)\necho \"$n store /somewhere\"\nprintf '%%s %%s\\n' \"$n\" '%s'\necho \"$n end\"\necho \"$n done .\"\n" % line)
+    fake.write_text("#!/bin/sh\nread -r greeting version nonce\nprintf 'sshexec-agent 1 %%s\\r\\n\\0\\377' $nonce\ncat %s -\n" % (scratch / "answer"))
     fake.chmod(0o755)
     config = client.home / ".config" / "sshexec" / "config"
     config.parent.mkdir(parents=True)
     config.write_text("[transport fake]\ncommand = %s %%h %%c\n" % fake)
     result = client.run(["store", "list", "--transport", "fake", "web1"])
-    assert result.code == 255 and "its agent says" in result.error and "\033" not in result.error and result.error.count("\n") == 1, result
+    assert result.code == 255 and result.text == "" and "its agent's answer makes no sense" in result.error and result.error.count("\n") == 1, result

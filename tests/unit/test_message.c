@@ -72,6 +72,8 @@ static const struct golden { enum message_party from; const char *hex; struct me
      {.kind = MESSAGE_OFFER, .id = 10, .objects.order = {.what = SPAN("switch"), .has_bundle = true, .bundle = DIGEST, .downgrade = true}}},
     {FROM_SENDER, "0000001d94100b9082a2646fa8726f6c6c6261636baa67656e65726174696f6e07",
      {.kind = MESSAGE_OFFER, .id = 11, .objects.order = {.what = SPAN("rollback"), .generation = 7}}},
+    {FROM_SENDER, "0000001894100c9082a2646fa474656e64a5776f726473a46c697374",
+     {.kind = MESSAGE_OFFER, .id = 12, .objects.order = {.what = SPAN("tend"), .words = SPAN("list")}}},
     {FROM_AGENT, "0000002693110191" DIGEST_BIN, {.kind = MESSAGE_NEED, .id = 1, .objects = {.count = 1, .list = one_object}}},
     {FROM_SENDER, "0000002c951201" DIGEST_BIN "c4047f454c46c3", {.kind = MESSAGE_CHUNK, .id = 1, .chunk = {DIGEST, SPAN("\x7f" "ELF"), true}}},
     {FROM_SENDER, "00000028951201" DIGEST_BIN "c400c2", {.kind = MESSAGE_CHUNK, .id = 1, .chunk = {DIGEST, SPAN(""), false}}},
@@ -111,6 +113,7 @@ static void assert_same_objects(struct message *decoded, const struct message *m
     assert_same_span(is->what, was->what);
     assert_same_span(is->manifest, was->manifest);
     assert_same_span(is->signature, was->signature);
+    assert_same_span(is->words, was->words);
 }
 
 static void assert_same_hello(const struct message_hello *a, const struct message_hello *b)

@@ -1,29 +1,29 @@
 /* sshexec deploy: a bundle on hosts. Each gets what it lacks and is prepared; then all of them switch. */
+#include "deploy_record.h"
 #include "interrupt.h"
 #include "payload.h"
 #include "rollout.h"
 #include "tool.h"
 
 #include "base/error.h"
-#include "base/text.h"
 #include "wire/json.h"
 #include "wire/outcome.h"
 
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 struct deploy {
     const struct settings *settings;
     struct rollout rollout;
     struct payload payload;
     const struct manifest *manifest;
-    bool held_back;                  /* prepared, but not switched: some host could not be */
+    bool held_back;                  /* prepared, but not switched: too many hosts could not be */
+    uint64_t objects, bytes;         /* that hosts lacked, all together */
 };
 
 static struct span span_of(const struct buf *b) { return (struct span){buf_data(b), buf_length(b)}; }
 
-static int ask(struct deploy *d, const char *what, struct ssx_error *err)
+static int ask(struct deploy *d, const char *what, const struct rolling_options *rolling, const char *doing, struct ssx_error *err)
 {
     bool brings = strcmp(what, "switch");
     struct client_offer offer = {.objects = d->payload.objects, .count = d->payload.count,
@@ -33,107 +33,117 @@ static int ask(struct deploy *d, const char *what, struct ssx_error *err)
         offer.order.manifest = span_of(bundle_manifest_text(d->payload.bundle));
         offer.order.signature = span_of(bundle_signature(d->payload.bundle));
     }
-    d->rollout.doing = d->settings->json || !isatty(STDERR_FILENO) ? NULL : brings ? "sent and checked" : "switched";
-    return rollout_ask(&d->rollout, &offer, err);
+    return rollout_ask(&d->rollout, &offer, rolling, doing, err);
 }
 
 /* --- showing it --- */
 
-static const char *size_text(char out[32], uint64_t bytes)
+static bool has_switched(const struct deploy *d, const struct rollout_host *h)
 {
-    if (bytes < 1024)
-        snprintf(out, 32, "%llu B", (unsigned long long)bytes);
-    else
-        snprintf(out, 32, "%.1f %s", bytes < 1024 * 1024 ? (double)bytes / 1024 : (double)bytes / (1024 * 1024), bytes < 1024 * 1024
-                 ? "KiB" : "MiB");
-    return out;
+    return h->answered && h->changes && !d->settings->dry_run && !d->held_back;
 }
 
-static void show_host(const struct deploy *d, const struct rollout_host *h)
+static void add_host(struct buf *out, const struct deploy *d, const struct rollout_host *h)
 {
     char size[32];
     const struct manifest *m = d->manifest;
-    const char *verb = d->settings->dry_run ? "would be sent" : "sent";
-    if (!h->answered) {
-        rollout_complain(h);
-        return;
-    }
-    printf("%s: ", h->name);
-    if (!h->changes && d->settings->dry_run)
-        printf("has %s %s already, nothing would be sent or changed\n", m->name, m->version);
+    bool dry = d->settings->dry_run;
+    if (!h->changes && dry)
+        buf_printf(out, "has %s %s already, nothing would be sent or changed", m->name, m->version);
     else if (!h->changes)
-        printf("had %s %s already, nothing was sent or changed (generation %llu)\n", m->name, m->version,
-               (unsigned long long)h->generation);
-    else
-        printf("%s%s%s%s -> %s, %llu object%s (%s) %s", d->settings->dry_run ? "would take " : d->held_back ? "prepared, not switched: "
-               : "", m->name, *h->has ? " " : " not there",
-               h->has, m->version, (unsigned long long)h->needs, h->needs == 1 ? "" : "s", size_text(size, h->bytes), verb);
-    if (h->changes && !d->settings->dry_run && !d->held_back)
-        printf(", generation %llu", (unsigned long long)h->generation);
-    if (h->changes)
-        puts("");
-}
-
-static void show_host_json(const struct deploy *d, const struct rollout_host *h)
-{
-    struct buf out = {0};
-    rollout_json(&out, h);
-    buf_printf(&out, ",\"bundle\":\"%s\",\"version\":\"%s\",\"had\":", d->manifest->name, d->manifest->version);
-    if (h->answered && *h->has)
-        json_add_string(&out, h->has, strlen(h->has));
-    else
-        buf_add_text(&out, "null");
-    if (h->answered)
-        buf_printf(&out, ",\"changes\":%s,\"switched\":%s,\"objects\":%llu,\"bytes\":%llu,\"generation\":%llu", h->changes ? "true"
-                   : "false",
-                   h->changes && !d->settings->dry_run && !d->held_back ? "true" : "false", (unsigned long long)h->needs,
-                       (unsigned long long)h->bytes,
+        buf_printf(out, "had %s %s already, nothing was sent or changed (generation %llu)", m->name, m->version,
                    (unsigned long long)h->generation);
-    buf_add_text(&out, "}\n");
-    if (buf_length(&out))
-        fwrite(buf_data(&out), 1, buf_length(&out), stdout);
-    buf_free(&out);
+    else
+        buf_printf(out, "%s%s%s%s -> %s, %llu object%s (%s) %s", dry ? "would take " : d->held_back ? "prepared, not switched: " : "",
+                   m->name, *h->has ? " " : " not there", h->has, m->version, (unsigned long long)h->needs, h->needs == 1 ? "" : "s",
+                   size_text(size, h->bytes), dry ? "would be sent" : "sent");
+    if (has_switched(d, h))
+        buf_printf(out, ", generation %llu", (unsigned long long)h->generation);
+    buf_add_text(out, "\n");
 }
 
-static void show(const struct deploy *d)
+static void add_host_json(struct buf *out, const struct deploy *d, const struct rollout_host *h)
 {
-    for (size_t i = 0; i < d->rollout.count; i++)
-        (d->settings->json ? show_host_json : show_host)(d, &d->rollout.hosts[i]);
+    rollout_json(out, h);
+    buf_printf(out, ",\"bundle\":\"%s\",\"version\":\"%s\",\"had\":", d->manifest->name, d->manifest->version);
+    if (h->answered && *h->has)
+        json_add_string(out, h->has, strlen(h->has));
+    else
+        buf_add_text(out, "null");
+    if (h->answered)
+        buf_printf(out, ",\"changes\":%s,\"switched\":%s,\"objects\":%llu,\"bytes\":%llu,\"generation\":%llu",
+                   h->changes ? "true" : "false", has_switched(d, h) ? "true" : "false", (unsigned long long)h->needs,
+                   (unsigned long long)h->bytes, (unsigned long long)h->generation);
+    buf_add_text(out, "}\n");
+}
+
+static void add(void *user, struct buf *out, const struct rollout_host *h)
+{
+    struct deploy *d = user;
+    if (d->settings->json)
+        add_host_json(out, d, h);
+    else if (!d->settings->quiet)
+        add_host(out, d, h);
+    d->objects += h->needs;
+    d->bytes += h->bytes;
+}
+
+static void show(struct deploy *d)
+{
+    char size[32];
+    rollout_show(&d->rollout, add, d);
+    if (d->rollout.count > 1 && !d->settings->json && !d->settings->quiet)
+        printf("in all %llu object%s (%s) %s\n", (unsigned long long)d->objects, d->objects == 1 ? "" : "s", size_text(size, d->bytes),
+               d->settings->dry_run ? "would be sent" : "sent");
     fflush(stdout);
 }
 
 /* --- doing it --- */
 
-/* Whether all hosts can switch, and some have to. Those that need not are left out from now on. */
+/* Whether hosts can switch, and some have to. Those that could not be prepared are left out, if --max-fail allows so many, and unless that
+ * is given, nobody switches then. */
 static bool may_switch(struct deploy *d)
 {
+    const struct rolling *prepared = &d->rollout.rolling;
+    bool tolerant = prepared->options.max_fail.given && prepared->failed <= prepared->max_fail && !d->rollout.cancelled;
     size_t ready = 0;
     for (size_t i = 0; i < d->rollout.count; i++) {
         struct rollout_host *h = &d->rollout.hosts[i];
-        d->held_back |= !h->answered;
+        d->held_back |= !h->answered && !tolerant;
         h->skip = !h->answered || !h->changes;
         ready += !h->skip;
     }
     return ready && !d->held_back;
 }
 
-/* What the hosts said when they were prepared is still to be shown. */
 static int switch_all(struct deploy *d, struct ssx_error *err)
 {
+    struct rolling_options rolling = d->settings->rolling;
     if (!may_switch(d))
         return 0;
-    if (ask(d, "switch", err))
-        return -1;
-    return 0;
+    if (rolling.max_fail.given) /* what is left of it */
+        rolling.max_fail = (struct amount){.n = d->rollout.rolling.max_fail - d->rollout.rolling.failed, .given = true};
+    return ask(d, "switch", &rolling, "switched", err);
 }
 
 static int deploy(struct deploy *d, struct ssx_error *err)
 {
+    const struct rolling_options at_once = {0}, unless_many_fail = {.max_fail = d->settings->rolling.max_fail};
     if (d->settings->dry_run)
-        return ask(d, "look", err);
+        return ask(d, "look", &at_once, "asked", err);
     if (d->settings->one_phase)
-        return ask(d, "install", err);
-    return ask(d, "prepare", err) ? -1 : switch_all(d, err);
+        return ask(d, "install", &d->settings->rolling, "deployed", err);
+    return ask(d, "prepare", &unless_many_fail, "prepared", err) ? -1 : switch_all(d, err);
+}
+
+static int check(const struct settings *s, const char *bundle, bool rest, struct ssx_error *err)
+{
+    if (rest || !bundle)
+        return error_set(err, SSX_ERROR_USAGE, rest ? "deploy takes no words behind \"--\""
+                         : "deploy takes a bundle first (sshexec deploy --help)");
+    if (s->signer && !s->signers)
+        return error_set(err, SSX_ERROR_USAGE, "--signer needs --signers, the file that says which key is whose");
+    return 0;
 }
 
 int command_deploy(int argc, char **argv)
@@ -143,31 +153,25 @@ int command_deploy(int argc, char **argv)
     struct deploy d = {.settings = &s};
     char **words, **rest;
     int count, code;
-    if (tool_start(&s, OPTIONS_DEPLOY | OPTIONS_HOSTS | OPTIONS_SSH | OPTIONS_JSON,
+    if (tool_start(&s, OPTIONS_DEPLOY | OPTIONS_HOSTS | OPTIONS_ROLLING | OPTIONS_SSH | OPTIONS_JSON,
                    "usage: sshexec deploy [options] BUNDLE.ssx [HOST...]\n\n"
                    "Puts the plugins of a bundle in force on each HOST (sets, as behind -w), or on this machine. A host gets what it lacks and checks it:\n"
                    "signature, digests, and that each plugin loads there and passes its own test. Once all are ready, all switch.",
                    argc, argv, &words, &count, &rest, &code))
         return code;
-    if (rest || !count) {
-        error_set(&err, SSX_ERROR_USAGE, rest ? "deploy takes no words behind \"--\""
-                  : "deploy takes a bundle first (sshexec deploy --help)");
+    const char *bundle = count ? words[0] : NULL;
+    if (check(&s, bundle, rest, &err))
         return tool_complain(&err);
-    }
-    if (s.signer && !s.signers) {
-        error_set(&err, SSX_ERROR_USAGE, "--signer needs --signers, the file that says which key is whose");
-        return tool_complain(&err);
-    }
-    int interrupts = interrupt_watch();
-    int rc = rollout_init(&d.rollout, &s, words + 1, count - 1, &err);
-    d.rollout.interrupt_fd = interrupts;
-    bool opened = rc == 0 && (rc = payload_open(&d.payload, words[0], s.signers, s.signer, &err)) == 0;
+    int rc = rollout_init(&d.rollout, &s, "deploy", words + 1, count - 1, &err);
+    bool opened = rc == 0 && (rc = payload_open(&d.payload, bundle, s.signers, s.signer, &err)) == 0;
     if (opened)
         d.manifest = bundle_manifest(d.payload.bundle);
     if (rc == 0)
         rc = deploy(&d, &err);
     if (rc == 0)
         show(&d);
+    if (rc == 0 && !s.dry_run && !d.rollout.here)
+        deploy_record(&d.rollout, bundle, d.held_back);
     code = rc ? (interrupt_signal() ? EXIT_SIGNAL + interrupt_signal() : tool_complain(&err)) : rollout_sum_up(&d.rollout);
     if (opened)
         payload_close(&d.payload);

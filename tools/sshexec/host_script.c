@@ -13,9 +13,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#define SAID_MAX (4u << 20) /* the noise of a shell, and lines of ours: one for each of the 30,000 objects of a store */
+#define SAID_MAX (64u << 10) /* the noise of a shell, and a few lines of ours */
 
-const char *host_script_line(const struct host_script *h, size_t *at, size_t *n)
+/* The next line that was said, "WORD TEXT"; *at is 0 at first. NULL: there is none. */
+static const char *next_line(const struct host_script *h, size_t *at, size_t *n)
 {
     char words[64];
     const char *said = (const char *)buf_data(&h->said), *end = said + buf_length(&h->said);
@@ -33,7 +34,7 @@ const char *host_script_line(const struct host_script *h, size_t *at, size_t *n)
 const char *host_script_said(const struct host_script *h, const char *word, size_t nth, size_t *n)
 {
     size_t at = 0, length = strlen(word);
-    for (const char *line; (line = host_script_line(h, &at, n));)
+    for (const char *line; (line = next_line(h, &at, n));)
         if (*n > length && memcmp(line, word, length) == 0 && line[length] == ' ' && nth-- == 0) {
             *n -= length + 1;
             return line + length + 1;

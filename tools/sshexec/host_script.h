@@ -21,9 +21,6 @@ int host_script_run(struct host_script *h, const struct settings *s, const char 
 /* The TEXT of the nth line (from 0) that was said with that word; NULL: there is none. */
 const char *host_script_said(const struct host_script *h, const char *word, size_t nth, size_t *n);
 
-/* The next line that was said, "WORD TEXT"; *at is 0 at first. NULL: there is none. */
-const char *host_script_line(const struct host_script *h, size_t *at, size_t *n);
-
 void host_script_free(struct host_script *h);
 
 #endif

@@ -12,27 +12,21 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 /* --- rollback --- */
 
-static void show_rollback(const struct settings *s, const struct rollout_host *h)
+static void add_rollback(void *user, struct buf *out, const struct rollout_host *h)
 {
-    struct buf out = {0};
+    const struct settings *s = user;
     if (s->json) {
-        rollout_json(&out, h);
+        rollout_json(out, h);
         if (h->answered)
-            buf_printf(&out, ",\"generation\":%llu,\"changed\":%s", (unsigned long long)h->generation, h->changes ? "true" : "false");
-        buf_add_text(&out, "}\n");
-    } else if (h->answered) {
-        buf_printf(&out, h->changes ? "%s: back to generation %llu\n" : "%s: generation %llu is in force already\n", h->name,
+            buf_printf(out, ",\"generation\":%llu,\"changed\":%s", (unsigned long long)h->generation, h->changes ? "true" : "false");
+        buf_add_text(out, "}\n");
+    } else if (!s->quiet) {
+        buf_printf(out, h->changes ? "back to generation %llu\n" : "generation %llu is in force already\n",
                    (unsigned long long)h->generation);
-    } else {
-        rollout_complain(h);
     }
-    if (buf_length(&out))
-        fwrite(buf_data(&out), 1, buf_length(&out), stdout);
-    buf_free(&out);
 }
 
 /* --- generations --- */
@@ -142,44 +136,33 @@ static int add_entries(struct buf *out, const struct rollout_host *h, bool json)
     return 0;
 }
 
-static void show_generations(const struct settings *s, const struct rollout_host *h)
+static void add_generations(void *user, struct buf *out, const struct rollout_host *h)
 {
-    struct buf out = {0};
-    if (!h->answered && !s->json) {
-        rollout_complain(h);
+    const struct settings *s = user;
+    if (!h->answered) {
+        rollout_json(out, h);
+        buf_add_text(out, "}\n");
         return;
     }
-    if (!h->answered) {
-        rollout_json(&out, h);
-        buf_add_text(&out, "}\n");
-    } else {
-        if (!s->json)
-            buf_printf(&out, "%s:\n", h->name);
-        if (add_entries(&out, h, s->json))
-            fprintf(stderr, "sshexec: %s: its agent's answer makes no sense\n", h->name);
-    }
-    if (buf_length(&out))
-        fwrite(buf_data(&out), 1, buf_length(&out), stdout);
-    buf_free(&out);
+    if (!s->json)
+        buf_add_text(out, "\n");
+    if (add_entries(out, h, s->json))
+        fprintf(stderr, "sshexec: %s: its agent's answer makes no sense\n", h->name);
 }
 
 /* --- both --- */
 
-static int run(const struct settings *s, char **words, int count, const struct client_offer *offer,
-               void (*show)(const struct settings *, const struct rollout_host *))
+static int run(struct settings *s, const char *command, char **words, int count, const struct client_offer *offer, const char *doing,
+               void (*show)(void *user, struct buf *out, const struct rollout_host *h))
 {
     struct rollout r;
     struct ssx_error err = {0};
-    int interrupts = interrupt_watch(), code;
-    int rc = rollout_init(&r, s, words, count, &err);
-    r.interrupt_fd = interrupts;
-    r.doing = s->json || !isatty(STDERR_FILENO) ? NULL : "asked";
+    int rc = rollout_init(&r, s, command, words, count, &err);
     if (rc == 0)
-        rc = rollout_ask(&r, offer, &err);
-    for (size_t i = 0; rc == 0 && i < r.count; i++)
-        show(s, &r.hosts[i]);
-    fflush(stdout);
-    code = rc ? (interrupt_signal() ? EXIT_SIGNAL + interrupt_signal() : tool_complain(&err)) : rollout_sum_up(&r);
+        rc = rollout_ask(&r, offer, &s->rolling, doing, &err);
+    if (rc == 0)
+        rollout_show(&r, show, s);
+    int code = rc ? (interrupt_signal() ? EXIT_SIGNAL + interrupt_signal() : tool_complain(&err)) : rollout_sum_up(&r);
     rollout_free(&r);
     return code;
 }
@@ -196,12 +179,12 @@ int command_rollback(int argc, char **argv)
     struct settings s;
     char **words, **rest;
     int count, code;
-    if (tool_start(&s, OPTIONS_ROLLBACK | OPTIONS_HOSTS | OPTIONS_SSH | OPTIONS_JSON, "usage: sshexec rollback [options] [HOST...]\n\n"
+    if (tool_start(&s, OPTIONS_ROLLBACK | OPTIONS_HOSTS | OPTIONS_ROLLING | OPTIONS_SSH | OPTIONS_JSON, "usage: sshexec rollback [options] [HOST...]\n\n"
                    "Puts back in force what each HOST, or this machine, had before the last deploy, or a generation of your choice.", argc,
                        argv, &words, &count, &rest, &code))
         return code;
     struct client_offer offer = {.order = {.what = span_text("rollback"), .generation = (uint64_t)s.generation}};
-    return rest ? no_rest("rollback") : run(&s, words, count, &offer, show_rollback);
+    return rest ? no_rest("rollback") : run(&s, "rollback", words, count, &offer, "rolled back", add_rollback);
 }
 
 int command_generations(int argc, char **argv)
@@ -214,5 +197,5 @@ int command_generations(int argc, char **argv)
                        &count, &rest, &code))
         return code;
     struct client_offer offer = {.order = {.what = span_text("list")}};
-    return rest ? no_rest("generations") : run(&s, words, count, &offer, show_generations);
+    return rest ? no_rest("generations") : run(&s, "generations", words, count, &offer, "asked", add_generations);
 }

@@ -10,16 +10,20 @@
 #include "base/io.h"
 #include "base/text.h"
 #include "fleet/engine.h"
-#include "wire/json.h"
 #include "wire/outcome.h"
 #include "wire/value.h"
 
 #include <limits.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
+
+#define DRAW_US 100000
+#define LOOK_MS 200 /* how often the progress line is drawn anew */
 
 /* --- the hosts --- */
 
@@ -39,27 +43,33 @@ static int take_sets(struct rollout *r, struct host_sets *sets, char **words, in
         rc = host_sets_take(sets, 'w', words[i], err);
     for (size_t i = 0; rc == 0 && i < s->host_word_count; i++)
         rc = host_sets_take(sets, s->host_words[i].option, s->host_words[i].value, err);
-    if (rc || host_sets_finish(sets, "deploy", err))
+    if (rc == 0 && s->rerun)
+        rc = host_sets_rerun(sets, s->rerun, s->record, err);
+    if (rc || host_sets_finish(sets, r->command, err))
         return -1;
     r->hosts = calloc(hostset_count(sets->included), sizeof *r->hosts);
     return r->hosts && hostset_each(sets->included, add_host, r, err) == 0 ? 0
         : error_set(err, SSX_ERROR_SYSTEM, "out of memory for host names");
 }
 
-int rollout_init(struct rollout *r, const struct settings *s, char **words, int count, struct ssx_error *err)
+int rollout_init(struct rollout *r, const struct settings *s, const char *command, char **words, int count, struct ssx_error *err)
 {
     const struct groups_options groups = {.source = s->group_source, .ssh_config = s->ssh_config, .watch = interrupt_watch,
                                           .unwatch = interrupt_unwatch};
-    struct host_sets sets;
-    *r = (struct rollout){.settings = s, .here = !count && !s->host_word_count && !settings_go_out(s, NULL)};
-    if (count || s->host_word_count) {
-        int rc = host_sets_init(&sets, &groups, err) || take_sets(r, &sets, words, count, err) ? -1 : 0;
-        host_sets_dispose(&sets);
-        return rc;
-    }
     static const char here[] = "this machine";
-    r->hosts = calloc(1, sizeof *r->hosts);
-    return r->hosts && add_host(r, here, sizeof here - 1) == 0 ? 0 : error_set(err, SSX_ERROR_SYSTEM, "out of memory for host names");
+    struct host_sets sets;
+    bool named = count || settings_name_hosts(s);
+    int rc = 0;
+    *r = (struct rollout){.settings = s, .command = command, .here = !named && !settings_go_out(s, NULL)};
+    if (named) {
+        rc = host_sets_init(&sets, &groups, err) || take_sets(r, &sets, words, count, err) ? -1 : 0;
+        host_sets_dispose(&sets);
+    } else {
+        r->hosts = calloc(1, sizeof *r->hosts);
+        rc = r->hosts && add_host(r, here, sizeof here - 1) == 0 ? 0 : error_set(err, SSX_ERROR_SYSTEM, "out of memory for host names");
+    }
+    r->interrupt_fd = interrupt_watch();
+    return rc;
 }
 
 void rollout_free(struct rollout *r)
@@ -73,7 +83,8 @@ void rollout_free(struct rollout *r)
 
 /* --- what they say --- */
 
-struct round { struct rollout *rollout; struct engine *engine; size_t *numbers; }; /* of the engine's hosts: which of ours */
+/* A batch; numbers: of all hosts of the round, those of the batch from `first` on, which of ours. */
+struct round { struct rollout *rollout; struct engine *engine; const size_t *numbers; };
 
 static struct rollout_host *host_of(struct round *round, size_t host) { return &round->rollout->hosts[round->numbers[host]]; }
 
@@ -132,8 +143,9 @@ static void on_end(void *user, size_t host, struct message_end *e, const struct 
     else if (!h->answered)
         h->outcome = SSX_OUTCOME_LOST;
     r->done++;
-    if (r->doing)
-        fprintf(stderr, "\r%s: %zu of %zu\033[K%s", r->doing, r->done, r->asked, r->done == r->asked ? "\r\033[K" : "");
+    rolling_ended(&r->rolling, h->outcome);
+    if (rolling_stopped(&r->rolling))
+        engine_stop(round->engine);
 }
 
 static void on_stderr(void *user, size_t host, const void *bytes, size_t n)
@@ -150,104 +162,184 @@ static void on_note(void *user, size_t host, int level, const char *text)
         fprintf(stderr, "sshexec: %s: %s\n", host_of(round, host)->name, text);
 }
 
-/* --- asking --- */
+/* --- the progress line, and who is pending --- */
 
-static int add_all(struct round *round, struct ssx_error *err)
+static bool draws(const struct rollout *r) { return !r->settings->json && !r->settings->quiet && isatty(STDERR_FILENO); }
+
+static int add_bytes(char *line, size_t size, const struct round *round, double seconds)
+{
+    const struct rollout *r = round->rollout;
+    char some[32], all[32], each[32];
+    uint64_t sent, asked;
+    engine_uploads(round->engine, &sent, &asked);
+    sent += r->sent_before;
+    asked += r->asked_before;
+    if (!asked)
+        return 0;
+    double rate = seconds > 0 ? (double)sent / seconds : 0;
+    int n = snprintf(line, size, ", %s of %s, %s/s", size_text(some, sent), size_text(all, asked), size_text(each, (uint64_t)rate));
+    if (rate > 0 && sent < asked)
+        n += snprintf(line + n, size - (size_t)n, ", %.0f s left", (double)(asked - sent) / rate);
+    return n;
+}
+
+static void draw(struct round *round)
 {
     struct rollout *r = round->rollout;
-    for (size_t i = 0; i < r->count; i++) {
-        struct rollout_host *h = &r->hosts[i];
-        if (h->skip)
-            continue;
+    struct winsize size = {.ws_col = 80};
+    char line[256];
+    int64_t now = clock_us();
+    if (!draws(r) || now - r->drawn_us < DRAW_US)
+        return;
+    r->drawn_us = now;
+    ioctl(STDERR_FILENO, TIOCGWINSZ, &size);
+    int n = snprintf(line, sizeof line, "%s: %zu of %zu", r->doing, r->done, r->asked);
+    add_bytes(line + n, sizeof line - (size_t)n, round, (double)(now - r->began_us) / 1e6);
+    fprintf(stderr, "\r\033[K%.*s", size.ws_col > 1 ? size.ws_col - 1 : 79, line);
+    r->line_shown = true;
+}
+
+static void wipe(struct rollout *r)
+{
+    if (r->line_shown)
+        fputs("\r\033[K", stderr);
+    r->line_shown = false;
+    r->drawn_us = 0;
+}
+
+/* Of a batch: the names of those that are there. */
+static void show_place(struct round *round, size_t count, enum engine_place place, const char *word)
+{
+    struct buf text = {0};
+    char **names = calloc(count, sizeof *names);
+    size_t *numbers = calloc(count, sizeof *numbers), n = 0;
+    for (size_t i = 0; names && numbers && i < count; i++) {
+        names[i] = host_of(round, i)->name;
+        if (engine_where(round->engine, i) == place)
+            numbers[n++] = i;
+    }
+    if (n) {
+        names_fold_these(&text, names, numbers, n);
+        fprintf(stderr, "sshexec: %s%s: %.*s\n", place == ENGINE_RUNNING ? "not yet " : "", word, (int)buf_length(&text), (const char *)buf_data(&text));
+    }
+    buf_free(&text);
+    free(names);
+    free(numbers);
+}
+
+static void take_interrupts(struct round *round, size_t count)
+{
+    struct rollout *r = round->rollout;
+    char bytes[16];
+    if (interrupt_count() == r->interrupts)
+        return;
+    (void)!read(r->interrupt_fd, bytes, sizeof bytes);
+    bool first = r->interrupts == 0 && interrupt_count() == 1 && interrupt_signal() == SIGINT && r->count > 1;
+    r->interrupts = interrupt_count();
+    wipe(r);
+    if (!first) {
+        r->cancelled = true;
+        engine_cancel(round->engine);
+        return;
+    }
+    show_place(round, count, ENGINE_RUNNING, r->doing);
+    show_place(round, count, ENGINE_OPENING, "connecting");
+    show_place(round, count, ENGINE_WAITING, "waiting");
+    fputs("sshexec: interrupt again to cancel\n", stderr);
+}
+
+/* --- asking --- */
+
+static int add_batch(struct round *round, size_t count, struct ssx_error *err)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct rollout_host *h = host_of(round, i);
         h->answered = false;
         h->message[0] = h->reason[0] = 0;
         buf_free(&h->value);
-        round->numbers[r->asked++] = i;
         if (engine_add(round->engine, h->name, NULL, 0, err))
             return -1;
     }
     return 0;
 }
 
-static void converse(struct round *round)
+static void converse(struct round *round, size_t count)
 {
-    struct pollfd fds[] = {{engine_fd(round->engine), POLLIN, 0}, {round->rollout->interrupt_fd, POLLIN, 0}};
+    struct rollout *r = round->rollout;
+    struct pollfd fds[] = {{engine_fd(round->engine), POLLIN, 0}, {r->interrupt_fd, POLLIN, 0}};
+    uint64_t sent, asked;
     do {
-        poll(fds, interrupt_signal() ? 1 : 2, -1);
-        if (interrupt_signal())
-            engine_cancel(round->engine);
+        poll(fds, 2, draws(r) ? LOOK_MS : -1);
+        take_interrupts(round, count);
+        draw(round);
     } while (engine_work(round->engine, 0));
+    wipe(r);
+    engine_uploads(round->engine, &sent, &asked);
+    r->sent_before += sent;
+    r->asked_before += asked;
 }
 
-static int start(struct round *round, const struct engine_options *options, struct ssx_error *err)
+static int run_batch(struct round *round, const struct engine_options *options, size_t count, struct ssx_error *err)
 {
-    return engine_new(&round->engine, options, err) || add_all(round, err) || engine_start(round->engine, NULL, err) ? -1 : 0;
+    int rc = engine_new(&round->engine, options, err) || add_batch(round, count, err) || engine_start(round->engine, NULL, err) ? -1 : 0;
+    if (rc == 0)
+        converse(round, count);
+    engine_free(round->engine);
+    round->engine = NULL;
+    round->numbers += count;
+    return rc;
 }
 
-int rollout_ask(struct rollout *r, const struct client_offer *offer, struct ssx_error *err)
+/* Those whose batch never came. */
+static void end_unbegun(struct round *round, size_t count)
+{
+    struct rollout *r = round->rollout;
+    char why[128];
+    for (size_t i = 0; i < count; i++) {
+        struct rollout_host *h = host_of(round, i);
+        h->answered = false;
+        h->outcome = SSX_OUTCOME_CANCELLED;
+        h->reason[0] = 0;
+        snprintf(h->message, sizeof h->message, "%s", r->cancelled ? "before its turn" : rolling_reason(why, sizeof why, &r->rolling));
+    }
+}
+
+static int run_batches(struct round *round, struct engine_options *options, struct ssx_error *err)
+{
+    struct rollout *r = round->rollout;
+    int rc = 0;
+    for (size_t n; rc == 0 && !r->cancelled && (n = rolling_next(&r->rolling));) {
+        int64_t passed_ms = (clock_us() - r->began_us) / 1000, left_ms = r->settings->deadline_ms - r->took_ms - passed_ms;
+        options->deadline_ms = !r->settings->deadline_ms ? 0 : left_ms > 0 ? left_ms : 1;
+        rc = run_batch(round, options, n, err);
+    }
+    end_unbegun(round, r->asked - r->rolling.begun);
+    return rc;
+}
+
+int rollout_ask(struct rollout *r, const struct client_offer *offer, const struct rolling_options *rolling, const char *doing,
+                struct ssx_error *err)
 {
     char path[PATH_MAX];
     const char *local[] = {install_agent(path, sizeof path), NULL};
     struct agent_image image;
-    const int64_t began_ms = clock_ms();
-    struct round round = {.rollout = r, .numbers = calloc(r->count, sizeof *round.numbers)};
+    size_t *numbers = calloc(r->count, sizeof *numbers);
+    struct round round = {.rollout = r, .numbers = numbers};
     struct engine_options options = {.call = {.offer = offer}, .agent = &image, .bootstrap = r->settings->bootstrap, .input_fd = -1,
-                                     .fanout = (size_t)r->settings->fanout, .deadline_ms = r->settings->deadline_ms, .local_argv = r->here
-                                         ? local : NULL,
+                                     .fanout = (size_t)r->settings->fanout, .local_argv = r->here ? local : NULL,
                                      .listener = {&round, on_message, on_end, on_stderr, r->settings->verbose ? on_note : NULL}};
     settings_target(r->settings, &options.target);
     r->done = r->asked = 0;
-    int rc = !round.numbers ? error_set(err, SSX_ERROR_SYSTEM, "out of memory for the hosts") : own_agent_open(&image, err) ||
-        start(&round, &options, err) ? -1 : 0;
-    if (rc == 0)
-        converse(&round);
-    engine_free(round.engine);
-    free(round.numbers);
-    r->took_ms += clock_ms() - began_ms;
+    r->sent_before = r->asked_before = 0;
+    r->began_us = clock_us();
+    r->doing = doing;
+    for (size_t i = 0; numbers && i < r->count; i++)
+        if (!r->hosts[i].skip)
+            numbers[r->asked++] = i;
+    rolling_init(&r->rolling, r->asked, rolling);
+    int rc = !numbers ? error_set(err, SSX_ERROR_SYSTEM, "out of memory for the hosts") : own_agent_open(&image, err) ? -1
+        : run_batches(&round, &options, err);
+    free(numbers);
+    r->took_ms += (clock_us() - r->began_us) / 1000;
     return rc;
-}
-
-/* --- what came of it --- */
-
-int rollout_sum_up(const struct rollout *r)
-{
-    struct tally tally;
-    struct buf text = {0};
-    char **names = calloc(r->count, sizeof *names);
-    if (!names || tally_init(&tally, r->count)) {
-        free(names);
-        return EXIT_USAGE;
-    }
-    for (size_t i = 0; i < r->count; i++) {
-        const struct rollout_host *h = &r->hosts[i];
-        names[i] = h->name;
-        tally_add(&tally, i, h->answered ? SSX_OUTCOME_OK : h->outcome, h->answered ? 0 : outcome_exit_code(h->outcome, 0, 0, h->reason));
-    }
-    tally_describe(&text, &tally, names, (double)r->took_ms / 1000);
-    if (r->count > 1 && !r->settings->json)
-        fprintf(stderr, "sshexec: %.*s\n", (int)buf_length(&text), (const char *)buf_data(&text));
-    int code = tally_exit_code(&tally, r->settings->largest);
-    buf_free(&text);
-    tally_free(&tally);
-    free(names);
-    return interrupt_signal() ? EXIT_SIGNAL + interrupt_signal() : code;
-}
-
-void rollout_complain(const struct rollout_host *h)
-{
-    fprintf(stderr, "sshexec: %s: %s%s%s\n", h->name, h->outcome == SSX_OUTCOME_REFUSED && h->message[0] ? "" : outcome_name(h->outcome),
-            h->outcome == SSX_OUTCOME_REFUSED || !h->message[0] ? "" : ": ", h->message);
-}
-
-void rollout_json(struct buf *out, const struct rollout_host *h)
-{
-    buf_add_text(out, "{\"host\":");
-    json_add_string(out, h->name, strlen(h->name));
-    buf_printf(out, ",\"outcome\":\"%s\"", outcome_name(h->outcome));
-    if (h->answered)
-        return;
-    buf_add_text(out, ",\"reason\":");
-    json_add_string(out, h->reason, strlen(h->reason));
-    buf_add_text(out, ",\"message\":");
-    json_add_string(out, h->message, strlen(h->message));
 }

@@ -1,4 +1,4 @@
-/* One OFFER to each of many hosts, through the fleet's engine, and what they answered: for deploy, rollback and generations. */
+/* One OFFER to each of many hosts, through the fleet's engine, and what they answered: for deploy, rollback, generations and store. */
 #ifndef SSHEXEC_ROLLOUT_H
 #define SSHEXEC_ROLLOUT_H
 #include "settings.h"
@@ -12,7 +12,8 @@ struct rollout_host {
     char *name;
     bool skip;                       /* the next round is not for this one */
     /* what came of it, the last time that it was asked */
-    bool answered;                   /* with outcome `ok`; else: */
+    bool answered;                   /* with outcome `ok`; else the next two say why */
+    int code;                        /* answered: the exit code that the answer stands for; the caller's, 0 at first */
     enum ssx_outcome outcome;
     char reason[32], message[SSX_ERROR_TEXT];
     /* of the answer */
@@ -24,30 +25,45 @@ struct rollout_host {
 
 struct rollout {
     const struct settings *settings;
+    const char *command;
     struct rollout_host *hosts;
     size_t count;
     bool here;                       /* no host was named: this machine */
-    int interrupt_fd;
-    const char *doing;               /* for the progress line; NULL: none */
+    int interrupt_fd, interrupts;    /* how many of them have been dealt with */
+    bool cancelled;                  /* by a signal */
+    /* of the round that runs */
+    const char *doing;               /* for the progress line */
+    struct rolling rolling;
     size_t done, asked;
+    uint64_t sent_before, asked_before; /* bytes, in the batches before */
+    int64_t began_us, drawn_us;
+    bool line_shown;                 /* the progress line stands there */
     int64_t took_ms;                 /* all rounds */
 };
 
-/* The hosts that these words (host sets) come to; without any, this machine. Returns 0, or -1 with err. */
-int rollout_init(struct rollout *r, const struct settings *s, char **words, int count, struct ssx_error *err);
+/* The hosts that these words (host sets) and the options come to; without any, this machine. Watches for signals from now on. Returns 0, or
+ * -1 with err. */
+int rollout_init(struct rollout *r, const struct settings *s, const char *command, char **words, int count, struct ssx_error *err);
 
-/* Asks each that is not to be skipped. Returns 0, or -1 with err: none was asked. A signal ends it: hosts that had not answered by then
- * end as `cancelled` or `lost`. */
-int rollout_ask(struct rollout *r, const struct client_offer *offer, struct ssx_error *err);
+/* Asks each that is not to be skipped, as `rolling` says: all at once, or in batches, until too many have failed. Those that are not begun
+ * with for that reason end as `cancelled`. doing: for the progress line. The first Ctrl-C shows who is pending (of one host: ends it), any
+ * other signal ends it everywhere. Returns 0, or -1 with err: none was asked. */
+int rollout_ask(struct rollout *r, const struct client_offer *offer, const struct rolling_options *rolling, const char *doing,
+                struct ssx_error *err);
 
 /* How all hosts ended, those that were skipped as they had ended before: a line on stderr where there are several, and the exit code. */
 int rollout_sum_up(const struct rollout *r);
 
-/* "sshexec: HOST: why" on stderr for one that failed. */
-void rollout_complain(const struct rollout_host *h);
+/* Each host's text on stdout, that is one line or more, behind its name; hosts with the same text share it. For one that did not answer
+ * "sshexec: HOST: why" goes to stderr. With --json, the lines of each host as they are. add: adds it, nothing for one that has none; host
+ * numbers are those of r->hosts. */
+void rollout_show(const struct rollout *r, void (*add)(void *user, struct buf *out, const struct rollout_host *h), void *user);
 
 /* The beginning of a JSON object for a host, up to its outcome. */
 void rollout_json(struct buf *out, const struct rollout_host *h);
+
+/* "1.5 MiB", into out. Returns it. */
+const char *size_text(char out[32], uint64_t bytes);
 
 void rollout_free(struct rollout *r);
 
