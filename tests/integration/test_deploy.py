@@ -421,16 +421,17 @@ def test_root_s_policy_file(client, scratch):
 # --- whatever is killed ---
 
 def agents_of(sender, node):
-    """The agents that are there now: below the node's sshd, or, found quickly, the sender's own children."""
+    """The agents that are there now: of what was started since, those of the node's store; or the sender's own children. Quick, for they may be gone soon."""
     if node.host:
-        return [p.pid for p in processes.descendants() if p.pid != sender and re.match(r"\S*/agents/[0-9a-f]{64}( |$)", p.command)]
+        newer = [name for name in os.listdir("/proc") if name.isdigit() and int(name) > sender]
+        return [int(pid) for pid in newer if re.match(rb"\S*/agents/[0-9a-f]{64}\0--store\0" + re.escape(bytes(node.dir)) + b"\0", Path("/proc/%s/cmdline" % pid).read_bytes())]
     children = " ".join(path.read_text() for path in Path("/proc/%d/task" % sender).glob("*/children")).split()
     return [int(pid) for pid in children if b"sshexec-agent" in Path("/proc/%s/cmdline" % pid).read_bytes()]
 
 
-def start_deploy(client, node, words):
+def start(client, node, words):
     """Returns it with its agents, once one has come up."""
-    child, agents = client.popen(["deploy", *words, *node.host]), []
+    child, agents = client.popen(words), []
     while not agents and child.poll() is None:
         try:
             agents = agents_of(child.pid, node)
@@ -441,7 +442,7 @@ def start_deploy(client, node, words):
 
 def kill_agent(client, node, words, delay):
     """SIGKILL so long after an agent came up. Returns whether it was still at work."""
-    child, agents = start_deploy(client, node, words)
+    child, agents = start(client, node, words)
     time.sleep(delay)
     for pid in agents:
         try:
@@ -452,33 +453,71 @@ def kill_agent(client, node, words, delay):
     return child.returncode != 0
 
 
+def how_long(client, node, words):
+    """From the coming up of an agent to the end of it."""
+    (child, _), began = start(client, node, words), time.monotonic()
+    assert child.wait(30 * SLOW) == 0, words
+    span = time.monotonic() - began
+    child.communicate()
+    return span
+
+
 def spread_kills(client, shop, node, points):
     """From version to version, each with three plugins that are new. Every other deploy does all of it in one session: there the switch is hit, too."""
     def version(i):
-        plugins = [shop.plugin(name, os.urandom(128 << 10)) for name in ("hello", "hella", "hellb")]
+        plugins = [shop.plugin(name, os.urandom(1 << 20)) for name in ("hello", "hella", "hellb")]
         return {p.stem: digest(p.read_bytes()) for p in plugins}, shop.bundle("web-1.%d" % i, *plugins, serial=i)
-    before, bundle = version(1)
-    (child, _), began = start_deploy(client, node, ["--no-two-phase", bundle]), time.monotonic()
-    assert child.wait(30 * SLOW) == 0 and node.objects() == before
-    hits, old, span = 0, 0, time.monotonic() - began
-    child.communicate()
+    hits, old, span = 0, 0, 60
+    for i in range(3):
+        before, bundle = version(i)
+        span = min(span, how_long(client, node, ["deploy", "--no-two-phase", bundle, *node.host]))
+    assert node.objects() == before
     for i in range(points):
-        after, bundle = version(i + 2)
-        hits += kill_agent(client, node, [bundle] + ["--no-two-phase"] * (i % 2), span * i / points)
+        after, bundle = version(i + 3)
+        hits += kill_agent(client, node, ["deploy", bundle, *node.host] + ["--no-two-phase"] * (i % 2), span * i / points)
         assert node.is_sound() and node.objects() in (before, after), (i, node.current())
         old += node.objects() == before
-        assert node.deploy(bundle).code == 0 and node.objects() == after, i
+        lacked = set(after.values()) - {path.name for path in (node.dir / "objects").iterdir()}
+        assert node.deployed(bundle)["objects"] == len(lacked) and node.objects() == after, "what had come isn't sent again"
         before = after
     assert node.is_sound() and hits > points // 4 and old > 0, (hits, old)
 
 
+def spread_kills_over_uploads(client, shop, node, points):
+    """Plugins that `run` brings, beside a bundle that is in force."""
+    def plugin():
+        return shop.plugin("hella", os.urandom(2 << 20))
+    node.deployed(shop.bundle("web-1.0", PLUGINS / "hello.so"))
+    before = node.current()
+    hits, lost, span = 0, 0, min(how_long(client, node, ["run", plugin(), *node.host]) for _ in range(3))
+    for i in range(points):
+        own = plugin()
+        hits += kill_agent(client, node, ["run", own, *node.host], span * i / points)
+        assert node.is_sound() and node.current() == before, i
+        stored = (node.dir / "objects" / digest(own.read_bytes())).exists()
+        lost += not stored
+        done = client.run(["run", own, *node.host, "-v"])
+        assert done.code == 0 and digest(own.read_bytes())[:12] in done.error, done
+        assert (node.dir / "objects" / digest(own.read_bytes())).exists()
+    assert node.is_sound() and hits > points // 4 and lost > 0, (hits, lost)
+
+
 def test_a_kill_leaves_the_old_or_the_new_generation(client, shop, here):
-    spread_kills(client, shop, here, 20)
+    spread_kills(client, shop, here, 12)
+
+
+def test_a_kill_leaves_no_half_upload(client, shop, here):
+    spread_kills_over_uploads(client, shop, here, 10)
 
 
 @pytest.mark.long
-def test_200_kills(client, shop, node):
-    spread_kills(client, shop, node, 200)
+def test_150_kills_of_deploys(client, shop, node):
+    spread_kills(client, shop, node, 150)
+
+
+@pytest.mark.long
+def test_50_kills_of_uploads(client, shop, node):
+    spread_kills_over_uploads(client, shop, node, 50)
 
 
 @pytest.mark.long
