@@ -52,28 +52,38 @@ static struct flock lock_of(const struct digest *digest, short type)
     return (struct flock){.l_type = type, .l_whence = SEEK_SET, .l_start = (off_t)(place >> 2), .l_len = 1};
 }
 
-int store_lock(struct store *s, const struct digest *digest, short type)
+/* A write lock where the file could only be opened for reading: fcntl says EBADF, which tells nobody anything. */
+static int say_why_read_only(const struct store *s)
 {
-    struct flock lock = lock_of(digest, type);
+    char path[PATH_MAX + 128];
+    snprintf(path, sizeof path, "%s/lock", s->dir);
+    int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    if (fd >= 0)
+        errno = EAGAIN; /* no longer so */
+    fd_close(&fd);
+    return -1;
+}
+
+static int take_lock(struct store *s, struct flock lock, bool wait)
+{
     int rc;
     if (s->lock_fd < 0 && open_lock(s))
         return -1;
     do
-        rc = fcntl(s->lock_fd, type == F_RDLCK ? F_OFD_SETLKW : F_OFD_SETLK, &lock);
+        rc = fcntl(s->lock_fd, wait ? F_OFD_SETLKW : F_OFD_SETLK, &lock);
     while (rc && errno == EINTR);
-    return rc;
+    return rc && errno == EBADF ? say_why_read_only(s) : rc;
+}
+
+int store_lock(struct store *s, const struct digest *digest, short type)
+{
+    return take_lock(s, lock_of(digest, type), type == F_RDLCK);
 }
 
 int store_lock_generations(struct store *s, short type)
 {
-    struct flock lock = {.l_type = type, .l_whence = SEEK_SET, .l_start = (off_t)1 << 62, .l_len = 1}; /* behind those of all objects */
-    int rc;
-    if (s->lock_fd < 0 && open_lock(s))
-        return -1;
-    do
-        rc = fcntl(s->lock_fd, F_OFD_SETLKW, &lock);
-    while (rc && errno == EINTR);
-    return rc;
+    /* behind those of all objects */
+    return take_lock(s, (struct flock){.l_type = type, .l_whence = SEEK_SET, .l_start = (off_t)1 << 62, .l_len = 1}, true);
 }
 
 bool store_is_held(struct store *s, const struct digest *digest)
