@@ -165,7 +165,11 @@ def test_again_sends_and_changes_nothing(client, shop, node, sshd):
 
 
 def test_one_of_twenty_changed_sends_that_one(client, shop, node, sshd):
-    pad = 150 << 10
+    one_of_twenty(client, shop, node, sshd, 150 << 10)
+
+
+def one_of_twenty(client, shop, node, sshd, pad):
+    """What passes to the host, all of the session, is the changed plugin and less than 64 KiB."""
     names = ["hell%c" % c for c in range(ord("a"), ord("a") + 20)]
     plugins = [shop.plugin(name, os.urandom(pad)) for name in names]
     node.deployed(shop.bundle("web-1.0", *plugins), timeout=60)
@@ -175,6 +179,11 @@ def test_one_of_twenty_changed_sends_that_one(client, shop, node, sshd):
         client.connect_to(sshd, port=relay.port)
         assert node.deployed(bundle)["objects"] == 1
         assert relay.passed["up"] < changed.stat().st_size + (64 << 10), relay.passed
+
+
+@pytest.mark.long
+def test_one_of_twenty_in_fifty_mebibytes_sends_that_one(client, shop, node, sshd):
+    one_of_twenty(client, shop, node, sshd, 5 << 19)
 
 
 def test_no_host_switches_before_all_are_prepared(client, shop, node, sshd_with, scratch):
@@ -398,6 +407,30 @@ def test_the_user_s_own_policy_file(shop, here, client):
     policy.chmod(0o666)
     done = here.run("run", "hello")
     assert done.code == 255 and "is writable by others" in done.error, done
+
+
+def policy_cases(shop):
+    own = shop.plugin(extra=b"my own")
+    unsigned = shop.bundle("web-1.0", PLUGINS / "hello.so")
+    return {"allow = hello": (["run", "exec", "--", "id"], "agent.conf:1: allow does not list exec"), "deny = exec": (["run", "exec", "--", "id"], "agent.conf:1: deny lists exec"),
+            "uploads = no": (["run", own], "agent.conf:1: uploads forbids"), "require_signed = yes": (["deploy", unsigned], "agent.conf:1: require_signed: web is not signed"),
+            "store_size = 20K": (["deploy", unsigned], "agent.conf:1: store_size")}
+
+
+def test_each_rule_of_a_policy_file_is_named_where_it_refuses(shop, client):
+    config = client.home / ".config" / "sshexec"
+    config.mkdir(parents=True)
+    for line, (words, why) in policy_cases(shop).items():
+        (config / "agent.conf").write_text(line + "\n")
+        refused(client.run(words), why)
+        assert not (client.home / ".cache").exists() or not list((client.home / ".cache").rglob("objects/*")), line
+        (config / "agent.conf").unlink()
+    (config / "agent.conf").write_text("max_timeout = 300ms\n")
+    assert client.run(["run", "-u", "30s", "exec", "--", "sleep", "60"]).code == 124, "the sender can't widen it"
+    (config / "agent.conf").write_text("max_calls = 2\n")
+    agent = Raw(client.env, client.home, plugins=PLUGINS)
+    frames = agent.converse(greeting(), *(call(i, "hello", size=100) for i in (1, 2, 3)))
+    assert frames[0][2]["calls"] == 2 and ends(frames)[3][1]["reason"] == "busy", frames
 
 
 def test_root_s_policy_file(client, scratch):
