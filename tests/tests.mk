@@ -107,5 +107,6 @@ bench:
 	@$(SUBMAKE) all bench-programs
 	@$(PYTHON) tests/bench/bench $(BUILD)
 	@$(PYTHON) tests/bench/fleet $(BUILD)
+	@$(PYTHON) tests/bench/bundle $(BUILD)
 
 .PHONY: bench-programs unit zoo check check-long check-asan check-tsan bench

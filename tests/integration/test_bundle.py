@@ -81,6 +81,9 @@ def test_the_same_files_give_the_same_bundle(client, work):
     good(client, "create", "--name", "web", "--version", "1.4", "--serial", "14", "--changelog", "log", "-o", "other.ssx", "copy/ping.so", "arm/hello.so", "copy/hello.so",
          env={"TZ": "Asia/Tokyo", "LANG": "C"})
     assert (work / "other.ssx").read_bytes() == first
+    child = client.popen(["bundle", "create", "--name", "web", "--version", "1.4", "--serial", "14", "--changelog", work / "log", "-o", work / "third.ssx", PLUGINS / "hello.so",
+                          work / "arm/hello.so", PLUGINS / "ping.so"], cwd="/", preexec_fn=lambda: os.umask(0o077))
+    assert child.communicate(timeout=30) and child.returncode == 0 and (work / "third.ssx").read_bytes() == first
 
 
 @needs_zstd

@@ -1,6 +1,5 @@
 """Bundles on nodes: only what a node lacks travels, nothing is in force before it was checked and tested there, one rename switches; and whatever is killed, full or bad
 leaves the old or the new generation whole."""
-import hashlib
 import json
 import os
 import re
@@ -14,42 +13,15 @@ import pytest
 
 import processes
 from agents import CHUNK, END, NEED, OFFER, Raw, call, ends, frame, greeting
+from bundles import PLUGINS, Farm, Shop, digest, race
 from client import BUILD, SLOW
 from relay import Relay
 from sshd import make_key
 from test_authorize import node_at
 from test_test import SELFTEST
 
-PLUGINS, ZOO = BUILD / "plugins", BUILD / "zoo"
+ZOO = BUILD / "zoo"
 REFUSED, DISAGREE = 126, 123
-
-def digest(data):
-    return hashlib.sha256(data).hexdigest()
-
-
-class Shop:
-    """Where bundles are made."""
-
-    def __init__(self, client):
-        self.client, self.dir = client, client.home / "work"
-        self.dir.mkdir()
-
-    def plugin(self, name="hello", extra=b"", source="hello"):
-        """One of the build's, perhaps under another name of the same length, with bytes behind it that make it another object."""
-        path = self.dir / digest(name.encode() + extra)[:8] / (name + ".so")
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes((PLUGINS / (source + ".so")).read_bytes().replace(source.encode(), name.encode()) + extra)
-        return path
-
-    def bundle(self, name, *plugins, serial=1, sign=None):
-        path = self.dir / (name + ".ssx")
-        path.unlink(missing_ok=True)
-        words = [["create", "-o", path, "--serial", str(serial), *plugins]] + ([["sign", "-k", sign, path]] if sign else [])
-        for each in words:
-            done = self.client.run(["bundle", *each])
-            assert done.code == 0, done
-        return path
-
 
 @pytest.fixture
 def shop(client):
@@ -571,37 +543,9 @@ def test_twenty_senders_at_once(client, shop, node):
 
 @pytest.mark.long
 def test_thirty_two_hosts_beside_parallel_scp(client, shop, sshd_with, scratch):
-    """A bundle of 50 MiB and 20 plugins, against a copy of its file with the same key exchange. Each address has a store of its own."""
     if not shutil.which("parallel-scp"):
         pytest.skip("no parallel-scp here (tools/setup bench installs it)")
-    caches, hosts = scratch / "caches", ["127.0.0.%d" % n for n in range(1, 33)]
-    caches.mkdir()
-    caches.chmod(0o1777)
-    server = sshd_with(extra="".join("Match LocalAddress %s\n  SetEnv XDG_CACHE_HOME=%s/%s\n" % (host, caches, host) for host in hosts) + "Match all\n")
-    server.authorize(client.public_key)
-    client.known_hosts.write_text(server.known_hosts(hosts=hosts))
-    client.write_config(server)
-    names = ["hel%c%c" % (a, b) for a in "ab" for b in "abcdefghij"]
-    plugins = [shop.plugin(name, os.urandom(5 << 19)) for name in names]
-    first = shop.bundle("web-1.0", *plugins)
-    second = shop.bundle("web-1.1", *plugins[:-1], shop.plugin(names[-1], os.urandom(5 << 19)), serial=2)
-    (scratch / "hosts").write_text("\n".join(hosts) + "\n")
-
-    def seconds(words):
-        began = time.monotonic()
-        done = subprocess.run(words, env=client.env, capture_output=True, cwd=client.home)
-        assert done.returncode == 0, done
-        return time.monotonic() - began
-
-    def copy():
-        return seconds(["parallel-scp", "-p", "32", "-t", "0", "-h", scratch / "hosts", "-x", "-F %s -oKexAlgorithms=curve25519-sha256" % client.config, first, "/dev/null"])
-
-    def deploy(bundle):
-        return seconds(client.argv(["deploy", bundle, "-w", "127.0.0.[1-32]"]))
-    scp = [copy()]
-    new, same, one = deploy(first), deploy(first), deploy(second)
-    scp.append(copy())
-    shutil.rmtree(caches) # 1.6 GB
+    new, same, one, *scp = race(Farm(client, sshd_with, scratch, 32), shop, scratch)
     figures = "new %.1f s, one changed %.1f s, again %.1f s; parallel-scp %.1f and %.1f s" % (new, one, same, *scp)
     print(figures)
     assert new <= 0.9 * min(scp) and one <= 0.2 * min(scp) and same <= 0.1 * min(scp), figures

@@ -12,9 +12,10 @@ import tarfile
 
 import pytest
 
+from bundles import PLUGINS, Shop
 from client import SLOW
 from sshd import make_key
-from test_deploy import PLUGINS, REFUSED, Node, Shop, member, mounted, signers_file
+from test_deploy import REFUSED, Node, member, mounted, signers_file
 
 pytestmark = pytest.mark.skipif(not shutil.which("zstd"), reason="needs the zstd program")
 

@@ -7,8 +7,9 @@ import signal
 import pytest
 
 import processes
+from bundles import Farm, Shop
 from client import SLOW
-from test_deploy import Node, Shop
+from test_deploy import Node
 
 DISAGREE, INTERRUPTED = 123, 130
 # ~/.ssh/rc, which sshd runs before anything else. Where there is such a file beside the store: `hold` waits while it is there; `hold-switch` does so once a bundle is
@@ -20,29 +21,14 @@ if test -e "$c/break" && ready; then chmod 500 "$c/sshexec"; fi
 """
 
 
-class Farm:
-    """Hosts 127.0.0.1 and up, each with a store of its own."""
+class Hosts(Farm):
+    """Those that can be held up, or break (RC)."""
 
-    def __init__(self, client, make, scratch, count):
-        self.client, self.names = client, ["127.0.0.%d" % (n + 1) for n in range(count)]
-        self.set = "127.0.0.[1-%d]" % count
-        self.caches = scratch / "caches"
-        self.server = make(extra="".join("Match LocalAddress %s\n  SetEnv XDG_CACHE_HOME=%s/%s\n" % (n, self.caches, n) for n in self.names) + "Match all\n")
-        self.server.authorize(client.public_key)
-        client.known_hosts.write_text(self.server.known_hosts(hosts=self.names))
-        client.write_config(self.server)
-        self.own(self.caches)
-        for name in self.names:
-            self.own(self.caches / name)
+    def __init__(self, *what):
+        super().__init__(*what)
         rc = self.server.home / ".ssh" / "rc"
         self.own(rc.parent)
         rc.write_text(RC)
-
-    def own(self, path):
-        path.mkdir(exist_ok=True, parents=True)
-        path.chmod(0o755)
-        if self.server.dedicated:
-            os.chown(path, self.server.uid, self.server.uid)
 
     def node(self, number):
         return Node(self.client, self.caches / ("127.0.0.%d" % number) / "sshexec", "127.0.0.%d" % number)
@@ -61,7 +47,7 @@ class Farm:
 
 @pytest.fixture
 def farm(client, sshd_with, scratch):
-    return lambda count=4: Farm(client, sshd_with, scratch, count)
+    return lambda count=4: Hosts(client, sshd_with, scratch, count)
 
 
 @pytest.fixture
@@ -199,7 +185,7 @@ def test_a_line_on_the_terminal_says_how_many_bytes_have_gone(shop, farm):
     hosts = farm(2)
     bundle = two(shop, os.urandom(24 << 20))[1]
     terminal = hosts.client.terminal(["deploy", bundle, "-w", hosts.set])
-    terminal.expect(rb"prepared: \d of 2, [\d.]+ \w+ of (24|48)\.0 MiB, [\d.]+ \w+/s")
+    terminal.expect(rb"prepared: \d of 2, [\d.]+ \w+ of (24|48)\.\d MiB, [\d.]+ \w+/s")
     assert terminal.wait(60) == 0, terminal.output
     terminal.close()
-    assert "2 objects (48.0 MiB) sent" in terminal.output.decode(errors="replace")
+    assert "in all 2 objects (48." in terminal.output.decode(errors="replace")
