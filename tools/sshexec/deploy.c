@@ -18,7 +18,8 @@ struct deploy {
     struct payload payload;
     const struct manifest *manifest;
     bool held_back;                  /* prepared, but not switched: too many hosts could not be */
-    uint64_t objects, bytes;         /* that hosts lacked, all together */
+    size_t answered;                 /* hosts */
+    uint64_t objects, bytes;         /* that these lacked, all together */
 };
 
 static struct span span_of(const struct buf *b) { return (struct span){buf_data(b), buf_length(b)}; }
@@ -84,6 +85,7 @@ static void add(void *user, struct buf *out, const struct rollout_host *h)
         add_host_json(out, d, h);
     else if (!d->settings->quiet)
         add_host(out, d, h);
+    d->answered += h->answered;
     d->objects += h->needs;
     d->bytes += h->bytes;
 }
@@ -92,7 +94,7 @@ static void show(struct deploy *d)
 {
     char size[32];
     rollout_show(&d->rollout, add, d);
-    if (d->rollout.count > 1 && !d->settings->json && !d->settings->quiet)
+    if (d->answered > 1 && !d->settings->json && !d->settings->quiet)
         printf("in all %llu object%s (%s) %s\n", (unsigned long long)d->objects, d->objects == 1 ? "" : "s", size_text(size, d->bytes),
                d->settings->dry_run ? "would be sent" : "sent");
     fflush(stdout);

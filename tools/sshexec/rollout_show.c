@@ -52,7 +52,11 @@ static int take_text(const struct rollout *r, struct showing *s, size_t host, st
         s->add(s->user, &text, h);
     else
         add_complaint(&text, h);
-    int rc = !buf_length(&text) ? 0 : gather_add(g, host, buf_data(&text), buf_length(&text), err) || gather_end(g, host, err) ? -1 : 0;
+    int rc = 0;
+    if (buf_length(&text) && buf_data(&text)[0] != '\n')
+        rc = gather_add(g, host, " ", 1, err);
+    if (rc == 0 && buf_length(&text))
+        rc = gather_add(g, host, buf_data(&text), buf_length(&text), err) || gather_end(g, host, err) ? -1 : 0;
     buf_free(&text);
     return rc;
 }
@@ -68,7 +72,7 @@ static int show_groups(struct gather *g, char *const *names, FILE *to, const cha
     for (size_t i = 0; rc == 0 && i < count; i++) {
         struct buf head = {0};
         names_fold_these(&head, names, groups[i].hosts, groups[i].count);
-        fprintf(to, "%s%.*s: ", prefix, (int)buf_length(&head), (const char *)buf_data(&head));
+        fprintf(to, "%s%.*s:", prefix, (int)buf_length(&head), (const char *)buf_data(&head));
         rc = gather_output(g, i, print, to, err);
         buf_free(&head);
     }
