@@ -1,5 +1,6 @@
 """What a node must never take: bundles that are damaged, lie, or hold tricks, and signatures that do not count. Each is refused in one line, and the node's store is afterwards what it was
 before, byte for byte. So are stores that can't be used."""
+import base64
 import hashlib
 import io
 import os
@@ -7,6 +8,7 @@ import random
 import re
 import shutil
 import stat
+import struct
 import subprocess
 import tarfile
 
@@ -230,6 +232,49 @@ def test_signatures_that_do_not_count(client, shop, here, scratch):
     assert "writable by others" in left_alone(here, signed_other)
     signers.chmod(0o644)
     assert here.deployed(signed_other)["switched"]
+
+
+def ssh_string(data):
+    return struct.pack(">I", len(data)) + data
+
+
+def security_key(directory, touched=True):
+    """A key as a FIDO token has it, without the token: its public line, and what signs a text as the token would."""
+    secret, kind, application = directory / "sk.pem", b"sk-ssh-ed25519@openssh.com", b"ssh:"
+    subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", secret], check=True)
+    raw = subprocess.run(["openssl", "pkey", "-in", secret, "-pubout", "-outform", "DER"], check=True, capture_output=True).stdout[-32:]
+    blob = ssh_string(kind) + ssh_string(raw) + ssh_string(application)
+
+    def sign(text):
+        names = ssh_string(b"sshexec-bundle") + ssh_string(b"") + ssh_string(b"sha512")
+        message = b"SSHSIG" + names + ssh_string(hashlib.sha512(text).digest())
+        tail = bytes([touched]) + struct.pack(">I", 7)
+        (directory / "asked").write_bytes(hashlib.sha256(application).digest() + tail + hashlib.sha256(message).digest())
+        done = subprocess.run(["openssl", "pkeyutl", "-sign", "-rawin", "-inkey", secret, "-in", directory / "asked"], check=True, capture_output=True)
+        whole = b"SSHSIG" + struct.pack(">I", 1) + ssh_string(blob) + names + ssh_string(ssh_string(kind) + ssh_string(done.stdout) + tail)
+        return "-----BEGIN SSH SIGNATURE-----\n" + base64.encodebytes(whole).decode() + "-----END SSH SIGNATURE-----\n"
+    return kind.decode() + " " + base64.b64encode(blob).decode(), sign
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="needs the openssl program")
+def test_security_keys_sign_if_somebody_touched_them(client, shop, here, scratch):
+    """ssh-keygen, the sender and the node (by its own ssh-keygen) agree."""
+    config = client.home / ".config" / "sshexec"
+    config.mkdir(parents=True)
+    for touched in (False, True):
+        line, sign = security_key(shop.dir, touched)
+        signers = signers_file(scratch, "ada@example.org " + line)
+        bundle = shop.bundle("web-1.1", shop.plugin(extra=b"new"), serial=2)
+        (shop.dir / "manifest").write_bytes(member(bundle, "manifest"))
+        (shop.dir / "sig").write_text(sign(member(bundle, "manifest")))
+        with open(shop.dir / "manifest", "rb") as manifest:
+            theirs = subprocess.run(["ssh-keygen", "-Y", "verify", "-f", signers, "-I", "ada@example.org", "-n", "sshexec-bundle", "-s", shop.dir / "sig"], stdin=manifest, capture_output=True)
+        ours = client.run(["bundle", "sign", "--signature", shop.dir / "sig", bundle])
+        assert (ours.code == 0) == touched and (touched or "without anybody touching" in ours.error), ours
+        assert theirs.returncode == 0 or not touched, theirs # whether a touch is asked for is up to its file of signers
+    (config / "agent.conf").write_text("require_signed = yes\nsigners = %s\n" % signers)
+    assert here.deployed("--signers", signers, bundle)["switched"]
+    assert "signed by ada@example.org" in here.run("generations").text
 
 
 def tarfile_offset(bundle):

@@ -181,6 +181,17 @@ def test_a_signal_in_the_first_phase_lets_nobody_switch(shop, farm):
     assert hosts.versions() == [None, None]
 
 
+@pytest.mark.long
+def test_a_deadline_is_for_all_of_it(shop, farm):
+    hosts = farm(3)
+    held = hosts.flag(2, "hold-switch")
+    done = hosts.deploy("--deadline", "3s", two(shop)[1])
+    held.unlink()
+    assert done.code == DISAGREE and hosts.versions() == ["1.1", None, "1.1"] and "127.0.0.2: " in done.error and "the time for the whole run was over" in done.error, done
+    done = hosts.client.run(["deploy", two(shop)[1], "--rerun", "failed,unreachable,lost", "-f", "1"])
+    assert done.code == 0 and hosts.versions() == ["1.1"] * 3, done
+
+
 def test_a_line_on_the_terminal_says_how_many_bytes_have_gone(shop, farm):
     hosts = farm(2)
     bundle = two(shop, os.urandom(24 << 20))[1]
