@@ -65,7 +65,7 @@ $(BUILD)/tests/test_sha256: $(FILES_SRC)
 $(BUILD)/tests/test_elf $(BUILD)/tests/test_plugin: private DEFS += -DPLUGIN_DIR='"$(abspath $(BUILD))/plugins"'
 $(BUILD)/tests/test_elf $(BUILD)/tests/test_plugin: $(BUILD)/plugins/hello.so
 
-# The sender's transports alone (test_transport.py), a session alone (test_zoo.py), host sets alone (test_hosts_command.py).
+# The sender's transports alone (test_transport.py), connections through a bastion alone (test_bastion.py), a session alone (test_zoo.py), host sets alone (test_hosts_command.py).
 $(BUILD)/tests/%_probe: tests/integration/%_probe.c $(LIB_A)
 	$(call say,TEST,$@)
 	@mkdir -p $(@D)
@@ -79,7 +79,7 @@ $(BUILD)/tests/api: $(API_SRC) tests/api/api.h tests/zoo/items.h plugins/hello.h
 	$(Q)$(CC) -std=c17 $(OPT) $(WARN) $(SANFLAGS) -D_GNU_SOURCE -Isdk/include -Iplugins -Itests/zoo $(CFLAGS) $(API_SRC) \
 	  -L$(BUILD)/lib -lsshexec -Wl,-rpath,'$$ORIGIN/../lib' -pthread -o $@
 
-unit: $(BUILD)/tests/api $(UNIT) $(BUILD)/tests/transport_probe $(BUILD)/tests/session_probe $(BUILD)/tests/hostset_probe $(BUILD)/tests/fleet_probe
+unit: $(BUILD)/tests/api $(UNIT) $(BUILD)/tests/transport_probe $(BUILD)/tests/bastion_probe $(BUILD)/tests/session_probe $(BUILD)/tests/hostset_probe $(BUILD)/tests/fleet_probe
 zoo: $(ZOO:%=$(BUILD)/zoo/%.so) $(BUILD)/abi/first.so $(SDK_TESTS)
 
 # SAN and BUILD go on to the inner make, so `make check BUILD=elsewhere` works too.

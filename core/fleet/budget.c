@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 
-#define EACH 6  /* of a session through a child: its three pipes, its pidfd, two timers. One through libssh has 3 */
+#define EACH 6  /* of a session through a child: its three pipes, its pidfd, two timers. One through libssh has 3, or 4 behind a bastion */
 #define OWN 160 /* for all else: an epoll and an event a pump, logins under way (name services, keys, the ssh-agent), what the program opens meanwhile */
 
 static size_t open_now(void)

@@ -18,12 +18,14 @@ struct common {
     pthread_mutex_t lock;
     struct shelf *shelves;
     struct answer_classes *answers;
+    struct bastions *bastions;
 };
 
 int common_new(struct common **out, struct ssx_error *err)
 {
     struct common *c = calloc(1, sizeof *c);
-    if (!c || !(c->answers = answer_classes_new())) {
+    if (!c || !(c->answers = answer_classes_new()) || !(c->bastions = bastions_new())) {
+        answer_classes_free(c ? c->answers : NULL);
         free(c);
         return error_set(err, SSX_ERROR_SYSTEM, "can't start a run: out of memory");
     }
@@ -36,6 +38,7 @@ void common_free(struct common *c)
 {
     if (!c)
         return;
+    bastions_free(c->bastions);
     for (struct shelf *s = c->shelves, *next; s; s = next) {
         next = s->next;
         words_free(&s->files);
@@ -48,6 +51,7 @@ void common_free(struct common *c)
 }
 
 struct answer_classes *common_answers(struct common *c) { return c->answers; }
+struct bastions *common_bastions(struct common *c) { return c->bastions; }
 
 static bool holds(const struct shelf *s, const char *const *files, size_t count)
 {

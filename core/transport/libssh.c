@@ -3,6 +3,8 @@
 #include "base/error.h"
 #include "base/io.h"
 #include "transport/attempt.h"
+#include "transport/bastion.h"
+#include "transport/tunnel.h"
 
 #include <libssh/callbacks.h>
 #include <signal.h>
@@ -18,6 +20,8 @@
 struct libssh {
     struct transport base;
     ssh_session session;
+    struct bastion *bastion; /* held; NULL: none */
+    struct passage *passage; /* through it */
     ssh_channel channel;
     struct ssh_channel_callbacks_struct callbacks;
     int status;   /* -1 until known */
@@ -30,6 +34,8 @@ static struct libssh *self(struct transport *t) { return (struct libssh *)t; }
 static int broken(struct libssh *s, struct ssx_error *err)
 {
     const char *why = ssh_get_error(s->session);
+    if (passage_explain(s->passage, err))
+        return -1;
     return error_set(err, SSX_ERROR_UNREACHABLE, "the connection broke: %s", *why ? why : "closed by the host");
 }
 
@@ -126,6 +132,9 @@ static void libssh_free(struct transport *t)
     ssh_remove_channel_callbacks(s->channel, &s->callbacks);
     ssh_channel_free(s->channel);
     login_end(s->session);
+    passage_close(s->passage);
+    if (s->bastion)
+        bastion_release(s->bastion);
     fd_close(&s->awake_fd);
     free(s);
 }
@@ -182,7 +191,10 @@ int libssh_exec(struct transport **out, struct login *l, const char *command, st
         free(s);
         return error_set(err, SSX_ERROR_SYSTEM, "can't open a channel to %s: out of memory", l->config->hostname);
     }
-    *s = (struct libssh){.base = {&backend, (l->config->alive_s < ALIVE_MAX_S ? l->config->alive_s : ALIVE_MAX_S) * 1000, l->config->alive_max}, .session = l->session, .channel = channel, .status = -1, .awake_fd = -1};
+    *s = (struct libssh){.base = {&backend, (l->config->alive_s < ALIVE_MAX_S ? l->config->alive_s : ALIVE_MAX_S) * 1000, l->config->alive_max},
+                         .session = l->session, .bastion = l->bastion, .passage = l->passage, .channel = channel, .status = -1, .awake_fd = -1};
+    if (s->bastion)
+        bastion_hold(s->bastion);
     s->callbacks = (struct ssh_channel_callbacks_struct){.userdata = s, .channel_exit_status_function = on_exit_status,
                                                          .channel_exit_signal_function = on_exit_signal};
     ssh_callbacks_init(&s->callbacks);
@@ -191,7 +203,10 @@ int libssh_exec(struct transport **out, struct login *l, const char *command, st
     int rc = open_channel(s, l, command, err);
     if (l->target->attempt)
         l->target->attempt->start_us = clock_us() - began;
+    if (rc)
+        passage_explain(s->passage, err);
     l->session = NULL;
+    l->passage = NULL;
     if (rc)
         libssh_free(&s->base);
     else

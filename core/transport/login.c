@@ -2,9 +2,12 @@
 
 #include "base/error.h"
 #include "base/io.h"
+#include "base/random.h"
 #include "transport/attempt.h"
 #include "transport/auth.h"
+#include "transport/bastion.h"
 #include "transport/connect.h"
+#include "transport/tunnel.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -15,6 +18,9 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#define RETRIES 4    /* after being hung up on before the greeting, which a busy sshd does at random */
+#define RETRY_MS 150 /* the mean pause before the first; it doubles */
 
 /* --- what libssh is told --- */
 
@@ -104,7 +110,12 @@ bool login_can_honour(const struct ssh_config *config, const struct host_keys *k
 
 /* --- waiting --- */
 
-void login_step(struct login *l) { l->patience = patience_for(l->timeout_ms, l->target->interrupt_fd); }
+void login_step(struct login *l)
+{
+    l->patience = patience_for(l->timeout_ms, l->target->interrupt_fd);
+    if (l->limit_ms && l->limit_ms < l->patience.deadline_ms)
+        l->patience.deadline_ms = l->limit_ms;
+}
 
 bool login_is_over(const struct login *l)
 {
@@ -138,6 +149,8 @@ static int family_of(const char *name)
 static int dial(struct login *l, int64_t *resolve_us, struct ssx_error *err)
 {
     const struct ssh_config *c = l->config;
+    if (l->bastion)
+        return bastion_connect(l->bastion, &l->passage, l->target, c->hostname, c->port, l->timeout_ms, err);
     struct connect_wish wish = {c->hostname, c->port, family_of(c->address_family), c->bind_address, c->tcp_keepalive, resolve_us};
     for (int left = c->connection_attempts; ; left--) {
         struct ssx_error problem = {0};
@@ -209,7 +222,7 @@ static void took(int64_t *out, int64_t *since)
     *since = now;
 }
 
-int login_open(struct login *l, struct ssx_error *err)
+static int open_session(struct login *l, struct ssx_error *err)
 {
     struct transport_attempt unread = {0}, *attempt = l->target->attempt ? l->target->attempt : &unread;
     int64_t since = clock_us();
@@ -235,6 +248,49 @@ int login_open(struct login *l, struct ssx_error *err)
     int rc = auth_run(l, err);
     took(&attempt->auth_us, &since);
     return rc;
+}
+
+int login_open(struct login *l, struct ssx_error *err)
+{
+    struct ssx_error problem = {0};
+    if (!open_session(l, &problem))
+        return 0;
+    if (problem.code != SSX_ERROR_INTERRUPTED && passage_explain(l->passage, &problem))
+        l->worth_retrying = false;
+    return error_set(err, problem.code, "%s", problem.text);
+}
+
+/* Half to one and a half times the mean, so that those who were turned away together don't come back together. */
+static int jitter(int mean_ms)
+{
+    uint32_t random;
+    random_bytes(&random, sizeof random);
+    return mean_ms / 2 + (int)(random % (uint32_t)mean_ms);
+}
+
+int login_open_again(struct login *l, struct ssx_error *err)
+{
+    for (int i = 0; ; i++) {
+        struct ssx_error problem = {0};
+        if (!login_open(l, &problem))
+            return 0;
+        if (!l->worth_retrying || i == RETRIES)
+            return error_set(err, problem.code, "%s", problem.text);
+        target_log(l->target, 1, "%s; trying again", problem.text);
+        login_drop(l);
+        struct patience nap = patience_for(1 << 20, l->target->interrupt_fd);
+        if (patience_sleep(&nap, jitter(RETRY_MS << i), err))
+            return -1;
+    }
+}
+
+void login_drop(struct login *l)
+{
+    if (l->session)
+        login_end(l->session);
+    passage_close(l->passage);
+    l->session = NULL;
+    l->passage = NULL;
 }
 
 /* libssh leaves a socket open that it was given (but not in each version, nor after each error): closed here if it still is that one. */

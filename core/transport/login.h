@@ -8,15 +8,21 @@
 
 #include <libssh/libssh.h>
 
+struct bastion;
+struct passage;
+
 struct login {
     const struct transport_target *target;
     const struct ssh_config *config;
     const struct host_keys *keys;
     const struct keyagent *agent;
     const struct offers *offers;
+    struct bastion *bastion;  /* borrowed: the way there; NULL: directly */
+    int64_t limit_ms;         /* of clock_ms: when the last step must have ended; 0: only timeout_ms counts */
     int timeout_ms;           /* for each step: connecting, key exchange, each key, opening the channel */
     struct patience patience; /* of the step under way */
-    ssh_session session;      /* NULL until login_open; then the caller's to login_end, whatever it returned */
+    ssh_session session;      /* NULL until login_open; then the caller's, whatever it returned: to login_drop, or to keep with */
+    struct passage *passage;  /* its way through the bastion: NULL without one, to be closed after the session's end */
     bool worth_retrying;      /* the server hung up before its greeting (MaxStartups does that): nothing was tried yet */
 };
 
@@ -25,6 +31,12 @@ bool login_can_honour(const struct ssh_config *config, const struct host_keys *k
 
 /* Returns 0 when logged in, or -1 with err. */
 int login_open(struct login *l, struct ssx_error *err);
+
+/* The same, and a few times again, after a pause, where that is worth it. */
+int login_open_again(struct login *l, struct ssx_error *err);
+
+/* Ends the session and closes its passage, as far as there are any. */
+void login_drop(struct login *l);
 
 /* Says goodbye, frees the session and closes its socket. */
 void login_end(ssh_session session);

@@ -2,77 +2,89 @@
 
 #include "base/error.h"
 #include "base/io.h"
-#include "base/random.h"
 #include "transport/attempt.h"
+#include "transport/bastion.h"
 #include "transport/become.h"
+#include "transport/common.h"
 #include "transport/libssh.h"
 #include "transport/needs.h"
 #include "transport/spawn.h"
+#include "transport/survey.h"
 #include "transport/template.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define ASK_MS 15000     /* for ssh -G: a Match exec may look around */
-#define AGENT_MS 3000    /* for the ssh-agent's list: a dead forwarded agent must not stop us */
-#define RETRIES 4        /* after being hung up on before the greeting, which a busy sshd does at random */
-#define RETRY_MS 150     /* the mean pause before the first; it doubles */
-
-/* All that is known of a host before connecting. */
-struct survey {
-    struct ssh_config config;
-    struct host_keys keys;
-    struct keyagent agent;
-    struct offers offers;
+/* All that is known of the way to a host before connecting. */
+struct plan {
+    struct survey survey;
+    struct bastions *own;    /* where no run has any */
+    struct bastion *bastion; /* held; NULL: it is reached directly */
 };
 
-static void survey_dispose(struct survey *s)
+static void plan_dispose(struct plan *p)
 {
-    offers_dispose(&s->offers);
-    keyagent_dispose(&s->agent);
-    host_keys_dispose(&s->keys);
-    ssh_config_dispose(&s->config);
+    if (p->bastion)
+        bastion_release(p->bastion);
+    bastions_free(p->own);
+    survey_dispose(&p->survey);
 }
 
-/* Where the agent listens: what IdentityAgent says, or the environment. NULL: nowhere. */
-static const char *agent_path(const struct ssh_config *c)
+/* Whose bastions the target's are: its run's, or its own. */
+static struct bastions *bastions_for(struct plan *p, const struct transport_target *target)
 {
-    if (!strcmp(c->identity_agent, "none"))
-        return NULL;
-    if (!c->identity_agent[0] || !strcmp(c->identity_agent, "SSH_AUTH_SOCK"))
-        return getenv("SSH_AUTH_SOCK");
-    return c->identity_agent[0] == '$' ? getenv(c->identity_agent + 1) : c->identity_agent;
+    if (target->attempt && target->attempt->common)
+        return common_bastions(target->attempt->common);
+    return p->own = bastions_new();
 }
 
-static int survey_make(struct survey *s, const struct transport_target *target, struct ssx_error *err)
+static int find_bastion(struct plan *p, const struct transport_target *target, struct ssx_error *err)
 {
-    *s = (struct survey){0};
-    if (ssh_config_load(&s->config, target, ASK_MS, err))
-        return -1;
-    struct patience patience = patience_for(AGENT_MS, target->interrupt_fd);
-    const char *path = agent_path(&s->config);
-    if (path && *path && keyagent_list(&s->agent, path, &patience, err))
-        return -1;
-    return host_keys_load(&s->keys, &s->config, target->attempt ? target->attempt->common : NULL, err) || offers_load(&s->offers, &s->config, &s->agent, err) ? -1 : 0;
+    struct bastions *all = bastions_for(p, target);
+    return all ? bastion_find(&p->bastion, all, target, p->survey.config.proxy_jump, err) : error_set(err, SSX_ERROR_SYSTEM, "can't go through a bastion: out of memory");
 }
 
 /* Fills in the choice; with TRANSPORT_LIBSSH, an error where it can't be. */
-static int choose(struct route *out, const struct survey *s, const struct transport_target *target, struct ssx_error *err)
+static int choose(struct route *out, struct plan *p, const struct transport_target *target, struct ssx_error *err)
 {
-    char reason[256];
+    static const char nothing[] = "the ssh configuration asks for nothing that libssh lacks";
+    const struct survey *s = &p->survey;
+    char reason[400];
     snprintf(out->user, sizeof out->user, "%s", s->config.user);
     snprintf(out->hostname, sizeof out->hostname, "%s", s->config.hostname);
     out->port = s->config.port;
     out->libssh = !needs_system_ssh(&s->config, &s->keys, &s->offers, &s->agent, reason, sizeof reason);
+    if (out->libssh && s->config.proxy_jump[0]) {
+        if (find_bastion(p, target, err))
+            return -1;
+        snprintf(reason, sizeof reason, "%s", bastion_reason(p->bastion));
+        out->libssh = !reason[0];
+    }
     snprintf(out->by, sizeof out->by, "%s", out->libssh ? "libssh" : "the system ssh");
-    if (out->libssh)
-        snprintf(out->why, sizeof out->why, "the ssh configuration asks for nothing that libssh lacks");
-    else
+    if (!out->libssh)
         snprintf(out->why, sizeof out->why, "%s", reason);
+    else if (p->bastion)
+        snprintf(out->why, sizeof out->why, "through the bastion %.200s; %s", bastion_name(p->bastion), nothing);
+    else
+        snprintf(out->why, sizeof out->why, "%s", nothing);
     if (!out->libssh && target->mode == TRANSPORT_LIBSSH)
         return error_set(err, SSX_ERROR_USAGE, "can't reach %s by libssh: %s; use --transport auto or ssh", target->host, reason);
     return 0;
+}
+
+/* A plan and the choice; plan_dispose also after -1. */
+static int make_plan(struct plan *p, struct route *out, const struct transport_target *target, struct ssx_error *err)
+{
+    struct transport_attempt *attempt = target->attempt;
+    int64_t began = clock_us();
+    *p = (struct plan){0};
+    int rc = survey_make(&p->survey, target, err);
+    if (!rc)
+        rc = choose(out, p, target, err);
+    if (attempt)
+        attempt->look_us = clock_us() - began;
+    return rc;
 }
 
 /* Where no look at the configuration is needed: the user named the way. */
@@ -95,16 +107,14 @@ static void choose_named(struct route *out, const struct transport_target *targe
 
 int route_find(struct route *out, const struct transport_target *target, struct ssx_error *err)
 {
-    struct survey survey;
+    struct plan plan;
     *out = (struct route){0};
     if (is_named(target)) {
         choose_named(out, target);
         return 0;
     }
-    int rc = survey_make(&survey, target, err);
-    if (!rc)
-        rc = choose(out, &survey, target, err);
-    survey_dispose(&survey);
+    int rc = make_plan(&plan, out, target, err);
+    plan_dispose(&plan);
     return rc;
 }
 
@@ -181,59 +191,19 @@ static int open_template(struct transport **out, const struct transport_target *
 
 /* --- libssh --- */
 
-static int connect_timeout_ms(const struct transport_target *target, const struct ssh_config *c)
+/* Those who open many try again by themselves. */
+static int open_libssh(struct transport **out, const struct plan *p, const struct transport_target *target, const char *command, struct ssx_error *err)
 {
-    if (target->connect_timeout_ms > 0)
-        return target->connect_timeout_ms;
-    return c->connect_timeout_s > 0 && c->connect_timeout_s < 86400 ? c->connect_timeout_s * 1000 : TRANSPORT_CONNECT_MS;
-}
-
-static int open_once(struct transport **out, struct login *l, const char *command, struct ssx_error *err)
-{
-    int rc = login_open(l, err);
+    const struct survey *s = &p->survey;
+    struct login l = {.target = target, .config = &s->config, .keys = &s->keys, .agent = &s->agent, .offers = &s->offers, .bastion = p->bastion,
+                      .timeout_ms = survey_timeout_ms(s, target)};
+    int rc = (target->attempt ? login_open : login_open_again)(&l, err);
     if (!rc)
-        rc = libssh_exec(out, l, command, err);
-    if (l->session)
-        login_end(l->session);
-    l->session = NULL;
-    return rc;
-}
-
-/* Half to one and a half times the mean, so that those who were turned away together don't come back together. */
-static int jitter(int mean_ms)
-{
-    uint32_t random;
-    random_bytes(&random, sizeof random);
-    return mean_ms / 2 + (int)(random % (uint32_t)mean_ms);
-}
-
-/* Once; what comes of it is for the caller to judge. */
-static int attempt_libssh(struct transport **out, struct login *l, const char *command, struct ssx_error *err)
-{
-    struct transport_attempt *attempt = l->target->attempt;
-    int rc = open_once(out, l, command, err);
-    attempt->worth_retrying = rc && l->worth_retrying;
-    return rc;
-}
-
-static int open_libssh(struct transport **out, const struct survey *s, const struct transport_target *target, const char *command,
-                       struct ssx_error *err)
-{
-    struct login l = {.target = target, .config = &s->config, .keys = &s->keys, .agent = &s->agent, .offers = &s->offers,
-                      .timeout_ms = connect_timeout_ms(target, &s->config)};
+        rc = libssh_exec(out, &l, command, err);
     if (target->attempt)
-        return attempt_libssh(out, &l, command, err);
-    for (int i = 0; ; i++) {
-        struct ssx_error problem = {0};
-        if (!open_once(out, &l, command, &problem))
-            return 0;
-        if (!l.worth_retrying || i == RETRIES)
-            return error_set(err, problem.code, "%s", problem.text);
-        target_log(target, 1, "%s; trying again", problem.text);
-        struct patience nap = patience_for(1 << 20, target->interrupt_fd);
-        if (patience_sleep(&nap, jitter(RETRY_MS << i), err))
-            return -1;
-    }
+        target->attempt->worth_retrying = rc && l.worth_retrying;
+    login_drop(&l);
+    return rc;
 }
 
 /* The system ssh, told out of what would take its stdin or the command away. Only where the configuration says so: OpenSSH before 8.7
@@ -272,35 +242,34 @@ static int admit(const struct transport_target *target, const char *place, const
     return error_set(err, SSX_ERROR_UNREACHABLE, "too many logins at once at %s", place);
 }
 
-/* The first hop of a ProxyJump is where all that go by it knock. */
-static int admit_surveyed(const struct transport_target *target, const struct ssh_config *c, struct ssx_error *err)
+/* To the system ssh, the first hop of a ProxyJump is a door at which all that go by it knock. Through a bastion of ours nobody does: it has one login for all. */
+static int admit_planned(const struct transport_target *target, const struct plan *p, bool libssh, struct ssx_error *err)
 {
-    char place[320], bastion[256];
-    bool jumps = c->proxy_jump[0] && strcmp(c->proxy_jump, "none");
+    const struct ssh_config *c = &p->survey.config;
+    char place[600], door[256] = "";
     if (target->attempt)
-        target->attempt->timeout_ms = connect_timeout_ms(target, c);
-    snprintf(place, sizeof place, "%s:%d", c->hostname, c->port);
-    snprintf(bastion, sizeof bastion, "%.*s", (int)strcspn(c->proxy_jump, ","), jumps ? c->proxy_jump : "");
-    return admit(target, place, bastion, err);
+        target->attempt->timeout_ms = survey_timeout_ms(&p->survey, target);
+    if (libssh && p->bastion)
+        snprintf(place, sizeof place, "%s:%d behind %s", c->hostname, c->port, c->proxy_jump);
+    else
+        snprintf(place, sizeof place, "%s:%d", c->hostname, c->port);
+    if (!libssh)
+        snprintf(door, sizeof door, "%.*s", (int)strcspn(c->proxy_jump, ","), c->proxy_jump);
+    return admit(target, place, door, err);
 }
 
-static int open_surveyed(struct transport **out, const struct transport_target *target, const char *command, struct ssx_error *err)
+static int open_planned(struct transport **out, const struct transport_target *target, const char *command, struct ssx_error *err)
 {
-    struct survey survey;
+    struct plan plan;
     struct route route;
-    int64_t began = clock_us();
-    int rc = survey_make(&survey, target, err);
-    if (target->attempt)
-        target->attempt->look_us = clock_us() - began;
+    int rc = make_plan(&plan, &route, target, err);
     if (!rc)
-        rc = choose(&route, &survey, target, err);
-    if (!rc)
-        rc = admit_surveyed(target, &survey.config, err);
+        rc = admit_planned(target, &plan, route.libssh, err);
     if (!rc) {
         target_log(target, 1, "%s: by %s: %s", target->host, route.by, route.why);
-        rc = route.libssh ? open_libssh(out, &survey, target, command, err) : open_told_ssh(out, &survey.config, target, command, err);
+        rc = route.libssh ? open_libssh(out, &plan, target, command, err) : open_told_ssh(out, &plan.survey.config, target, command, err);
     }
-    survey_dispose(&survey);
+    plan_dispose(&plan);
     return rc;
 }
 
@@ -316,7 +285,7 @@ static int open_named(struct transport **out, const struct transport_target *tar
 
 static int open_as_login(struct transport **out, const struct transport_target *target, const char *command, struct ssx_error *err)
 {
-    return (is_named(target) ? open_named : open_surveyed)(out, target, command, err);
+    return (is_named(target) ? open_named : open_planned)(out, target, command, err);
 }
 
 /* The far program isn't there before sudo is through. */

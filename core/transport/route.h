@@ -7,7 +7,7 @@
 struct route {
     bool libssh;
     char by[80];       /* for people: "libssh", "the system ssh", "a fifo and the system ssh", a template's name */
-    char why[320];     /* in words: "the configuration asks for nothing that libssh lacks", "ProxyJump is set (bastion)" */
+    char why[400];     /* in words: "the configuration asks for nothing that libssh lacks", "CertificateFile is set (/home/a/cert)" */
     char user[128], hostname[256]; /* whom it means; "" where anything but libssh was asked for by name, for then nobody looks */
     int port;
 };

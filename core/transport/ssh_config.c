@@ -63,7 +63,7 @@ static const struct directive { const char *name; enum meeting meeting; } direct
     {"GSSAPIDelegateCredentials", HARMLESS}, {"GSSAPITrustDns", HARMLESS}, {"GSSAPIRenewalForcesRekey", HARMLESS},
     {"GSSAPIKexAlgorithms", HARMLESS}, {"GSSAPIClientIdentity", HARMLESS}, {"GSSAPIServerIdentity", HARMLESS},
     {"SecurityKeyProvider", HARMLESS}, {"SendEnv", DECIDED}, 
-    {"PreferredAuthentications", DECIDED}, {"ProxyJump", SYSTEM}, {"ProxyCommand", SYSTEM}, {"CertificateFile", SYSTEM},
+    {"PreferredAuthentications", DECIDED}, {"ProxyJump", DECIDED}, {"ProxyCommand", SYSTEM}, {"CertificateFile", SYSTEM},
     {"HostKeyAlias", SYSTEM}, {"CanonicalizeHostname", SYSTEM}, {"HostbasedAuthentication", SYSTEM},
     {"GSSAPIKeyExchange", SYSTEM}, {"PubkeyAuthentication", SYSTEM}, {"PKCS11Provider", SYSTEM}, {"KnownHostsCommand", SYSTEM},
     {"RevokedHostKeys", SYSTEM}, {"VerifyHostKeyDNS", SYSTEM}, {"CheckHostIP", SYSTEM},
@@ -108,6 +108,8 @@ static bool judge_value(const char *name, const char *value)
 {
     if (!strcasecmp(name, "sendenv"))
         return strcmp(value, "LANG") && strcmp(value, "LC_*"); /* the stock locale; what a worker is told travels in frames */
+    if (!strcasecmp(name, "proxyjump"))
+        return strchr(value, '%') || strstr(value, "://"); /* tokens, which ssh has not filled in yet, and URIs, which it has not read */
     return !list_has(value, "publickey");
 }
 
@@ -257,7 +259,7 @@ static void add_own_name(struct buf *out)
     buf_add_text(out, me.found ? me.pw.pw_name : "");
 }
 
-/* %C: SHA-1 of %l%h%p%r, in hexadecimal (and of %j from OpenSSH 9.6 on; it is empty here, for ProxyJump is not ours). */
+/* %C: SHA-1 of %l%h%p%r, in hexadecimal (and of %j from OpenSSH 9.6 on, which is empty here: judge_identities). */
 static void add_connection_hash(struct buf *out, const struct ssh_config *c, const char *local)
 {
     struct buf text = {0};
@@ -284,7 +286,7 @@ static void add_token(struct buf *out, const struct ssh_config *c, char token)
     case 'r': buf_add_text(out, c->user); return;
     case 'p': buf_printf(out, "%d", c->port); return;
     case 'i': buf_printf(out, "%u", (unsigned)getuid()); return;
-    case 'j': buf_add_text(out, c->proxy_jump); return;
+    case 'j': return; /* judge_identities sees to it that there is no ProxyJump */
     case 'l': buf_add_text(out, local); return;
     case 'L': buf_add(out, local, strcspn(local, ".")); return;
     case 'C': add_connection_hash(out, c, local); return;
@@ -341,6 +343,14 @@ static void expand(struct buf *out, const struct ssh_config *c, const char *text
         }
     }
     buf_add(out, "", 1);
+}
+
+/* What %j and %C make of a ProxyJump depends on the release of OpenSSH. */
+static void judge_identities(struct ssh_config *c)
+{
+    for (size_t i = 0; i < c->identities.n && c->proxy_jump[0] && !c->reason[0]; i++)
+        if (strstr(c->identities.at[i], "%j") || strstr(c->identities.at[i], "%C"))
+            snprintf(c->reason, sizeof c->reason, "IdentityFile %.100s may depend on ProxyJump", c->identities.at[i]);
 }
 
 static void expand_identities(struct ssh_config *c)
@@ -400,6 +410,9 @@ int ssh_config_parse(struct ssh_config *out, const char *answer, const char *bas
         if (counts)
             judge(out, line, blank + 1);
     }
+    if (!strcmp(out->proxy_jump, "none"))
+        out->proxy_jump = "";
+    judge_identities(out);
     expand_identities(out);
     return check(out, err);
 }

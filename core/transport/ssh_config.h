@@ -23,7 +23,7 @@ struct ssh_config {
     const char *address_family;   /* "any", "inet", "inet6" */
     const char *identity_agent;   /* "": SSH_AUTH_SOCK; "none"; "SSH_AUTH_SOCK"; "$VARIABLE"; a path */
     const char *control_path;     /* "" or the path, expanded by ssh */
-    const char *proxy_jump;       /* for %j */
+    const char *proxy_jump;       /* "": none; the last hop is the one next to the host */
     const char *session_type;     /* "default", "none", "subsystem" */
     struct ssh_algorithms ciphers, macs, kex, host_keys, public_keys;
     struct words identities;      /* paths, expanded */

@@ -126,15 +126,15 @@ def test_the_system_ssh_is_tried_again_too(sshd_with, client):
 
 
 def test_those_who_go_by_one_bastion_do_not_crowd_it(fleet, sshd_with, client):
-    """Twenty at once would be too many for its door: at most eight log in there at a time, the others stand in line."""
+    """By the system ssh, each has a login there. Twenty at once would be too many for its door: at most eight log in at a time, the others stand in line."""
     bastion = sshd_with(extra="MaxStartups 9:100:9")
     bastion.authorize(client.public_key)
     hosts = addresses(20, net=5)
     client.known_hosts.write_text(fleet.sshd.known_hosts(hosts) + bastion.known_hosts(["127.0.0.1"]))
-    client.write_config(fleet.sshd, extra="KexAlgorithms curve25519-sha256\nHost bastion\n  HostName 127.0.0.1\n  Port %d\n  User %s\nHost 127.5.*\n  ProxyJump bastion\n"
-                        % (bastion.port, bastion.user))
+    client.write_config(fleet.sshd, extra="KexAlgorithms curve25519-sha256\nHost bastion\n  HostName 127.0.0.1\n  Port %d\n  User %s\n  ServerAliveInterval 60\nHost 127.5.*\n"
+                        "  ProxyJump bastion\n" % (bastion.port, bastion.user))
     run = fleet.run(hosts, "hello", HELLO, mode="auto", connect=30000, quiet=1)
-    assert run.outcomes() == {"ok": 20} and all(end["tries"] == 1 for end in run.ends.values()), run
+    assert run.outcomes() == {"ok": 20} and bastion.logins() == 20 and all(end["tries"] == 1 for end in run.ends.values()), run
 
 
 def test_a_refused_login_is_not_tried_again(fleet, sshd):

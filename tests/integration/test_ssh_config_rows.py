@@ -37,7 +37,7 @@ VALUES = {
     "KnownHostsCommand": "/bin/true %H", "LocalCommand": "x", "LocalForward": "1 [x]:2", "LogLevel": "DEBUG",
     "LogVerbose": "kex.c:*", "MACs": "hmac-sha2-256", "NoHostAuthenticationForLocalhost": "yes", "NumberOfPasswordPrompts": "1",
     "PasswordAuthentication": "no", "PermitLocalCommand": "yes", "PermitRemoteOpen": "none", "PKCS11Provider": "/l", "Port": "7",
-    "ProxyCommand": "nc %h %p", "ProxyJump": "b", "ProxyUseFdpass": "yes", "PubkeyAcceptedAlgorithms": "ssh-ed25519",
+    "ProxyCommand": "nc %h %p", "ProxyUseFdpass": "yes", "PubkeyAcceptedAlgorithms": "ssh-ed25519",
     "PubkeyAuthentication": "unbound", "RekeyLimit": "1G 1h", "RemoteCommand": "ls", "RemoteForward": "8 x:9", "RequestTTY": "yes",
     "RequiredRSASize": "2048", "RevokedHostKeys": "/r", "SecurityKeyProvider": "/x", "ServerAliveCountMax": "9", "ServerAliveInterval": "9", "SessionType": "none",
     "SetEnv": "A=b", "StdinNull": "yes", "StreamLocalBindMask": "0111", "StreamLocalBindUnlink": "yes", "StrictHostKeyChecking": "no",
@@ -46,6 +46,7 @@ VALUES = {
 }
 BY_VALUE = {
     "SendEnv": [("LANG LC_*", "libssh"), ("none", "ssh"), ("LANG SECRET", "ssh")],
+    "ProxyJump": [("b", "libssh"), ("a@b,[::1]:7", "libssh"), ("%h-b", "ssh"), ("ssh://a@b,c", "ssh")],
     "PreferredAuthentications": [("publickey,password", "libssh"), ("keyboard-interactive,publickey", "libssh"), ("password", "ssh")],
 }
 UNSEEN = {"RequestTTY", "RemoteCommand"} # the question itself answers these: -T, -oRemoteCommand=none
@@ -100,7 +101,7 @@ def test_each_row_has_a_value():
 @pytest.mark.parametrize("name, value, way", [(n, v, {"no matter": "libssh"}.get(ROWS.get(n), ROWS.get(n))) for n, v in sorted(VALUES.items())] +
                          [(n, v, way) for n, cases in sorted(BY_VALUE.items()) for v, way in cases])
 def test_row(client, name, value, way):
-    client.config.write_text("%s %s\n" % (name, value))
+    client.config.write_text("Host b\n  ProxyJump none\nHost *\n  %s %s\n" % (name, value)) # b: a hop is not behind itself
     stock = answer(client, config="none")
     counting = [line for line in answer(client) if line not in stock]
     assert bool(counting) != (name in UNSEEN), counting
@@ -326,7 +327,7 @@ def test_proxy_jump_through_a_second_sshd(client, sshd, sshd_with):
     client.known_hosts.write_text(sshd.known_hosts() + bastion.known_hosts())
     jump = "Host bastion\n  HostName 127.0.0.2\n  Port %d\nHost node1\n  ProxyJump bastion" % bastion.port
     client.write_config(sshd, extra=jump)
-    log = log_of(bastion, lambda: compare(client, sshd, "ssh"))
+    log = log_of(bastion, lambda: compare(client, sshd, "libssh"))
     assert len(accepted(log)) == 2 and "direct-tcpip" in log
 
 

@@ -400,7 +400,8 @@ def test_libssh_by_default(probe):
 
 
 @pytest.mark.parametrize("option, reason", [
-    ("ProxyJump=bastion", "ProxyJump is set (bastion)"),
+    ("ProxyJump=%h-bastion", "ProxyJump is set (%h-bastion)"),
+        ("ProxyJump=bastion", ""),
     ("HostKeyAlias=x", "HostKeyAlias is set (x)"),
     ("ServerAliveInterval=9", ""),
     ("Ciphers=3des-cbc", ""),

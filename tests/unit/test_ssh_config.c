@@ -208,7 +208,9 @@ static void policies(void **state)
 static void reasons_for_the_system_ssh(void **state)
 {
     (void)state;
-    expect_reason("proxyjump bastion\n", "ProxyJump is set (bastion)");
+    expect_reason("proxyjump a,%h-b\n", "ProxyJump is set (a,%h-b)");
+    expect_reason("proxyjump ssh://eve@a:22,b\n", "ProxyJump is set (ssh://eve@a:22,b)");
+    expect_reason("identityfile ~/k_%C\nproxyjump a\n", "IdentityFile ~/k_%C may depend on ProxyJump");
     expect_reason("proxycommand nc %h %p\n", "ProxyCommand is set (nc %h %p)");
     expect_reason("certificatefile ~/c\n", "CertificateFile is set (~/c)");
     expect_reason("hostkeyalias zork\n", "HostKeyAlias is set (zork)");
@@ -235,6 +237,8 @@ static void no_reasons(void **state)
 {
     (void)state;
     expect_reason("proxyjump none\n", "");
+    expect_reason("proxyjump a,eve@[::1]:2222\n", "");
+    expect_reason("identityfile ~/k_%C\n", "");
     expect_reason("proxycommand none\n", "");
     expect_reason("certificatefile none\npkcs11provider none\nrevokedhostkeys none\nknownhostscommand none\n", "");
     expect_reason("ignoreunknown UseKeychain\ntag x\nkbdinteractivedevices pam\n", "");
@@ -308,7 +312,8 @@ static void asks_ssh(void **state)
     ssh_config_dispose(&c);
     target.host = "far";
     assert_int_equal(ssh_config_load(&c, &target, 10000, &err), 0);
-    assert_string_equal(c.reason, "ProxyJump is set (bastion)");
+    assert_string_equal(c.reason, "");
+    assert_string_equal(c.proxy_jump, "bastion");
     ssh_config_dispose(&c);
     assert_true(write(fd, "Host bad\n  Nonsense yes\n", 24) > 0);
     assert_int_equal(ssh_config_load(&c, &target, 10000, &err), -1);
