@@ -98,8 +98,8 @@ check-asan: ; @$(SUBMAKE) BUILD=$(BUILD)-asan SAN=address,undefined check
 check-tsan:
 	@tools/setup test
 	@$(SUBMAKE) all zoo
-	@$(SUBMAKE) BUILD=$(BUILD)-tsan SAN=thread all $(BUILD)-tsan/tests/api $(BUILD)-tsan/tests/fleet_probe
-	@API_BUILD=$(abspath $(BUILD)) $(PYTHON) tests/run $(BUILD)-tsan test_api.py test_fleet.py test_fan_out.py
+	@$(SUBMAKE) BUILD=$(BUILD)-tsan SAN=thread all $(addprefix $(BUILD)-tsan/tests/,api fleet_probe transport_probe bastion_probe)
+	@API_BUILD=$(abspath $(BUILD)) $(PYTHON) tests/run $(BUILD)-tsan test_api.py test_fleet.py test_fan_out.py test_bastion.py
 bench-programs: $(BENCH) $(BUILD)/tests/fleet_probe
 	@cp $(BUILD)/plugins/echo.so $(BUILD)/bench/plugins/
 bench:

@@ -5,12 +5,12 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
 #define CHANNELS_FROM 42   /* libssh's numbers begin behind it; were that to change, refusals would come without their reasons */
 #define PROHIBITED 1       /* RFC 4254, 5.1 */
-#define TRIES 6            /* to be told why a channel was refused */
 #define HELD_MAX (4u << 20) /* far more than libssh's window: a server that does not keep to it is broken */
 
 static bool is_pending(const struct passage *p) { return ssh_get_status(p->tunnel->session) & SSH_WRITE_PENDING; }
@@ -34,8 +34,6 @@ static void forget_channel(struct passage *p)
 
 void passage_end(struct passage *p)
 {
-    if (p->tunnel->again == p)
-        p->tunnel->again = NULL;
     shut(p);
     forget_channel(p);
     p->stage = PASSAGE_GONE;
@@ -72,6 +70,23 @@ static void on_close(ssh_session session, ssh_channel channel, void *ctx)
     ((struct passage *)ctx)->far_ended = ((struct passage *)ctx)->far_closed = true;
 }
 
+void passage_take_refusal(struct tunnel *t, const char *text)
+{
+    unsigned number, code;
+    int at = 0;
+    const char *refusal = strstr(text, "Channel opening failure: ");
+    if (!refusal || sscanf(refusal, "Channel opening failure: channel %u error (%u) %n", &number, &code, &at) != 2 || !at)
+        return;
+    struct passage *p = t->passages;
+    while (p && (p->stage != PASSAGE_OPENING || p->number != number))
+        p = p->next;
+    if (p && code == PROHIBITED)
+        snprintf(p->refused, sizeof p->refused, "the bastion %s does not forward to %s port %d: %s (AllowTcpForwarding, PermitOpen or the key's options there forbid it)", t->name, p->host,
+                 p->port, refusal + at);
+    else if (p)
+        snprintf(p->refused, sizeof p->refused, "the bastion %s can't connect to %s port %d: %s", t->name, p->host, p->port, refusal + at);
+}
+
 /* --- opening --- */
 
 static void answer(struct passage *p, const char *byte)
@@ -82,6 +97,8 @@ static void answer(struct passage *p, const char *byte)
 
 static bool refuse(struct passage *p)
 {
+    if (!p->refused[0])
+        snprintf(p->refused, sizeof p->refused, "the bastion %s can't connect to %s port %d: it does not say why", p->tunnel->name, p->host, p->port);
     answer(p, PASSAGE_REFUSED);
     passage_end(p);
     return true;
@@ -99,57 +116,19 @@ static void make_channel(struct passage *p)
     ssh_callbacks_init(&p->callbacks);
     ssh_set_channel_callbacks(p->channel, &p->callbacks);
     p->number = CHANNELS_FROM + ++t->channels;
-    p->tries++;
     p->stage = PASSAGE_OPENING;
 }
 
-/* libssh keeps the reason of the last refusal only. Whoever does not find its own there asks once more, one after the other. */
-static bool take_refusal(struct passage *p)
-{
-    struct tunnel *t = p->tunnel;
-    const char *text = ssh_get_error(t->session);
-    unsigned number = 0, code = 0;
-    int at = 0;
-    bool known = sscanf(text, "Channel opening failure: channel %u error (%u) %n", &number, &code, &at) == 2 && at && number == p->number;
-    if (!known && p->tries < TRIES) {
-        forget_channel(p);
-        p->stage = PASSAGE_ASKED;
-        return true;
-    }
-    if (known && code == PROHIBITED)
-        snprintf(p->refused, sizeof p->refused, "the bastion %s does not forward to %s port %d: %s (AllowTcpForwarding, PermitOpen or the key's options there forbid it)", t->name, p->host,
-                 p->port, text + at);
-    else
-        snprintf(p->refused, sizeof p->refused, "the bastion %s can't connect to %s port %d: %s", t->name, p->host, p->port, known ? text + at : "it does not say why");
-    return refuse(p);
-}
-
-/* Whether it is this one's turn to ask. */
-static bool may_ask(struct passage *p)
-{
-    struct tunnel *t = p->tunnel;
-    if (p->tries && t->again && t->again != p)
-        return false;
-    if (p->tries)
-        t->again = p;
-    return true;
-}
-
-/* Returns as ssh_channel_open_forward; SSH_AGAIN also where there is no need to look. */
+/* Returns as ssh_channel_open_forward; SSH_AGAIN also where nothing has come since it was looked at last. */
 static int ask(struct passage *p)
 {
     struct tunnel *t = p->tunnel;
-    if (p->stage == PASSAGE_OPENING ? p->asked_at == t->heard.in_bytes : !may_ask(p))
+    if (p->stage == PASSAGE_OPENING && p->asked_at == t->heard.in_bytes)
         return SSH_AGAIN;
     if (p->stage == PASSAGE_ASKED)
         make_channel(p);
-    if (!p->channel)
-        return SSH_ERROR;
-    int rc = ssh_channel_open_forward(p->channel, p->host, p->port, "127.0.0.1", 65535); /* as ssh -W says whom it is for */
     p->asked_at = t->heard.in_bytes;
-    if (rc != SSH_AGAIN && t->again == p)
-        t->again = NULL;
-    return rc;
+    return p->channel ? ssh_channel_open_forward(p->channel, p->host, p->port, "127.0.0.1", 65535) : SSH_ERROR; /* as ssh -W says whom it is for */
 }
 
 static bool open_channel(struct passage *p)
@@ -159,7 +138,7 @@ static bool open_channel(struct passage *p)
     if (rc == SSH_AGAIN)
         return false;
     if (rc != SSH_OK)
-        return p->channel ? take_refusal(p) : refuse(p);
+        return refuse(p);
     pthread_mutex_lock(&t->lock);
     t->served = true;
     pthread_mutex_unlock(&t->lock);

@@ -23,7 +23,6 @@ struct tunnel {
     bool confused;                     /* the server speaks to a channel that it was never asked for */
     bool wants_out;                    /* epoll tells when the session's socket can be written to */
     struct passage *passages;
-    struct passage *again;             /* the one that asks once more, to learn why it was refused */
     unsigned char piece[PASSAGE_PIECE];
     pthread_mutex_t lock;              /* of all that follows, and of a passage's `left` and `over` */
     struct passage *asked, **asked_end;
@@ -52,7 +51,6 @@ struct passage {
     ssh_channel channel;
     struct ssh_channel_callbacks_struct callbacks;
     uint32_t number;                   /* libssh's of the channel */
-    unsigned tries;
     uint64_t asked_at;                 /* what the tunnel had heard when the channel was last looked at */
     bool readable, writable;           /* our end, as far as epoll has told */
     bool ended;                        /* our end has nothing more to give */
@@ -67,6 +65,9 @@ struct passage {
 
 /* In the tunnel's thread. Moves what can be moved; returns whether anything was. */
 bool passage_move(struct passage *p);
+
+/* What libssh has just said of an error, which may be that a channel was refused: the one place where it says why, for it keeps the last error only. */
+void passage_take_refusal(struct tunnel *t, const char *text);
 
 /* Closes our end of the pair, and forgets the channel. */
 void passage_end(struct passage *p);

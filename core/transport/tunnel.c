@@ -144,10 +144,28 @@ static void lose(struct tunnel *t)
     pthread_mutex_unlock(&t->lock);
 }
 
+static _Thread_local struct tunnel *mine;
+
+static void on_error(int level, const char *function, const char *text, void *user)
+{
+    (void)level, (void)function, (void)user;
+    if (mine)
+        passage_take_refusal(mine, text);
+}
+
+/* libssh logs its errors as they happen, and has a level and a callback for each thread. */
+static void listen_to_errors(struct tunnel *t)
+{
+    mine = t;
+    ssh_set_log_callback(on_error);
+    ssh_set_log_level(SSH_LOG_WARN);
+}
+
 static void *run(void *arg)
 {
     struct tunnel *t = arg;
     int64_t leave_ms = 0;
+    listen_to_errors(t);
     while (!is_broken(t)) {
         bool ending = take_asked(t);
         bool more = hear(t);
