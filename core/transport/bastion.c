@@ -272,7 +272,7 @@ static int log_in(struct bastion *b, const struct transport_target *target, cons
         return error_prefix(err, "bastion %s", b->name);
     }
     b->passage = l.passage;
-    if (tunnel_start(&tunnel, l.session, b->name, err))
+    if (tunnel_start(&tunnel, l.session, b->name, s->config.alive_s, s->config.alive_max, err))
         return -1;
     atomic_store(&b->tunnel, tunnel);
     target_log(target, 1, "bastion %s: logged in, as %s at %s port %d, for all hosts behind it", b->name, s->config.user, s->config.hostname, s->config.port);

@@ -21,6 +21,10 @@ struct tunnel {
     uint32_t channels;                 /* opened so far */
     int epoll, wake;
     bool confused;                     /* the server speaks to a channel that it was never asked for */
+    int alive_ms, alive_max, questions; /* how often it is asked for a sign of life in silence (0: never), and how often it has been */
+    uint64_t heard_before;
+    int64_t heard_ms;                  /* when the last bytes came */
+    bool silent;                       /* too many questions without an answer */
     bool wants_out;                    /* epoll tells when the session's socket can be written to */
     struct passage *passages;
     unsigned char piece[PASSAGE_PIECE];

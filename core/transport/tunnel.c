@@ -2,12 +2,13 @@
 
 #include "base/error.h"
 #include "base/io.h"
+#include "base/thread.h"
 #include "transport/connect.h"
 #include "transport/login.h"
 #include "transport/passage.h"
 
 #include <errno.h>
-#include <signal.h>
+#include <libssh/server.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,14 +17,14 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define STACK_SIZE (512u << 10)
+#define ALIVE_MAX_S 86400
 #define EVENTS 128   /* taken from the kernel at once */
 #define ROUNDS 64    /* of libssh's reading, 4 KiB each, before what came is passed on */
 #define LEAVE_MS 500 /* for what was handed in, once nobody is interested in an answer: what a closed TCP connection would still have sent */
 
 static bool is_broken(const struct tunnel *t)
 {
-    return t->confused || (ssh_get_status(t->session) & (SSH_CLOSED | SSH_CLOSED_ERROR)) || ssh_get_fd(t->session) < 0;
+    return t->confused || t->silent || (ssh_get_status(t->session) & (SSH_CLOSED | SSH_CLOSED_ERROR)) || ssh_get_fd(t->session) < 0;
 }
 
 static void wake(struct tunnel *t)
@@ -134,13 +135,36 @@ static void wait(struct tunnel *t, int timeout_ms)
     }
 }
 
+/* ServerAliveInterval and ServerAliveCountMax. Returns how long it is until there is something to do, in ms; -1: nothing ever. */
+static int watch_life(struct tunnel *t)
+{
+    int64_t now = clock_ms();
+    if (!t->alive_ms)
+        return -1;
+    if (t->heard.in_bytes != t->heard_before) {
+        t->heard_before = t->heard.in_bytes;
+        t->heard_ms = now;
+        t->questions = 0;
+    }
+    int64_t due = t->heard_ms + (int64_t)t->alive_ms * (t->questions + 1);
+    if (now < due)
+        return (int)(due - now);
+    t->silent = t->questions++ >= t->alive_max;
+    ssh_send_keepalive(t->session); /* it may only take note of the answer to the one before */
+    ssh_send_keepalive(t->session);
+    return t->alive_ms;
+}
+
 /* First the reason, then the ends: whoever sees its end asks for the reason. */
 static void lose(struct tunnel *t)
 {
     const char *why = ssh_get_error(t->session);
     pthread_mutex_lock(&t->lock);
     t->lost = true;
-    snprintf(t->why, sizeof t->why, "%s", t->confused ? "it speaks of channels that are not open" : *why ? why : "closed at the other end");
+    if (t->silent)
+        snprintf(t->why, sizeof t->why, "no sign of life for %g s (ServerAliveInterval)", (double)(clock_ms() - t->heard_ms) / 1000);
+    else
+        snprintf(t->why, sizeof t->why, "%s", t->confused ? "it speaks of channels that are not open" : *why ? why : "closed at the other end");
     pthread_mutex_unlock(&t->lock);
 }
 
@@ -175,8 +199,9 @@ static void *run(void *arg)
             leave_ms = now + LEAVE_MS;
         if (ending && (!t->passages || now >= leave_ms))
             break;
+        int life_ms = watch_life(t);
         if (!is_broken(t))
-            wait(t, more || moved ? 0 : ending ? (int)(leave_ms - now) : -1);
+            wait(t, more || moved ? 0 : ending ? (int)(leave_ms - now) : life_ms);
     }
     if (is_broken(t))
         lose(t);
@@ -189,20 +214,6 @@ static void *run(void *arg)
 }
 
 /* --- starting and ending --- */
-
-static int start_thread(struct tunnel *t)
-{
-    pthread_attr_t attr;
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_attr_init(&attr);
-    pthread_attr_setstacksize(&attr, STACK_SIZE);
-    pthread_sigmask(SIG_SETMASK, &all, &before); /* signals belong to the program's own threads */
-    int rc = pthread_create(&t->thread, &attr, run, t);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_attr_destroy(&attr);
-    return rc;
-}
 
 static void discard(struct tunnel *t)
 {
@@ -227,10 +238,11 @@ static int set_up(struct tunnel *t, const char *name)
     if (t->epoll < 0 || t->wake < 0 || epoll_ctl(t->epoll, EPOLL_CTL_ADD, t->wake, &asked) || epoll_ctl(t->epoll, EPOLL_CTL_ADD, ssh_get_fd(t->session), &session))
         return errno;
     ssh_set_counters(t->session, &t->heard, NULL);
-    return start_thread(t);
+    t->heard_ms = clock_ms();
+    return thread_start(&t->thread, run, t);
 }
 
-int tunnel_start(struct tunnel **out, ssh_session session, const char *name, struct ssx_error *err)
+int tunnel_start(struct tunnel **out, ssh_session session, const char *name, int alive_s, int alive_max, struct ssx_error *err)
 {
     struct tunnel *t = calloc(1, sizeof *t);
     if (!t) {
@@ -238,6 +250,8 @@ int tunnel_start(struct tunnel **out, ssh_session session, const char *name, str
         return error_set(err, SSX_ERROR_SYSTEM, "can't go through the bastion %s: out of memory", name);
     }
     t->session = session;
+    t->alive_ms = (alive_s < ALIVE_MAX_S ? alive_s : ALIVE_MAX_S) * 1000;
+    t->alive_max = alive_max;
     t->asked_end = &t->asked;
     pthread_mutex_init(&t->lock, NULL);
     int rc = set_up(t, name);

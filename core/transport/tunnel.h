@@ -12,8 +12,9 @@
 struct tunnel;
 struct passage; /* one connection through a tunnel */
 
-/* The session becomes the tunnel's, whatever is returned. name: what people call its server; copied. Returns 0, or -1 with err (SYSTEM). */
-int tunnel_start(struct tunnel **out, ssh_session session, const char *name, struct ssx_error *err);
+/* The session becomes the tunnel's, whatever is returned. name: what people call its server; copied. After alive_s of silence (0: never) the server is asked for a sign of
+ * life; alive_max of these in a row may stay without one. Returns 0, or -1 with err (SYSTEM). */
+int tunnel_start(struct tunnel **out, ssh_session session, const char *name, int alive_s, int alive_max, struct ssx_error *err);
 
 /* Gives what has been handed in a moment to leave, says goodbye, ends the thread. Every passage must have been closed. NULL is fine. */
 void tunnel_end(struct tunnel *t);

@@ -5,12 +5,14 @@ import re
 import socket
 import subprocess
 import threading
+import time
 
 import pytest
 
 import processes
 from client import BUILD, SLOW
 from fleet import AGENT, BadHosts, Fleet, addresses
+from relay import Relay
 from sshd import make_key
 
 HELLO = {"name": "fleet"}
@@ -127,11 +129,11 @@ def test_the_system_ssh_where_asked_for(behind):
 
 def test_the_system_ssh_where_the_bastion_needs_it(behind, client):
     b = behind()
-    b.configure(extra="Host bastion\n  ServerAliveInterval 7\n")
+    b.configure(extra="Host bastion\n  CheckHostIP yes\n")
     done = client.run(["run", "-v", "hello", "127.5.0.1"])
-    assert done.code == 0 and "by the system ssh: for the bastion bastion, ServerAliveInterval is set (7)" in done.error, done
+    assert done.code == 0 and "by the system ssh: for the bastion bastion, CheckHostIP is set (" in done.error, done
     done = client.run(["run", "--transport", "libssh", "hello", "127.5.0.1"])
-    assert done.code == 125 and "for the bastion bastion, ServerAliveInterval is set" in done.error, done
+    assert done.code == 125 and "for the bastion bastion, CheckHostIP is set" in done.error, done
 
 
 def test_a_configuration_that_leads_in_a_circle(behind):
@@ -303,6 +305,24 @@ def test_a_bastion_that_dies_takes_its_hosts_with_it(behind):
     assert all("the connection to the bastion bastion was lost" in m for m in lost), run
     assert all("bastion bastion" in m for m in messages(run)), run
     assert processes.wait_until(lambda: not processes.running(AGENT), 10 * SLOW)
+
+
+def test_a_bastion_that_falls_silent_is_noticed(behind):
+    """ServerAliveInterval, of the bastion's own part of the configuration."""
+    b, hosts = behind(), addresses(3, net=5)
+    with Relay("127.0.0.1", b.bastion.port) as relay:
+        with b.client.known_hosts.open("a") as known:
+            known.write(b.bastion.known_hosts(["127.0.0.1"], port=relay.port))
+        b.configure(extra="Host bastion\n  Port %d\n  ServerAliveInterval 1\n  ServerAliveCountMax 2\n" % relay.port)
+        def freeze():
+            assert processes.wait_until(lambda: len(processes.running(AGENT)) >= 3, 20 * SLOW)
+            time.sleep(1.5) # no condition to wait for: it must live through a question that is answered
+            relay.freeze()
+        freezer = threading.Thread(target=freeze)
+        freezer.start()
+        run = b.run(hosts, "exec", {"argv": ["sleep", "1000"]}, time_limit=60)
+        freezer.join()
+    assert run.outcomes() == {"lost": 3} and all("the connection to the bastion bastion was lost: no sign of life for" in m for m in messages(run)), run
 
 
 def test_a_lost_login_that_had_served_is_made_anew(behind):

@@ -131,7 +131,7 @@ def test_those_who_go_by_one_bastion_do_not_crowd_it(fleet, sshd_with, client):
     bastion.authorize(client.public_key)
     hosts = addresses(20, net=5)
     client.known_hosts.write_text(fleet.sshd.known_hosts(hosts) + bastion.known_hosts(["127.0.0.1"]))
-    client.write_config(fleet.sshd, extra="KexAlgorithms curve25519-sha256\nHost bastion\n  HostName 127.0.0.1\n  Port %d\n  User %s\n  ServerAliveInterval 60\nHost 127.5.*\n"
+    client.write_config(fleet.sshd, extra="KexAlgorithms curve25519-sha256\nHost bastion\n  HostName 127.0.0.1\n  Port %d\n  User %s\n  CheckHostIP yes\nHost 127.5.*\n"
                         "  ProxyJump bastion\n" % (bastion.port, bastion.user))
     run = fleet.run(hosts, "hello", HELLO, mode="auto", connect=30000, quiet=1)
     assert run.outcomes() == {"ok": 20} and bastion.logins() == 20 and all(end["tries"] == 1 for end in run.ends.values()), run
