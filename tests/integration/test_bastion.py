@@ -76,6 +76,7 @@ def test_many_hosts_are_one_login_at_their_bastion(behind):
     assert processes.wait_until(lambda: not processes.running(AGENT), 5 * SLOW)
 
 
+@pytest.mark.long
 def test_two_bastions_have_one_login_each(behind):
     b = behind(other=True)
     run = b.run(addresses(12, net=5) + addresses(12, net=6))
@@ -153,6 +154,7 @@ def test_fifty_megabytes_both_ways(behind, client):
     assert b.bastion.logins() == 1 and b"froze" not in done.stderr and b"slept" not in done.stderr
 
 
+@pytest.mark.long
 def test_many_hosts_take_much_and_give_much(behind, scratch):
     b, hosts = behind(), addresses(12, net=5)
     (scratch / "input").write_bytes(os.urandom(2 << 20))
@@ -197,6 +199,7 @@ def test_one_that_takes_nothing_holds_up_nobody(behind, client, echo_server):
     assert 100 << 10 < int(re.match(r"stuffed (\d+)\n", said)[1]) < 40 << 20, said
 
 
+@pytest.mark.long
 def test_keys_are_exchanged_anew_on_the_way(behind, client):
     """The bastion's session many times within the transfer, its hosts' never."""
     b, data = behind(extra="RekeyLimit 1M"), os.urandom(12 << 20)
@@ -274,6 +277,7 @@ def test_a_silent_bastion_takes_the_time_for_connecting_once(behind, client):
     assert run.summary["seconds"] < 2 * 2 * SLOW, run
 
 
+@pytest.mark.long
 def test_a_silent_host_behind_a_bastion_holds_up_nobody(behind):
     b, good, bad = behind(), addresses(16, net=5), addresses(8, net=6)
     b.configure(jumps=(("127.5.* 127.6.*", "bastion"),))
@@ -307,6 +311,7 @@ def test_a_bastion_that_dies_takes_its_hosts_with_it(behind):
     assert processes.wait_until(lambda: not processes.running(AGENT), 10 * SLOW)
 
 
+@pytest.mark.long
 def test_a_bastion_that_falls_silent_is_noticed(behind):
     """ServerAliveInterval, of the bastion's own part of the configuration."""
     b, hosts = behind(), addresses(3, net=5)
@@ -339,6 +344,7 @@ def test_a_lost_login_that_had_served_is_made_anew(behind):
     assert run.outcome(hosts[0]) == "lost" and run.outcomes() == {"lost": 1, "ok": 5} and b.bastion.logins() == 2, run
 
 
+@pytest.mark.long
 def test_a_cancelled_run_leaves_the_bastion(behind):
     b, hosts = behind(), addresses(16, net=5)
     run = b.run(hosts, "exec", {"argv": ["sleep", "1000"]}, fanout=8, cancel=2000 * SLOW)
