@@ -7,6 +7,7 @@ V       ?= 0
 SAN     ?=
 CXX     ?= g++
 ARCH    := $(shell uname -m)
+STRIP   ?= strip
 
 ifeq ($(origin CC),default)
 CC := gcc
@@ -60,7 +61,7 @@ TOOL    := $(BUILD)/bin/sshexec
 HOST    := $(BUILD)/obj/agent/worker-host/worker-host
 TOOL_LIBS := -lssh -lsodium -lcrypto -lyaml -lzstd
 
-all: $(TOOL) $(AGENT) $(LIB_SO) $(PLUGINS:%=$(BUILD)/plugins/%.so) $(BUILD)/bin/sshexec-worker-run $(BUILD)/include $(BUILD)/template $(PAGES)
+all: $(CROSS:%=agent-%) $(TOOL) $(AGENT) $(LIB_SO) $(PLUGINS:%=$(BUILD)/plugins/%.so) $(BUILD)/bin/sshexec-worker-run $(BUILD)/include $(BUILD)/template $(PAGES)
 
 $(BUILD)/obj/%.o: %.c
 	$(call say,CC,$<)
@@ -103,7 +104,7 @@ $(AGENT): $(call obj,$(AGENT_SRC)) $(BUILD)/obj/agent/embed.o $(SAN_OBJ) $(LIB_A
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(SANFLAGS) $(AGENT_LINK) $(LDHARD) -Wl,--gc-sections $(LDFLAGS) $(filter %.o,$^) $(LIB_A) -lsodium -o $@
-	$(if $(SAN),,$(Q)strip $@)
+	$(if $(SAN),,$(Q)$(STRIP) $@)
 
 # What the sender must know of the agent that it was built with: it asks hosts for exactly this one.
 $(AGENT).gz: $(AGENT)
@@ -114,6 +115,19 @@ $(BUILD)/gen/agent_digest.h: $(AGENT) $(AGENT).gz
 	$(Q)printf '#define AGENT_DIGEST "%s"\n#define AGENT_SIZE %s\n#define AGENT_PACKED_SIZE %s\n#define AGENT_MACHINE "$(ARCH)"\n' \
 	  "$$(sha256sum < $< | cut -d' ' -f1)" "$$(wc -c < $<)" "$$(wc -c < $<.gz)" > $@
 $(call obj,$(KNOWS_AGENT)): $(BUILD)/gen/agent_digest.h
+
+# The agent and the plugins for another architecture, by its cross compiler: `make agent-aarch64`. They stand beside those of this one, in directories of
+# that name, where senders look for them. Once built they are kept up to date.
+CROSS := $(notdir $(wildcard $(BUILD)/cross/*))
+AGENT_CORE := $(wildcard $(addprefix core/,base/*.c wire/*.c worker/*.c bundle/*.c))
+agent-%: always
+	$(Q)$(MAKE) --no-print-directory BUILD=$(BUILD)/cross/$* ARCH=$* SAN= CC=$*-linux-gnu-gcc AR=$*-linux-gnu-ar STRIP=$*-linux-gnu-strip CORE_SRC='$(AGENT_CORE)' cross-parts
+	@mkdir -p $(BUILD)/bin/agents/$* $(BUILD)/plugins/$*
+	$(Q)cp -u $(addprefix $(BUILD)/cross/$*/bin/sshexec-agent,'' .gz .id) $(BUILD)/bin/agents/$*
+	$(Q)cp -u $(BUILD)/cross/$*/plugins/*.so $(BUILD)/plugins/$*
+cross-parts: $(AGENT) $(AGENT).gz $(AGENT).id $(PLUGINS:%=$(BUILD)/plugins/%.so)
+$(AGENT).id: $(AGENT) $(AGENT).gz
+	$(Q)echo "$(VERSION) $$(sha256sum < $< | cut -d' ' -f1) $$(wc -c < $<) $$(wc -c < $<.gz)" > $@
 
 $(TOOL): $(call obj,$(TOOL_SRC) $(FILES_SRC) $(KNOWS_AGENT)) $(SAN_OBJ) $(LIB_A)
 	$(call say,LD,$@)
@@ -180,10 +194,10 @@ help:
 	  'make check       all tests (installs what they need)' 'make check-asan  the same under address and undefined-behaviour sanitizers' \
 	  'make check-tsan  the library under the thread sanitizer' \
 	  'make check-long  the longer tests' 'make bench       compare with peers, in the same run' \
-	  'make install     into PREFIX (/usr/local), below DESTDIR where given; make uninstall' \
+	  'make agent-aarch64  the agent and plugins for another architecture too' 'make install     into PREFIX (/usr/local), below DESTDIR where given; make uninstall' \
 	  'make deb         Debian packages, in build/deb' 'make clean' \
 	  'V=1 shows commands; CC=clang, CFLAGS, LDFLAGS, BUILD are yours to set'
 
-.PHONY: all install uninstall deb demo clean help always
+.PHONY: all cross-parts install uninstall deb demo clean help always
 .DELETE_ON_ERROR:
 -include $(shell find $(BUILD) -path $(BUILD)/deb -prune -o -type f -name '*.d' -print 2>/dev/null)

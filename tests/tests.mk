@@ -91,7 +91,7 @@ check:
 	@$(PYTHON) tests/run $(BUILD)
 check-long:
 	@tools/setup long
-	@$(SUBMAKE) all unit zoo
+	@$(SUBMAKE) all unit zoo agent-aarch64
 	@$(PYTHON) tests/run --long $(BUILD)
 check-asan: ; @$(SUBMAKE) BUILD=$(BUILD)-asan SAN=address,undefined check
 # The sender under ThreadSanitizer, against agents and plugins of the ordinary build.

@@ -20,10 +20,10 @@
     "\"${XDG_RUNTIME_DIR:+$XDG_RUNTIME_DIR/sshexec}\" \"/dev/shm/sshexec-$u\" \"/tmp/sshexec-$u\"; "
 #define SHORT_LIVED_PLACES "set -- \"$XDG_RUNTIME_DIR\" /dev/shm /tmp \"$HOME\" /var/tmp; "
 #define FIND \
-    "b=%s; for d; do a=$d/agents/$b; test -x \"$a\" && test -O \"$a\" && test -O \"$d\" && { test -L \"$d\" || exec \"$a\" --store \"$d\"; }; done; "
+    "for d; do a=$d/agents/$b; test -x \"$a\" && test -O \"$a\" && test -O \"$d\" && { test -L \"$d\" || exec \"$a\" --store \"$d\"; }; done; "
 #define LISTEN \
     "read -r g v n; set -f; " \
-    "test ${#n} = 32 || { n=${n%%?}; fail something between here and the sender changes bytes: a terminal or a CRLF translator; }; "
+    "test ${#n} = 32 || { n=${n%?}; fail something between here and the sender changes bytes: a terminal or a CRLF translator; }; "
 
 /* Finds a place that takes a file of the agent's size and lets it run, before asking for the agent: what was sent can't be asked for twice. A file that
  * holds one shell command stands in for the agent. $t is where it will be, $k what to make first, $f the topmost directory that wasn't there before. What doesn't
@@ -32,14 +32,14 @@
  * For each place one subshell tries it, asks, takes and cleans up after itself (take); the shell that waits for it cleans up as well: nothing is left whichever of
  * the two is killed. It ends with 1 where the place doesn't serve, and the next one is tried; with 2, or by a signal, once it may have asked. */
 #define DROP \
-    "t=; f=; x=; c=1; drop() { rm -f \"$t\"; p=$k; until test -z \"$f\"; do rmdir \"$p\"; test -e \"$p\" -o \"$p\" = \"$f\" && break; p=${p%%/*}; done; } 2>/dev/null; " \
+    "t=; f=; x=; c=1; drop() { rm -f \"$t\"; p=$k; until test -z \"$f\"; do rmdir \"$p\"; test -e \"$p\" -o \"$p\" = \"$f\" && break; p=${p%/*}; done; } 2>/dev/null; " \
     "trap drop EXIT; trap \"exit 1\" HUP INT TERM PIPE; "
 #define TRY \
-    "try() { %s && head -c %zu /dev/urandom >\"$t\" && echo exit >\"$t\" && chmod 700 \"$t\" && { \"$t\" || { echo \": programs may not run: noexec\"; return 1; }; }; }; "
+    "try() { %s && head -c $l /dev/urandom >\"$t\" && echo exit >\"$t\" && chmod 700 \"$t\" && { \"$t\" || { echo \": programs may not run: noexec\"; return 1; }; }; }; "
 #define SEARCH \
     "for d; do case $d in /*) ;; *) continue ;; esac; k=$d%s; t=$k/.sshexec-$n; f=; p=$k; until test -e \"$p/\"; do f=$p; p=${p%%/*}; done; " \
     "hold && e=$(take 2>&1); c=$?; test $c = 1 || break; drop; x=\"$x${x:+, }$d (${e##*: })\"; done; " \
-    "case $c in 0) ;; 1) t=; f=; fail \"no directory takes its %zu bytes and lets it run: ${x:-neither HOME nor another one is known}\" ;; " \
+    "case $c in 0) ;; 1) t=; f=; fail \"no directory takes its $l bytes and lets it run: ${x:-neither HOME nor another one is known}\" ;; " \
     "*) fail \"${e:-its set-up was ended from outside}\" ;; esac; "
 #define OWN \
     "own() { test -L \"$1\" && echo \": a symbolic link\" && return 1; test -O \"$1\" || { echo \": owned by another user\"; return 1; }; }; "
@@ -52,9 +52,9 @@
     "bytes() { if test $h; then head -c $1; else dd bs=1 count=$1 2>/dev/null; fi; }; m=\"$(uname -s) $(uname -m)\"; exec 3>&1; "
 
 #define TAKE \
-    "unpack() { if test $z = gzip; then bytes %zu | gzip -dc; else bytes %zu; fi; }; " \
+    "unpack() { if test $z = gzip; then bytes $w | gzip -dc; else bytes $l; fi; }; " \
     "take() { trap drop EXIT; umask 077; try || return 1; echo \"sshexec-need 1 $n $m $z\" >&3; unpack >\"$t\" && e=$(sha256sum <\"$t\") || return 2; " \
-    "test \"${e%%%% *}\" = $b || { echo what arrived in \"$d\" is not what was sent; return 2; }; " \
+    "test \"${e%% *}\" = $b || { echo what arrived in \"$d\" is not what was sent; return 2; }; " \
     "\"$t\" --version >/dev/null || { echo so it does not run in \"$d\"; return 2; }; keep || return 2; }; "
 
 /* A file that is older than a day was left by a machine that went down half-way. */
@@ -67,32 +67,54 @@
     "hold() { e=$(umask 077; : 2>&1 >\"$t\") && test -r \"$t\" && exec 9<\"$t\" && rm -f \"$t\" && t=/proc/self/fd/9; }; keep() { :; }; "
 #define RUN_NAMELESS "trap - EXIT; exec \"$t\" --ephemeral 3>&- 9<&9'"
 
+const struct agent_image *agent_for(const struct agent_image *agents, const char *machine)
+{
+    while (agents && strcmp(agents->machine, machine))
+        agents = agents->next;
+    return agents;
+}
+
+int bootstrap_choose(struct buf *out, const struct agent_image *agents)
+{
+    size_t sound = 0;
+    for (const struct agent_image *a = agents; a; a = a->next)
+        sound += !*a->flaw;
+    int rc = sound > 1 ? buf_add_text(out, "case $(uname -m) in ") : 0;
+    for (const struct agent_image *a = agents; a && rc == 0; a = a->next)
+        if (!*a->flaw)
+            rc = buf_printf(out, "%s%sb=%s l=%zu w=%zu%s; ", sound > 1 ? a->machine : "", sound > 1 ? ") " : "", a->digest, a->size, a->packed_size, sound > 1 ? " ;" : "");
+    return rc || (sound > 1 && buf_add_text(out, "*) b=none l=1 w=1 ;; esac; ")) ? -1 : 0;
+}
+
 /* What both ways of bringing an agent share, in this order, around their own `hold` and `keep`. */
-static int add_bringing(struct buf *out, const struct agent_image *a, const char *make, const char *below, const char *keep, const char *run)
+static int add_bringing(struct buf *out, const char *make, const char *below, const char *keep, const char *run)
 {
-    return buf_printf(out, LISTEN TOOLS DROP) || buf_add_text(out, keep) || buf_printf(out, TRY, make, a->size) ||
-           buf_printf(out, TAKE, a->packed_size, a->size) || buf_printf(out, SEARCH, below, a->size) || buf_add_text(out, run);
+    return buf_add_text(out, LISTEN TOOLS DROP) || buf_add_text(out, keep) || buf_printf(out, TRY, make) || buf_add_text(out, TAKE) ||
+           buf_printf(out, SEARCH, below) || buf_add_text(out, run);
 }
 
-static int add_keeping(struct buf *out, const struct agent_image *a)
+static int add_keeping(struct buf *out, const struct agent_image *agents)
 {
-    return buf_printf(out, START REFUSE_TERMINAL PLACES FIND, a->digest) || add_bringing(out, a, MAKE_AND_OWN, "/agents", OWN KEEP, RUN);
+    return buf_add_text(out, START REFUSE_TERMINAL PLACES) || bootstrap_choose(out, agents) || buf_add_text(out, FIND) ||
+           add_bringing(out, MAKE_AND_OWN, "/agents", OWN KEEP, RUN);
 }
 
-static int add_finding(struct buf *out, const struct agent_image *a)
+static int add_finding(struct buf *out, const struct agent_image *agents)
 {
-    return buf_printf(out, START REFUSE_TERMINAL PLACES FIND "command -v sshexec-agent >/dev/null 2>&1 && exec sshexec-agent; ", a->digest) ||
-           buf_printf(out, LISTEN "fail there is none in its cache or PATH, and --no-bootstrap forbids to bring one'");
+    return buf_add_text(out, START REFUSE_TERMINAL PLACES) || bootstrap_choose(out, agents) ||
+           buf_add_text(out, FIND "command -v sshexec-agent >/dev/null 2>&1 && exec sshexec-agent; ") ||
+           buf_add_text(out, LISTEN "fail there is none in its cache or PATH, and --no-bootstrap forbids to bring one'");
 }
 
-static int add_ephemeral(struct buf *out, const struct agent_image *a)
+static int add_ephemeral(struct buf *out, const struct agent_image *agents)
 {
-    return buf_printf(out, START REFUSE_TERMINAL SHORT_LIVED_PLACES "b=%s; ", a->digest) || add_bringing(out, a, EXISTS, "", KEEP_NOTHING, RUN_NAMELESS);
+    return buf_add_text(out, START REFUSE_TERMINAL SHORT_LIVED_PLACES) || bootstrap_choose(out, agents) ||
+           add_bringing(out, EXISTS, "", KEEP_NOTHING, RUN_NAMELESS);
 }
 
-int bootstrap_command(struct buf *out, const struct agent_image *agent, enum bootstrap_mode mode)
+int bootstrap_command(struct buf *out, const struct agent_image *agents, enum bootstrap_mode mode)
 {
-    int rc = mode == BOOTSTRAP_CACHE ? add_keeping(out, agent) : mode == BOOTSTRAP_NEVER ? add_finding(out, agent) : add_ephemeral(out, agent);
+    int rc = mode == BOOTSTRAP_CACHE ? add_keeping(out, agents) : mode == BOOTSTRAP_NEVER ? add_finding(out, agents) : add_ephemeral(out, agents);
     return rc || buf_add(out, "", 1) ? -1 : 0;
 }
 

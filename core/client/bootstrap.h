@@ -7,14 +7,16 @@
 #include <sshexec/error.h>
 #include <stdbool.h>
 
-/* An agent that this sender could send: the images are borrowed and outlive the client. */
+/* An agent that this sender could send, and those for other machines: the images are borrowed and outlive the client. */
 struct agent_image {
+    struct agent_image *next;        /* for another machine; NULL: no more */
     const void *bytes;
     size_t size;
     const void *packed;              /* the same through gzip, for hosts that can unpack it */
     size_t packed_size;
     char digest[DIGEST_HEX + 1];     /* of the plain image */
-    const char *machine;             /* as uname -m: "x86_64" */
+    char machine[32];                /* as uname -m: "x86_64" */
+    char flaw[256];                  /* why it can't be sent; empty: it can */
 };
 
 enum bootstrap_mode {
@@ -23,8 +25,15 @@ enum bootstrap_mode {
     BOOTSTRAP_EPHEMERAL,             /* bring it, and leave no file behind */
 };
 
+/* The one for a machine, NULL where there is none. */
+const struct agent_image *agent_for(const struct agent_image *agents, const char *machine);
+
+/* Adds shell words, ended by "; ", that set b to the digest of the agent for the machine that runs them, l to its size and w to its packed one; b is "none" where there is no such agent. With agents
+ * for one machine only they are of that one, whatever the machine: the host is spared a process. */
+int bootstrap_choose(struct buf *out, const struct agent_image *agents);
+
 /* Adds the shell line (NUL-ended) that starts an agent in this way, or says why it can't. */
-int bootstrap_command(struct buf *out, const struct agent_image *agent, enum bootstrap_mode mode);
+int bootstrap_command(struct buf *out, const struct agent_image *agents, enum bootstrap_mode mode);
 
 /* Adds the shell line (NUL-ended) that removes all that bootstraps and agents of this user have left on a host. It prints a line for each thing, with this nonce:
  * "sshexec-clean 1 NONCE gone PATH", "... kept PATH: REASON", and "... done" as the last. */

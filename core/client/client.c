@@ -5,6 +5,7 @@
 #include "base/text.h"
 #include "wire/value.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,7 +18,7 @@ struct call {
     struct call *next, *before;        /* the later and the earlier opened */
     struct call *same;                 /* in the table */
     uint32_t id;
-    uint64_t starts_at;                /* where in the stream of bytes sent its first frame begins; before the marker: where in `queued` */
+    uint64_t starts_at;                /* where in the stream of bytes sent its first frame begins; UINT64_MAX as long as it waits in `queued` */
     size_t window;                     /* what the agent may still send */
     size_t owed;                       /* received, not yet dealt with by the owner */
     size_t early;                      /* of whole values: granted before the owner has dealt with them */
@@ -33,6 +34,8 @@ struct call {
     enum message_kind value_kind;      /* more pieces of this kind are to come; 0: none */
     struct digest digest;
     const unsigned char *object;
+    const struct client_variant *variants; /* of the object, for other machines; until the agent's is known */
+    size_t variant_count;
     size_t object_size, object_sent;
     bool object_wanted, object_gone;   /* gone: all of it was cut into CHUNKs */
     uint64_t asked_bytes, cut_bytes;   /* of an offer's objects: that the agent needs, that were cut into CHUNKs */
@@ -42,10 +45,11 @@ struct client {
     const struct agent_image *agent;
     enum { GREETING, HELLO, READY, GONE } stage;
     char nonce[NONCE_HEX + 1];
+    char machine[32];                  /* the agent's; empty: not known yet */
     bool sent_agent;
     struct span image;                 /* of the agent, what is still to be uploaded */
     bool uploading;
-    struct buf in, out, queued, noise; /* queued: frames made before the marker came */
+    struct buf in, out, queued, noise; /* queued: frames made before the agent's HELLO came */
     size_t frame;                      /* bytes at the start of `in` that the last message borrows */
     uint64_t lease_ms;                 /* 0: none */
     uint64_t sent;                     /* bytes handed to the transport so far */
@@ -152,10 +156,10 @@ static bool object_went(const struct client *c, const struct digest *digest)
     return false;
 }
 
-/* Frames wait in `queued` until the marker has come: nothing but the greeting's line may be written before. */
+/* Frames wait in `queued` until the agent's HELLO has come, which says what machine it is on. It comes with the marker: nothing is lost by that. */
 static void put(struct client *c, const struct message *m)
 {
-    message_encode(c->stage == GREETING ? &c->queued : &c->out, m, FROM_SENDER);
+    message_encode(c->stage < READY ? &c->queued : &c->out, m, FROM_SENDER);
 }
 
 static struct call *call_open(struct client *c)
@@ -166,7 +170,7 @@ static struct call *call_open(struct client *c)
     call->id = ++c->last_id;
     call->window = CLIENT_WINDOW;
     call->credit = c->agent_window;
-    call->starts_at = c->stage == GREETING ? buf_length(&c->queued) : c->sent + buf_length(&c->out);
+    call->starts_at = c->stage < READY ? UINT64_MAX : c->sent + buf_length(&c->out);
     call_enter(c, call);
     return call;
 }
@@ -226,6 +230,30 @@ static int offer(struct client *c, uint32_t *id, const struct client_offer *o, s
     return is_out_of_memory(c, err);
 }
 
+/* Puts the plugin for the agent's machine in the place of the other one, where there is one. */
+static void choose_variant(const struct client *c, struct call *call)
+{
+    for (size_t i = 0; *c->machine && i < call->variant_count; i++) {
+        const struct client_variant *v = &call->variants[i];
+        if (strcmp(v->machine, c->machine))
+            continue;
+        call->digest = v->digest;
+        call->object = v->object;
+        call->object_size = v->object_size;
+        call->variant_count = 0;
+    }
+}
+
+static void take_object(const struct client *c, struct call *call, const struct client_request *r)
+{
+    call->digest = *r->digest;
+    call->object = r->object;
+    call->object_size = r->object_size;
+    call->variants = r->variants;
+    call->variant_count = r->variant_count;
+    choose_variant(c, call);
+}
+
 int client_call(struct client *c, uint32_t *id, const struct client_request *r, struct ssx_error *err)
 {
     if (r->offer)
@@ -240,11 +268,11 @@ int client_call(struct client *c, uint32_t *id, const struct client_request *r, 
     m.call = (struct message_call){.type = span_text(r->type), .state_size = r->state_size, .state = {r->state, first},
                                    .timeout_ms = r->timeout_ms, .grace_ms = r->grace_ms ? r->grace_ms : GRACE_MS_DEFAULT, .input = r->input};
     if (r->digest) {
+        take_object(c, call, r);
         m.call.has_object = true;
         m.call.exact = r->exact;
-        m.call.digest = call->digest = *r->digest;
-        m.call.object_size = call->object_size = r->object_size;
-        call->object = r->object;
+        m.call.digest = call->digest;
+        m.call.object_size = call->object_size;
     }
     put(c, &m);
     put_state(c, call->id, (const unsigned char *)r->state + first, r->state_size - first);
@@ -316,12 +344,41 @@ static void say_hello(struct client *c)
     m.hello = (struct message_hello){.min = PROTOCOL_VERSION, .max = PROTOCOL_VERSION, .build = span_text("sshexec " SSX_VERSION),
                                      .os = span_text("linux"), .window = CLIENT_WINDOW, .state = VALUE_SIZE_MAX, .lease_ms = c->lease_ms};
     c->stage = HELLO;
-    put(c, &m);
-    uint64_t base = c->sent + buf_length(&c->out);
-    for (struct call *call = c->calls; call; call = call->next)
-        call->starts_at += base;
-    buf_add(&c->out, buf_data(&c->queued), buf_length(&c->queued));
+    message_encode(&c->out, &m, FROM_SENDER);
+}
+
+/* The frames that waited go, with the plugins for the machine that the agent is on. */
+static int send_queued(struct client *c, struct ssx_error *err)
+{
+    const unsigned char *at = buf_data(&c->queued);
+    size_t left = buf_length(&c->queued);
+    struct message m;
+    for (long n; left && (n = frame_length(at, left, FRAME_MAX, err)) > 0; at += n, left -= (size_t)n) {
+        if (message_decode(&m, at, (size_t)n, FROM_SENDER, err))
+            return -1;
+        struct call *call = call_find(c, m.id);
+        if (call && call->starts_at == UINT64_MAX)
+            call->starts_at = c->sent + buf_length(&c->out);
+        if (!call || m.kind != MESSAGE_CALL || !m.call.has_object) {
+            buf_add(&c->out, at, (size_t)n);
+            continue;
+        }
+        choose_variant(c, call);
+        m.call.digest = call->digest;
+        m.call.object_size = call->object_size;
+        message_encode(&c->out, &m, FROM_SENDER);
+    }
     buf_free(&c->queued);
+    return 0;
+}
+
+static int no_agent_for(const struct agent_image *agents, const char *machine, struct ssx_error *err)
+{
+    char has[160] = "";
+    for (const struct agent_image *a = agents; a; a = a->next)
+        if (strlen(has) + strlen(a->machine) + 3 < sizeof has)
+            snprintf(has + strlen(has), sizeof has - strlen(has), "%s%s", *has ? ", " : "", a->machine);
+    return error_set(err, SSX_ERROR_UNREACHABLE, "no agent for %s here, only for %s; \"make agent-%s\" builds one", machine, has, machine);
 }
 
 static int start_upload(struct client *c, const struct greeting *g, struct ssx_error *err)
@@ -330,15 +387,21 @@ static int start_upload(struct client *c, const struct greeting *g, struct ssx_e
         return error_set(err, SSX_ERROR_PROTOCOL, "the host asked for an agent where none was offered");
     if (strcmp(g->kernel, "Linux"))
         return error_set(err, SSX_ERROR_UNREACHABLE, "the host runs %s; agents exist for Linux only", g->kernel);
-    if (strcmp(g->machine, c->agent->machine))
-        return error_set(err, SSX_ERROR_UNREACHABLE, "no agent for %s here, only for %s", g->machine, c->agent->machine);
+    const struct agent_image *agent = agent_for(c->agent, g->machine);
+    if (!agent)
+        return no_agent_for(c->agent, g->machine, err);
+    if (*agent->flaw)
+        return error_set(err, SSX_ERROR_UNREACHABLE, "can't send the agent for %s: %s", agent->machine, agent->flaw);
     c->sent_agent = c->uploading = true;
-    c->image = g->gzip ? (struct span){c->agent->packed, c->agent->packed_size} : (struct span){c->agent->bytes, c->agent->size};
-    for (struct call *call = c->calls; call; call = call->next)
+    c->image = g->gzip ? (struct span){agent->packed, agent->packed_size} : (struct span){agent->bytes, agent->size};
+    strcpy(c->machine, agent->machine);
+    for (struct call *call = c->calls; call; call = call->next) {
+        choose_variant(c, call);
         if (call->object && !object_went(c, &call->digest)) {
             want_object(c, call, true);
             buf_add(&c->objects, call->digest.bytes, DIGEST_SIZE);
         }
+    }
     return 0;
 }
 
@@ -444,9 +507,10 @@ static int hello_came(struct client *c, const struct message *m, struct ssx_erro
         return error_set(err, SSX_ERROR_PROTOCOL, "HELLO with a window of %llu bytes, below %u", (unsigned long long)h->window, DATA_MAX);
     c->stage = READY;
     c->agent_window = (size_t)h->window;
+    snprintf(c->machine, sizeof c->machine, "%.*s", (int)(h->arch.n < sizeof c->machine ? h->arch.n : 0), (const char *)h->arch.at);
     for (struct call *call = c->calls; call; call = call->next)
         call->credit = c->agent_window;
-    return 1;
+    return send_queued(c, err) ? -1 : 1;
 }
 
 /* Of an offer's objects one goes after the other. */
@@ -616,8 +680,6 @@ void client_lost(struct client *c, const char *why)
 {
     if (c->stage == GONE)
         return;
-    for (struct call *call = c->calls; call && c->stage == GREETING; call = call->next)
-        call->starts_at = UINT64_MAX; /* it never left `queued` */
     c->stage = GONE;
     strncpy(c->why, why, sizeof c->why - 1);
 }
@@ -659,7 +721,7 @@ const void *client_outgoing(struct client *c, size_t *n)
         return NULL;
     while (c->uploading && buf_length(&c->out) < OUTGOING_LOW)
         put_agent(c);
-    for (struct call *call = c->calls; call && c->wanted && c->stage >= HELLO; call = call->next)
+    for (struct call *call = c->calls; call && c->wanted && c->stage == READY; call = call->next)
         while (call->object_wanted && buf_length(&c->out) < OUTGOING_LOW && !c->out.failed)
             put_chunk(c, call);
     *n = buf_length(&c->out);

@@ -30,6 +30,14 @@ struct client_offer {
     size_t count;
 };
 
+/* The plugin of a type for one machine. */
+struct client_variant {
+    const char *machine;               /* as uname -m */
+    struct digest digest;
+    const void *object;
+    size_t object_size;
+};
+
 struct client_request {
     const struct client_offer *offer;  /* not a call at all, but this; of the others nothing counts then. NULL: a call */
     const char *type;
@@ -38,6 +46,8 @@ struct client_request {
     const struct digest *digest;     /* the sender's plugin; NULL: none */
     const void *object;              /* its bytes, borrowed until the call's END */
     size_t object_size;
+    const struct client_variant *variants; /* instead of that, where the agent is on such a machine; borrowed as it is */
+    size_t variant_count;
     bool exact;
     uint64_t timeout_ms, grace_ms;   /* 0: no limit; 0: the default */
     bool input;

@@ -129,8 +129,8 @@ static int make(struct ssx_fleet *f, const char *type, const void *state, size_t
         return error_set(err, SSX_ERROR_SYSTEM, "out of memory");
     e.agent = &f->agent;
     e.bootstrap = options_bootstrap(&f->session);
-    e.call = (struct client_request){.type = f->type_name, .state = buf_data(&f->state), .state_size = buf_length(&f->state), .digest = f->has_type ? &f->type.digest : NULL,
-                                     .object = f->type.image, .object_size = f->type.size, .exact = f->type.exact, .timeout_ms = f->o.timeout_ms, .grace_ms = f->o.grace_ms};
+    e.call = (struct client_request){.type = f->type_name, .state = buf_data(&f->state), .state_size = buf_length(&f->state), .timeout_ms = f->o.timeout_ms, .grace_ms = f->o.grace_ms};
+    type_offer(&f->type, &e.call);
     e.input_fd = f->o.input_fd > 0 ? f->o.input_fd : -1;
     e.fanout = f->o.fanout;
     e.deadline_ms = (int64_t)f->o.deadline_ms;

@@ -11,12 +11,8 @@ static int call(struct ssx_run *run, const void *state, size_t n, struct ssx_err
     const struct known_type *t = run->type;
     struct client_request request = {.type = t->here ? t->type.plugin.descriptor.type : t->word, .state = state, .state_size = n,
                                      .timeout_ms = run->o.timeout_ms, .grace_ms = run->o.grace_ms, .input = run->o.input};
-    if (t->here) {
-        request.digest = &t->type.digest;
-        request.object = t->type.image;
-        request.object_size = t->type.size;
-        request.exact = t->type.exact;
-    }
+    if (t->here)
+        type_offer(&t->type, &request);
     if (session_reserve(s))
         return error_set(err, SSX_ERROR_SYSTEM, "can't run %s: out of memory", t->word);
     if (client_call(s->link.client, &run->id, &request, err))

@@ -401,6 +401,8 @@ static const struct machine machines[] = {
     {EM_386, "i686"}, {EM_ARM, "arm"}, {EM_PPC, "ppc"}, {EM_MIPS, "mips"}, {EM_SPARCV9, "sparc64"}, {258, "loongarch64"},
 };
 
+const char *const elf_plugin_machines[] = {"aarch64", "loongarch64", "ppc64le", "riscv64", "x86_64", NULL};
+
 const char *elf_machine_name(unsigned machine)
 {
     static _Thread_local char other[24];

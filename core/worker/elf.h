@@ -56,4 +56,7 @@ void elf_host_libc(char out[ELF_LIBC_MAX]);
 unsigned elf_own_machine(void);
 const char *elf_machine_name(unsigned machine);
 
+/* The names of machines that plugins can be for (64-bit, little-endian), NULL behind the last. */
+extern const char *const elf_plugin_machines[];
+
 #endif

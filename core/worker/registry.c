@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "base/io.h"
 #include "base/text.h"
+#include "worker/elf.h"
 
 #include <dirent.h>
 #include <limits.h>
@@ -72,21 +73,26 @@ void registry_close(struct registry *r)
     *r = (struct registry){0};
 }
 
-/* The real path of NAME.so in one directory, allocated; NULL where it has none. */
-static char *find_in(const char *directory, const char *type)
+/* The real path of NAME.so in a folder of a directory (""; itself), allocated; NULL where it has none. */
+static char *find_in(const char *directory, const char *folder, const char *type)
 {
     char path[PATH_MAX];
     struct stat st;
-    if ((size_t)snprintf(path, sizeof path, "%s/%s.so", directory, type) >= sizeof path)
+    if ((size_t)snprintf(path, sizeof path, "%s/%s/%s.so", directory, folder, type) >= sizeof path)
         return NULL;
     return stat(path, &st) == 0 && S_ISREG(st.st_mode) ? realpath(path, NULL) : NULL;
 }
 
-static char *find(const struct registry *r, const char *type)
+/* *where is the directory that it was found in. */
+static char *find(const struct registry *r, const char *type, const char **where)
 {
+    const char *own = elf_machine_name(elf_own_machine());
     char *path = NULL;
-    for (size_t i = 0; !path && i < r->count; i++)
-        path = find_in(r->directories[i], type);
+    for (size_t i = 0; !path && i < r->count; i++) {
+        *where = r->directories[i];
+        if (!(path = find_in(*where, own, type)))
+            path = find_in(*where, "", type);
+    }
     return path;
 }
 
@@ -114,9 +120,10 @@ static int add_name(struct names *names, const char *file)
     return names->at[names->count++] ? 0 : -1;
 }
 
-static int add_names_of(struct names *names, const char *directory)
+static int add_names_of(struct names *names, const char *directory, const char *folder)
 {
-    DIR *dir = opendir(directory);
+    char path[PATH_MAX];
+    DIR *dir = (size_t)snprintf(path, sizeof path, "%s/%s", directory, folder) < sizeof path ? opendir(path) : NULL;
     int rc = 0;
     if (!dir)
         return 0;
@@ -140,7 +147,7 @@ static int list(const struct registry *r, struct names *out)
 {
     *out = (struct names){0};
     for (size_t i = 0; i < r->count; i++)
-        if (add_names_of(out, r->directories[i])) {
+        if (add_names_of(out, r->directories[i], "") || add_names_of(out, r->directories[i], elf_machine_name(elf_own_machine()))) {
             if (out->count && !out->at[out->count - 1])
                 out->count--;
             names_free(out);
@@ -154,11 +161,12 @@ static int list(const struct registry *r, struct names *out)
 int registry_each(const struct registry *r, int (*visit)(void *user, const char *type, const char *path), void *user)
 {
     struct names names;
+    const char *where;
     int rc = 0;
     if (list(r, &names))
         return -1;
     for (size_t i = 0; rc == 0 && i < names.count; i++) {
-        char *path = i && strcmp(names.at[i], names.at[i - 1]) == 0 ? NULL : find(r, names.at[i]);
+        char *path = i && strcmp(names.at[i], names.at[i - 1]) == 0 ? NULL : find(r, names.at[i], &where);
         if (path)
             rc = visit(user, names.at[i], path);
         free(path);
@@ -203,20 +211,36 @@ static int unknown_type(const struct registry *r, const char *type, struct ssx_e
     return -1;
 }
 
-int registry_find(const struct registry *r, const char *type, char **path, struct ssx_error *err)
+/* Takes found over. */
+static int give_trusted(char **path, char *found, const char *type, struct ssx_error *err)
 {
-    *path = NULL;
-    if (!text_is_type_name(type))
-        return error_set(err, SSX_ERROR_UNKNOWN_TYPE,
-                         "'%.100s' is no type's name: lower-case letters, digits, - and _, 64 at most, a letter first; a plugin file is named with a slash, as "
-                         "./hello.so", type);
-    char *found = find(r, type);
-    if (!found)
-        return unknown_type(r, type, err);
-    if (path_is_trusted(found, err)) {
+    if (found && path_is_trusted(found, err)) {
         free(found);
         return error_prefix(err, "can't use the plugin of type %s", type);
     }
     *path = found;
     return 0;
+}
+
+int registry_find_for(const struct registry *r, const char *type, const char *machine, char **path, struct ssx_error *err)
+{
+    const char *where;
+    char *found = find(r, type, &where);
+    *path = NULL;
+    if (!found)
+        return 0;
+    free(found);
+    return give_trusted(path, find_in(where, machine, type), type, err);
+}
+
+int registry_find(const struct registry *r, const char *type, char **path, struct ssx_error *err)
+{
+    const char *where;
+    *path = NULL;
+    if (!text_is_type_name(type))
+        return error_set(err, SSX_ERROR_UNKNOWN_TYPE,
+                         "'%.100s' is no type's name: lower-case letters, digits, - and _, 64 at most, a letter first; a plugin file is named with a slash, as "
+                         "./hello.so", type);
+    char *found = find(r, type, &where);
+    return found ? give_trusted(path, found, type, err) : unknown_type(r, type, err);
 }

@@ -144,7 +144,8 @@ static void read_agent(struct agent_image *out)
         die("agent", &err);
     uname(&uts);
     digest_of(&digest, buf_data(&plain), buf_length(&plain));
-    *out = (struct agent_image){.bytes = buf_data(&plain), .size = buf_length(&plain), .packed = buf_data(&packed), .packed_size = buf_length(&packed), .machine = uts.machine};
+    *out = (struct agent_image){.bytes = buf_data(&plain), .size = buf_length(&plain), .packed = buf_data(&packed), .packed_size = buf_length(&packed)};
+    snprintf(out->machine, sizeof out->machine, "%.31s", uts.machine);
     digest_hex(out->digest, &digest);
 }
 

@@ -35,8 +35,8 @@
 /* --- a host --- */
 
 static char top[64], home[96], store[128], agents[160], user[64], in_shm[96], in_tmp[96];
-static struct buf agent_bytes, agent_packed, bad_agent_bytes, bad_agent_packed;
-static struct agent_image agent, bad_agent;
+static struct buf agent_bytes, agent_packed, bad_agent_bytes, bad_agent_packed, arm_agent_bytes, arm_agent_packed;
+static struct agent_image agent, bad_agent, arm_agent;
 
 static void pack(struct buf *out, const struct buf *bytes)
 {
@@ -78,6 +78,8 @@ static int set_up(void **state)
     snprintf(in_shm, sizeof in_shm, "/dev/shm/sshexec-%s", user);
     snprintf(in_tmp, sizeof in_tmp, "/tmp/sshexec-%s", user);
     make_agent(&agent_bytes, &agent_packed, &agent, "exit 0");
+    make_agent(&arm_agent_bytes, &arm_agent_packed, &arm_agent, "exit 0; }; test \"$1\" = --store && { echo for arm");
+    strcpy(arm_agent.machine, "aarch64");
     make_agent(&bad_agent_bytes, &bad_agent_packed, &bad_agent, "echo FATAL: kernel too old >&2; exit 1");
     return mkdir(home, 0755);
 }
@@ -95,6 +97,8 @@ static int tear_down(void **state)
     (void)state;
     buf_free(&agent_bytes);
     buf_free(&agent_packed);
+    buf_free(&arm_agent_bytes);
+    buf_free(&arm_agent_packed);
     buf_free(&bad_agent_bytes);
     buf_free(&bad_agent_packed);
     empty_shared_places();
@@ -390,6 +394,63 @@ static void every_login_shell_stores_and_finds_the_agent(void **state)
         tried++;
     }
     assert_true(tried >= 2);
+}
+
+/* In a directory of its own in the PATH: a uname whose -m is this. */
+static const char *path_with_uname(const char *machine)
+{
+    static char path[96];
+    char directory[76], file[84], text[128];
+    snprintf(directory, sizeof directory, "%s/machine", top);
+    snprintf(file, sizeof file, "%s/uname", directory);
+    snprintf(path, sizeof path, "%s:/usr/bin:/bin", directory);
+    assert_true(mkdir(directory, 0755) == 0 || errno == EEXIST);
+    int n = snprintf(text, sizeof text, "#!/bin/sh\ntest \"$1\" = -m && echo %s || echo Linux\n", machine);
+    assert_int_equal(file_write_atomic(file, text, (size_t)n, 0755, NULL), 0);
+    return path;
+}
+
+static void expect_arm_agent(const struct host *h, const char *const *argv, bool known)
+{
+    struct shell s = run(h, argv);
+    if (!known)
+        upload(&s, &arm_agent, argv[0]);
+    tell(&s, GREETING, strlen(GREETING));
+    assert_string_equal(answer(&s), "for arm\n");
+    expect_agent(&s, store_arguments(store), h->umask);
+    assert_string_equal(answer(&s), GREETING);
+    assert_int_equal(finish(&s), 0);
+}
+
+/* Each host gets, keeps and later finds the one for its machine: also where two of them share a home. */
+static void a_host_keeps_the_agent_for_its_machine(void **state)
+{
+    (void)state;
+    static const char *const shells[] = {"/bin/sh", "/bin/bash", "/usr/bin/zsh", "/bin/tcsh", "/usr/bin/fish"};
+    struct agent_image both = agent, arm = arm_agent, flawed = {.machine = "riscv64", .flaw = "of another version"};
+    both.next = &arm;
+    arm.next = &flawed;
+    for (size_t i = 0; i < COUNT(shells); i++) {
+        const char *argv[] = {shells[i], "-c", line_of(&both, false), NULL};
+        struct host h = {.path = path_with_uname("aarch64")};
+        if (access(shells[i], X_OK))
+            continue;
+        empty_home();
+        expect_arm_agent(&h, argv, false);
+        expect_arm_agent(&h, argv, true);
+        path_with_uname("x86_64");
+        store_agent(&h, argv);
+        use_stored_agent(&h, argv);
+    }
+    struct host h = {.path = path_with_uname("riscv64")};
+    const char *argv[] = {"/bin/sh", "-c", line_of(&both, false), NULL};
+    struct shell s = run(&h, argv);
+    tell(&s, GREETING, strlen(GREETING));
+    assert_string_equal(answer(&s), "sshexec-need 1 " NONCE " Linux riscv64 gzip\n"); /* the sender knows what to say to that */
+    fd_close(&s.in);
+    while (*answer(&s))
+        ;
+    assert_int_not_equal(finish(&s), 0);
 }
 
 static void every_posix_shell_runs_the_script(void **state)
@@ -733,7 +794,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_line_survives_any_shell),
         cmocka_unit_test(every_login_shell_stores_and_finds_the_agent),
-        cmocka_unit_test(every_posix_shell_runs_the_script),
+        cmocka_unit_test(a_host_keeps_the_agent_for_its_machine), cmocka_unit_test(every_posix_shell_runs_the_script),
         cmocka_unit_test(a_stored_agent_starts_without_a_fork),
         cmocka_unit_test(places_are_tried_in_order),
         cmocka_unit_test(a_place_that_is_not_ours_is_never_used),

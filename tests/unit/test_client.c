@@ -69,9 +69,11 @@ static void add_marker(struct buf *out, const char *nonce)
     buf_add(out, "\0\xff", 2);
 }
 
+static const char *machine = "x86_64"; /* that the agent is on */
+
 static void add_hello(struct buf *out)
 {
-    message_encode(out, &(struct message){.kind = MESSAGE_HELLO, .hello = {.min = 1, .max = 1, .build = span_text("test"), .window = WINDOW, .calls = 64, .state = VALUE_SIZE_MAX}}, FROM_AGENT);
+    message_encode(out, &(struct message){.kind = MESSAGE_HELLO, .hello = {.min = 1, .max = 1, .build = span_text("test"), .arch = span_text(machine), .window = WINDOW, .calls = 64, .state = VALUE_SIZE_MAX}}, FROM_AGENT);
 }
 
 static int say_bytes(struct stage *s, const void *bytes, size_t n) { return client_receive(s->client, bytes, n, NULL); }
@@ -419,6 +421,9 @@ static void upload(const char *system, const unsigned char *bytes, size_t size)
     say_marker(&s);
     assert_nothing_comes(&s);
     heard(&s, MESSAGE_HELLO);
+    assert_silent(&s);
+    say_hello(&s);
+    assert_int_equal(next(&s, &m), MESSAGE_HELLO);
     assert_int_equal(heard(&s, MESSAGE_CALL).id, id);
     size_t sent = 0;
     for (bool more = true; more;) { /* an agent that is new can't have the plugin: it goes unasked */
@@ -428,8 +433,6 @@ static void upload(const char *system, const unsigned char *bytes, size_t size)
         more = chunk.chunk.more;
     }
     assert_int_equal(sent, sizeof object_bytes);
-    say_hello(&s);
-    assert_int_equal(next(&s, &m), MESSAGE_HELLO);
     struct message_object object = {.digest = object_digest};
     say(&s, &(struct message){.kind = MESSAGE_NEED, .id = id, .objects = {1, &object, {0}}}); /* said before the agent saw the CHUNKs */
     assert_nothing_comes(&s);
@@ -446,6 +449,107 @@ static void a_missing_agent_is_uploaded_and_greeted_again(void **state)
         agent_packed[i] = (unsigned char)(i * 17 >> 2);
     upload("Linux x86_64 plain", agent_bytes, sizeof agent_bytes);
     upload("Linux x86_64 gzip", agent_packed, sizeof agent_packed);
+}
+
+/* --- more than one machine --- */
+
+static unsigned char arm_object[3000];
+static struct client_variant arm = {.machine = "aarch64", .digest = {{2}}, .object = arm_object, .object_size = sizeof arm_object};
+static const struct client_request for_two = {.type = "hello", .state = "\x80", .state_size = 1, .digest = &object_digest, .object = object_bytes, .object_size = sizeof object_bytes, .variants = &arm, .variant_count = 1};
+
+/* The plugin that the next CALL offers: whether it is the variant for aarch64. */
+static bool offers_variant(struct stage *s)
+{
+    struct message m = heard(s, MESSAGE_CALL);
+    bool is_arm = digest_equal(&m.call.digest, &arm.digest);
+    assert_true(is_arm || digest_equal(&m.call.digest, &object_digest));
+    assert_int_equal(m.call.object_size, is_arm ? sizeof arm_object : sizeof object_bytes);
+    return is_arm;
+}
+
+static void an_agent_is_offered_the_plugin_for_its_machine(void **state)
+{
+    (void)state;
+    static const char *const machines[] = {"aarch64", "x86_64", "riscv64", ""};
+    for (size_t i = 0; i < COUNT(machines); i++) {
+        struct stage s;
+        struct message m;
+        machine = machines[i];
+        start(&s, NULL);
+        uint32_t id = call_with(&s, &for_two);
+        say_marker(&s);
+        say_hello(&s);
+        assert_int_equal(next(&s, &m), MESSAGE_HELLO);
+        heard(&s, MESSAGE_HELLO);
+        bool is_arm = i == 0;
+        assert_int_equal(offers_variant(&s), is_arm);
+        call_with(&s, &for_two); /* and when the machine is known before */
+        assert_int_equal(offers_variant(&s), is_arm);
+        struct message_object object = {.digest = is_arm ? arm.digest : object_digest};
+        say(&s, &(struct message){.kind = MESSAGE_NEED, .id = id, .objects = {1, &object, {0}}});
+        assert_nothing_comes(&s);
+        m = heard(&s, MESSAGE_CHUNK);
+        assert_true(digest_equal(&m.chunk.digest, &object.digest));
+        assert_memory_equal(m.chunk.bytes.at, is_arm ? arm_object : object_bytes, m.chunk.bytes.n);
+        end(&s);
+    }
+    machine = "x86_64";
+}
+
+static unsigned char arm_agent_bytes[7000];
+static struct agent_image arm_image = {.bytes = arm_agent_bytes, .size = sizeof arm_agent_bytes, .packed = arm_agent_bytes, .packed_size = 4000, .digest = "bb", .machine = "aarch64"};
+
+/* And the plugin for it follows it unasked. */
+static void a_host_is_sent_the_agent_for_its_machine(void **state)
+{
+    (void)state;
+    struct agent_image two = image;
+    struct stage s;
+    struct message m;
+    memset(arm_agent_bytes, 7, sizeof arm_agent_bytes);
+    memset(arm_object, 8, sizeof arm_object);
+    two.next = &arm_image;
+    start(&s, &two);
+    call_with(&s, &for_two);
+    say_need(&s, "Linux aarch64 plain");
+    assert_nothing_comes(&s);
+    hear(&s);
+    assert_int_equal(buf_length(&s.heard), sizeof arm_agent_bytes + 43);
+    assert_memory_equal(buf_data(&s.heard), arm_agent_bytes, sizeof arm_agent_bytes);
+    buf_consume(&s.heard, buf_length(&s.heard));
+    machine = "aarch64";
+    say_marker(&s);
+    say_hello(&s);
+    machine = "x86_64";
+    assert_int_equal(next(&s, &m), MESSAGE_HELLO);
+    heard(&s, MESSAGE_HELLO);
+    assert_true(offers_variant(&s));
+    m = heard(&s, MESSAGE_CHUNK);
+    assert_true(digest_equal(&m.chunk.digest, &arm.digest));
+    end(&s);
+}
+
+static void why_no_agent_can_be_sent_is_told(void **state)
+{
+    (void)state;
+    struct agent_image two = image, useless = arm_image;
+    static const struct { const char *system, *part; } cases[] = {
+        {"Linux riscv64 gzip", "no agent for riscv64 here, only for x86_64, aarch64; \"make agent-riscv64\" builds one"},
+        {"Linux aarch64 gzip", "can't send the agent for aarch64: it is of sshexec 9"}};
+    strcpy(useless.flaw, "it is of sshexec 9");
+    two.next = &useless;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct stage s;
+        struct message m;
+        struct ssx_error err = {0};
+        start(&s, &two);
+        say_need(&s, cases[i].system);
+        assert_int_equal(client_next(s.client, &m, &err), -1);
+        assert_int_equal(err.code, SSX_ERROR_UNREACHABLE);
+        assert_string_equal(err.text, cases[i].part);
+        assert_silent(&s);
+        end(&s);
+    }
 }
 
 static void an_agent_is_offered_once_and_only_where_it_runs(void **state)
@@ -511,7 +615,7 @@ static void a_host_that_can_not_store_says_why(void **state)
 
 /* --- calls --- */
 
-static void calls_wait_for_the_marker_and_travel_in_order(void **state)
+static void calls_wait_for_hello_and_travel_in_order(void **state)
 {
     (void)state;
     struct stage s;
@@ -528,7 +632,11 @@ static void calls_wait_for_the_marker_and_travel_in_order(void **state)
     assert_nothing_comes(&s);
     assert_false(client_is_ready(s.client));
     assert_int_equal(heard(&s, MESSAGE_HELLO).hello.window, CLIENT_WINDOW);
-    struct message m = heard(&s, MESSAGE_CALL);
+    assert_silent(&s);
+    say_hello(&s);
+    struct message m;
+    assert_int_equal(next(&s, &m), MESSAGE_HELLO);
+    m = heard(&s, MESSAGE_CALL);
     assert_true(span_is(m.call.type, "exec") && m.call.timeout_ms == 9 && m.call.grace_ms == 7 && !m.call.input && !m.call.has_object);
     assert_int_equal(m.call.state_size, sizeof large);
     size_t got = m.call.state.n;
@@ -1057,7 +1165,7 @@ static void calls_that_travelled_are_lost_and_others_unreachable(void **state)
     end(&s);
 }
 
-static void calls_that_waited_for_the_marker_are_told_apart_too(void **state)
+static void calls_that_waited_for_hello_are_told_apart_too(void **state)
 {
     (void)state;
     struct stage s;
@@ -1073,7 +1181,9 @@ static void calls_that_waited_for_the_marker_are_told_apart_too(void **state)
     call(&s);
     call(&s);
     say_marker(&s);
-    assert_nothing_comes(&s);
+    say_hello(&s);
+    struct message m;
+    assert_int_equal(next(&s, &m), MESSAGE_HELLO);
     client_outgoing(s.client, &n);
     client_sent(s.client, n - 26); /* all but the last CALL, which takes 26 bytes */
     client_lost(s.client, "the network is gone");
@@ -1200,10 +1310,11 @@ int main(void)
         cmocka_unit_test(hello_must_fit),
         cmocka_unit_test(nothing_comes_before_hello_and_hello_comes_once),
         cmocka_unit_test(a_missing_agent_is_uploaded_and_greeted_again),
-        cmocka_unit_test(an_agent_is_offered_once_and_only_where_it_runs),
+        cmocka_unit_test(an_agent_is_offered_the_plugin_for_its_machine), cmocka_unit_test(a_host_is_sent_the_agent_for_its_machine),
+        cmocka_unit_test(why_no_agent_can_be_sent_is_told), cmocka_unit_test(an_agent_is_offered_once_and_only_where_it_runs),
         cmocka_unit_test(an_agent_can_not_answer_before_it_was_sent),
         cmocka_unit_test(a_host_that_can_not_store_says_why),
-        cmocka_unit_test(calls_wait_for_the_marker_and_travel_in_order),
+        cmocka_unit_test(calls_wait_for_hello_and_travel_in_order),
         cmocka_unit_test(what_no_agent_takes_is_refused_before_it_travels),
         cmocka_unit_test(a_cancel_names_its_call_while_that_is_open),
         cmocka_unit_test(messages_for_ids_that_are_not_open_break_the_protocol),
@@ -1225,7 +1336,7 @@ int main(void)
         cmocka_unit_test(a_flood_of_pings_does_not_fill_memory),
         cmocka_unit_test(a_farewell_gives_its_reason),
         cmocka_unit_test(calls_that_travelled_are_lost_and_others_unreachable),
-        cmocka_unit_test(calls_that_waited_for_the_marker_are_told_apart_too),
+        cmocka_unit_test(calls_that_waited_for_hello_are_told_apart_too),
         cmocka_unit_test(a_value_half_way_is_dropped_with_its_call),
         cmocka_unit_test(damaged_streams_end_each_call_once),
     };

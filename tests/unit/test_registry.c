@@ -1,5 +1,6 @@
 /* The registry: which directories, in which order, and what a user reads for a name that isn't there. */
 #include "base/file.h"
+#include "worker/elf.h"
 #include "worker/registry.h"
 
 #include <fcntl.h>
@@ -108,6 +109,43 @@ static void test_order(void **state)
     registry_close(&r);
 }
 
+/* A folder for a machine counts on such machines first, and for others where they are asked for. */
+static void test_machines(void **state)
+{
+    (void)state;
+    struct registry r = open_all();
+    const char *own = elf_machine_name(elf_own_machine()), *other = strcmp(own, "aarch64") ? "aarch64" : "x86_64";
+    char path[300], message[PATH_MAX], *found;
+    struct ssx_error err = {0};
+    snprintf(path, sizeof path, "a/%s/hello.so", own);
+    make_file(path, 0644);
+    assert_found(&r, "hello", path);
+    in_root(message, path);
+    assert_int_equal(unlink(message), 0);
+    snprintf(path, sizeof path, "b/%s/only.so", own);
+    make_file(path, 0644);
+    assert_found(&r, "only", path);
+    in_root(message, path);
+    assert_int_equal(unlink(message), 0);
+    snprintf(path, sizeof path, "b/%s/hello.so", other); /* not beside the one that a/ has */
+    make_file(path, 0644);
+    assert_int_equal(registry_find_for(&r, "hello", other, &found, &err), 0);
+    assert_null(found);
+    snprintf(path, sizeof path, "a/%s/hello.so", other);
+    make_file(path, 0644);
+    assert_int_equal(registry_find_for(&r, "hello", other, &found, &err), 0);
+    assert_string_equal(found, in_root(message, path));
+    free(found);
+    assert_found(&r, "hello", "a/hello.so");
+    assert_int_equal(chmod(message, 0666), 0);
+    assert_int_equal(registry_find_for(&r, "hello", other, &found, &err), -1);
+    assert_null(found);
+    assert_non_null(strstr(err.text, "is writable by others"));
+    assert_int_equal(registry_find_for(&r, "nosuch", other, &found, &err), 0);
+    assert_null(found);
+    registry_close(&r);
+}
+
 static void test_environment(void **state)
 {
     (void)state;
@@ -167,7 +205,7 @@ static void test_each(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_order), cmocka_unit_test(test_environment), cmocka_unit_test(test_unknown), cmocka_unit_test(test_each),
+        cmocka_unit_test(test_order), cmocka_unit_test(test_machines), cmocka_unit_test(test_environment), cmocka_unit_test(test_unknown), cmocka_unit_test(test_each),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

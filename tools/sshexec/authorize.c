@@ -118,14 +118,25 @@ static void warn(const struct authorize *a)
 /* The places that last: not those in memory, which the cache may fall back to for a call. */
 static const char find_script[] =
     "for d in \"${XDG_CACHE_HOME:+$XDG_CACHE_HOME/sshexec}\" \"${HOME:+$HOME/.cache/sshexec}\"; do\n"
-    "  test -n \"$d\" && test -x \"$d/agents/%s\" && { say store \"$d\"; return; }\n"
+    "  test -n \"$d\" && test -x \"$d/agents/$b\" && { say store \"$d\"; say agent \"$b\"; return; }\n"
     "done; }\n"
     "find_agent\n";
+
+/* Which of ours the host said it keeps; NULL: none. */
+static const char *kept_agent(const struct host_script *h, const struct agent_image *agents)
+{
+    size_t n = 0;
+    const char *said = host_script_said(h, "agent", 0, &n);
+    for (; said && agents; agents = agents->next)
+        if (n == strlen(agents->digest) && memcmp(said, agents->digest, n) == 0)
+            return agents->digest;
+    return NULL;
+}
 
 /* Checks what the line names, and learns where the agent is. */
 static int examine_host(struct authorize *a, int interrupt_fd, struct ssx_error *err)
 {
-    struct agent_image image;
+    struct agent_image image = {0};
     struct host_script h = {0};
     struct buf script = {0};
     size_t n = 0;
@@ -135,15 +146,16 @@ static int examine_host(struct authorize *a, int interrupt_fd, struct ssx_error 
     if (a->agent && rc == 0)
         rc = buf_add_text(&script, "test -x ") || forced_path(&script, a->agent, "the agent", err) || buf_add_text(&script, " || fail the agent is not there, or can not be run\n");
     else if (rc == 0)
-        rc = own_agent_open(&image, err) || reach_settle(&a->settings, a->host, interrupt_fd, err) || buf_add_text(&script, "find_agent() {\n") || buf_printf(&script, find_script, image.digest);
+        rc = own_agent_open(&image, err) || reach_settle(&a->settings, a->host, interrupt_fd, err) || buf_add_text(&script, "find_agent() {\n") || bootstrap_choose(&script, &image) || buf_add_text(&script, find_script);
     if (rc == 0)
         rc = buf_add(&script, "", 1) ? -1 : host_script_run(&h, &a->settings, a->host, (const char *)buf_data(&script), interrupt_fd, err);
     const char *store = rc == 0 && !a->agent ? host_script_said(&h, "store", 0, &n) : NULL;
-    if (rc == 0 && !a->agent && (!store || n >= sizeof a->store || n + 9 + DIGEST_HEX >= sizeof a->agent_path)) {
+    const char *digest = store ? kept_agent(&h, &image) : NULL;
+    if (rc == 0 && !a->agent && (!digest || n >= sizeof a->store || n + 9 + DIGEST_HEX >= sizeof a->agent_path)) {
         rc = error_set(err, SSX_ERROR_REFUSED, "%s keeps no agent where it lasts (its home takes none); install one there, and name it with --agent", a->host);
-    } else if (store) {
+    } else if (digest) {
         snprintf(a->store, sizeof a->store, "%.*s", (int)n, store);
-        snprintf(a->agent_path, sizeof a->agent_path, "%.*s/agents/%s", (int)n, store, image.digest);
+        snprintf(a->agent_path, sizeof a->agent_path, "%.*s/agents/%s", (int)n, store, digest);
         a->agent = a->agent_path;
     }
     buf_free(&script);

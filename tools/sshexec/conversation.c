@@ -133,9 +133,9 @@ int conversation_hold(struct conversation *c, const void *state, size_t state_si
 {
     struct ssx_error err = {0};
     const struct type *t = c->type;
-    struct client_request request = {.type = t->plugin.descriptor.type, .state = state, .state_size = state_size, .digest = t->image ? &t->digest : NULL,
-                                     .object = t->image, .object_size = t->size, .exact = t->exact,
+    struct client_request request = {.type = t->plugin.descriptor.type, .state = state, .state_size = state_size,
                                      .timeout_ms = (uint64_t)c->settings->timeout_ms, .input = c->input_fd >= 0};
+    type_offer(t, &request);
     c->outcome = SSX_OUTCOME_UNREACHABLE;
     if (client_call(c->reach->link.client, &c->call, &request, &err))
         return tool_complain(&err);
