@@ -81,7 +81,7 @@ def test_sender_without_a_lease_may_stand_still(client):
 
 @pytest.mark.parametrize("words", ["sleep 3", "for i in 1 2 3 4 5 6 7 8 9 10; do echo $i; sleep 0.3; done"], ids=["silent", "chatty"])
 def test_lease_is_kept_while_both_ends_live(client, via, words):
-    done = client.run(via.words("exec", "--", "sh", "-c", words, before=["--lease", "600ms"]), timeout=60)
+    done = client.run(via.words("exec", "--", "sh", "-c", words, before=["--lease", LEASE]), timeout=60)
     assert done.code == 0, done
 
 
