@@ -249,14 +249,6 @@ static void start(struct once *o, const struct workload *w, enum workload_form f
     }
 }
 
-/* 0, 1 and 2 are ours or nobody's: what is opened next must not become them. What was closed stays unusable, and says so. */
-static void hold_standard_descriptors(void)
-{
-    for (int fd = 0; fd <= 2; fd++)
-        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd ? O_RDONLY : O_WRONLY) != fd)
-            _exit(EXIT_USAGE);
-}
-
 static int open_place(struct once *o, const struct once_options *options, struct ssx_error *err)
 {
     o->place.fd = options->result_fd;
@@ -325,7 +317,8 @@ int once_run(struct plugins *plugins, const struct once_options *options)
     struct buf bytes = {0};
     struct ssx_error err = {0};
     enum workload_form form;
-    hold_standard_descriptors();
+    if (fd_hold_standard())
+        return EXIT_USAGE;
     if (open_place(&o, options, &err) || read_workload(&bytes, &w, &form, &err)) {
         buf_free(&bytes);
         return complain(&err);

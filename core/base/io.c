@@ -31,6 +31,14 @@ void fd_close(int *fd)
     errno = saved;
 }
 
+int fd_hold_standard(void)
+{
+    for (int fd = 0; fd <= 2; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd ? O_RDONLY : O_WRONLY) != fd)
+            return -1;
+    return 0;
+}
+
 int fd_write_all(int fd, const void *bytes, size_t n)
 {
     for (const char *p = bytes; n;) {

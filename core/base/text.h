@@ -22,6 +22,12 @@ size_t text_utf8_length(const char *text, size_t n);
 /* Whether n bytes are well-formed UTF-8. */
 bool text_is_utf8(const char *text, size_t n);
 
+/* How many columns of a terminal n bytes take; what is not UTF-8 takes one a byte. Control characters are not for here. */
+size_t text_width(const char *text, size_t n);
+
+/* How many of n bytes, whole characters, fit into so many columns; *width (may be NULL) is how many they take. */
+size_t text_cut(const char *text, size_t n, size_t width_max, size_t *width);
+
 /* 2n lower-case digits and a NUL into out. */
 void text_hex(char *out, const void *bytes, size_t n);
 

@@ -202,11 +202,3 @@ int field_compare(const void *a, size_t an, const void *b, size_t bn)
     int rc = shorter ? memcmp(p, q, shorter) : 0;
     return rc ? rc : (an > bn) - (an < bn);
 }
-
-size_t field_width(const char *text, size_t n)
-{
-    size_t width = 0;
-    for (size_t i = 0; i < n; i++)
-        width += ((unsigned char)text[i] & 0xc0) != 0x80;
-    return width;
-}

@@ -23,7 +23,4 @@ void field_number_text(struct buf *out, long double number, bool integer);
 /* Numbers before text before others, what is missing last. Returns less than, equal to or more than 0. */
 int field_compare(const void *a, size_t an, const void *b, size_t bn);
 
-/* Characters of UTF-8 text: its columns. */
-size_t field_width(const char *text, size_t n);
-
 #endif

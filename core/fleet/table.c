@@ -1,6 +1,7 @@
 #include "fleet/table.h"
 
 #include "base/error.h"
+#include "base/text.h"
 #include "fleet/field.h"
 
 #include <stdlib.h>
@@ -102,7 +103,7 @@ static void pad(struct buf *out, size_t n)
 
 static void add_cell(struct buf *out, const void *text, size_t n, struct layout l, bool last)
 {
-    size_t width = field_width(text, n), blanks = l.width > width ? l.width - width : 0;
+    size_t width = text_width(text, n), blanks = l.width > width ? l.width - width : 0;
     if (l.number)
         pad(out, blanks);
     buf_add(out, text, n);
@@ -112,7 +113,7 @@ static void add_cell(struct buf *out, const void *text, size_t n, struct layout 
 
 static struct layout measure(const struct table *t, const size_t *hosts, size_t count, size_t column)
 {
-    struct layout l = {field_width(t->paths[column], strlen(t->paths[column])), true};
+    struct layout l = {text_width(t->paths[column], strlen(t->paths[column])), true};
     struct buf text = {0};
     for (size_t i = 0; i < count; i++) {
         long double number;
@@ -121,7 +122,7 @@ static struct layout measure(const struct table *t, const size_t *hosts, size_t 
         const void *at = cell_of(t, hosts[i], column, &n);
         buf_consume(&text, buf_length(&text));
         field_text(&text, at, n);
-        size_t width = field_width((const char *)buf_data(&text), buf_length(&text));
+        size_t width = text_width((const char *)buf_data(&text), buf_length(&text));
         l.width = width > l.width ? width : l.width;
         l.number &= !n || field_number(at, n, &number, &integer);
     }

@@ -18,18 +18,9 @@ enum {
 
 /* --- one line --- */
 
-/* Columns that text takes on a terminal: its characters. */
-static size_t width_of(const char *text, size_t n)
-{
-    size_t width = 0;
-    for (size_t i = 0; i < n; i++)
-        width += ((unsigned char)text[i] & 0xc0) != 0x80;
-    return width;
-}
-
 static size_t width_since(const struct buf *b, size_t start)
 {
-    return b->failed ? 0 : width_of((const char *)buf_data(b) + start, buf_length(b) - start);
+    return b->failed ? 0 : text_width((const char *)buf_data(b) + start, buf_length(b) - start);
 }
 
 static void add_spaces(struct buf *out, size_t n)
@@ -221,7 +212,7 @@ static bool row_fits(struct table *t, struct value_reader r, bool first)
         if (value_next(&r, &v) || v.kind != VALUE_STR)
             return false;
         if (first)
-            *c = (struct column){v.at, v.n, width_of((const char *)v.at, v.n), true};
+            *c = (struct column){v.at, v.n, text_width((const char *)v.at, v.n), true};
         if (c->n != v.n || memcmp(c->name, v.at, v.n) != 0 || !text_is_utf8((const char *)v.at, v.n) || value_skip(&r))
             return false;
     }

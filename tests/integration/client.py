@@ -116,13 +116,13 @@ def sanitizer_environment(directory):
 
 
 class Terminal:
-    """A program on a terminal of its own: stdin, stdout (unless given), stderr, and the controlling terminal."""
+    """A program on a terminal of its own: stdin, stdout and stderr (those that are not given), and the controlling terminal."""
 
-    def __init__(self, argv, env, rows=24, columns=80, cwd=None, stdout=None):
+    def __init__(self, argv, env, rows=24, columns=80, cwd=None, stdin=None, stdout=None, stderr=None):
         self.fd, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-        self.child = processes.start(argv, stdin=theirs, stdout=stdout or theirs, stderr=theirs, env=env, cwd=cwd,
-                                     start_new_session=True, preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
+        self.child = processes.start(argv, stdin=stdin or theirs, stdout=stdout or theirs, stderr=stderr or theirs, env=env, cwd=cwd,
+                                     start_new_session=True, preexec_fn=lambda: fcntl.ioctl(theirs, termios.TIOCSCTTY, 0))
         os.close(theirs)
         self.output = b"" # all that has come so far
 
@@ -148,6 +148,9 @@ class Terminal:
 
     def send(self, data):
         os.write(self.fd, data)
+
+    def resize(self, columns, rows=24):
+        fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
     def wait(self, timeout=10):
         """Reads what comes until the program ends; returns its exit code."""

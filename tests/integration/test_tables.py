@@ -61,15 +61,6 @@ def test_a_file_a_host(client):
     assert sorted(p.name for p in (client.home / "out/here").iterdir()) == ["%2E.%2Fx:1", "%2Ey%25", "node1", "node2"] and not list((client.home / "out").glob("x*")), done
 
 
-def test_colors_only_where_they_are_wanted(client):
-    assert "\x1b" not in fan(client, "-b", *WHO).text
-    assert fan(client, "--color=always", "exec", "--", "echo", "fine", hosts="node1").text == "\x1b[36mnode1\x1b[0m: fine\n"
-    for env, colored in ({}, True), ({"NO_COLOR": "1"}, False):
-        terminal = client.terminal(["run", "-w", "node1", "exec", "--", "echo", "fine"], env=env)
-        terminal.expect(rb"\x1b\[36mnode1\x1b\[0m: fine" if colored else rb"(^|[\r\nK])node1: fine")
-        assert terminal.wait() == 0
-
-
 def test_hostile_text_in_a_table_can_not_drive_a_terminal(client):
     done = fan(client, "hello", "name=\x1b[2Jx", "--pick", "greeting", hosts="node1")
     assert done.code == 0 and "\x1b" not in done.text and "\\x1b[2Jx" in done.text, done

@@ -3,6 +3,7 @@
 #include "base/buf.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/printable.h"
 #include "base/text.h"
 #include "base/tree.h"
 #include "random_value.h"
@@ -70,6 +71,78 @@ static void random_bytes_escape_to_harmless_text(void **state)
         for (size_t j = 0; j < n; j++)
             assert_false((unsigned char)out[j] < 0x20 || out[j] == 0x7f);
     }
+}
+
+/* --- text of others on a terminal --- */
+
+static void lines_of_others_are_made_printable(void **state)
+{
+    (void)state;
+    static const struct { const char *line, *shown; } cases[] = {
+        {"", ""}, {"plain\ttext", "plain\ttext"}, {"caf\xc3\xa9 \xe4\xbd\xa0", "caf\xc3\xa9 \xe4\xbd\xa0"},
+        {"\033[31mred\033[0m", "\033[31mred\033[0m"}, {"\033[1;38:5:9mopen", "\033[1;38:5:9mopen\033[0m"}, {"\033[31mred\033[m", "\033[31mred\033[m"},
+        {"\033[01;31m\033[Kfound\033[m\033[K.", "\033[01;31mfound\033[m."}, {"from a terminal\r", "from a terminal"},
+        {"10%\r20%", "10%\\x0d20%"}, {"\033]0;title\007", "\\x1b]0;title\\x07"}, {"\033[2J", "\\x1b[2J"}, {"\033[?25l", "\\x1b[?25l"}, {"\033[A", "\\x1b[A"},
+        {"\033", "\\x1b"}, {"\033[", "\\x1b["}, {"\033[3", "\\x1b[3"}, {"\xc2\x9b" "2J", "\\xc2\\x9b2J"}, {"\x9b" "2J\xff", "\\x9b2J\\xff"}, {"a\b_\x7f", "a\\x08_\\x7f"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct buf out = {0};
+        assert_int_equal(printable_add(&out, cases[i].line, strlen(cases[i].line)), 0);
+        buf_add(&out, "", 1);
+        assert_string_equal(buf_data(&out), cases[i].shown);
+        buf_free(&out);
+    }
+}
+
+static void a_sequence_that_is_too_long_is_no_color(void **state)
+{
+    (void)state;
+    char line[200] = "\033[";
+    struct buf out = {0};
+    memset(line + 2, '1', 100);
+    strcpy(line + 102, "m");
+    assert_int_equal(printable_add(&out, line, strlen(line)), 0);
+    assert_null(memchr(buf_data(&out), '\033', buf_length(&out)));
+    buf_free(&out);
+}
+
+static void random_lines_drive_no_terminal(void **state)
+{
+    (void)state;
+    static const char pieces[] = "\033\033[[;:m0123K\r\n\t\x9b\xc2\xe4\xbd\xa0 a]?\007";
+    uint64_t seed = 5;
+    for (int i = 0; i < 20000; i++) {
+        char line[24];
+        struct buf out = {0};
+        size_t n = random_below(&seed, sizeof line + 1);
+        for (size_t j = 0; j < n; j++)
+            line[j] = pieces[random_below(&seed, sizeof pieces)];
+        printable_add(&out, line, n);
+        for (const char *at = (const char *)buf_data(&out), *end = at + buf_length(&out); at < end; at++) {
+            if (*at == '\033') { /* what is left of them is a colour */
+                assert_true(end - at >= 3 && at[1] == '[');
+                at += 2 + strspn(at + 2, "0123456789;:");
+                assert_int_equal(*at, 'm');
+            }
+            assert_true((unsigned char)*at >= 0x20 || *at == '\t');
+        }
+        assert_true(!buf_length(&out) || text_is_utf8((const char *)buf_data(&out), buf_length(&out)));
+        buf_free(&out);
+    }
+}
+
+static void text_has_a_width_and_is_cut_to_one(void **state)
+{
+    (void)state;
+    static const struct { const char *text; size_t width; } cases[] = {
+        {"", 0}, {"node1", 5}, {"caf\xc3\xa9", 4}, {"e\xcc\x81", 1}, {"\xe4\xbd\xa0\xe5\xa5\xbd", 4}, {"\xf0\x9f\x98\x80", 2}, {"\xef\xbc\xa1", 2}, {"a\xffz", 3}, {"\xe2\x80\x8b", 0},
+    };
+    static const char mixed[] = "a\xe4\xbd\xa0z";
+    static const size_t cut[] = {0, 1, 1, 4, 5, 5};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        assert_int_equal(text_width(cases[i].text, strlen(cases[i].text)), cases[i].width);
+    for (size_t i = 0; i < sizeof cut / sizeof *cut; i++)
+        assert_int_equal(text_cut(mixed, sizeof mixed - 1, i, NULL), cut[i]);
 }
 
 static void utf8_is_told_from_other_bytes(void **state)
@@ -502,7 +575,8 @@ int main(void)
 #define FILE_TEST(f) cmocka_unit_test_setup_teardown(f, make_home, remove_home)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(hostile_text_is_escaped), cmocka_unit_test(escaped_text_is_cut_between_characters), cmocka_unit_test(random_bytes_escape_to_harmless_text),
-        cmocka_unit_test(utf8_is_told_from_other_bytes), cmocka_unit_test(distance_counts_edits), cmocka_unit_test(near_names_are_suggested),
+        cmocka_unit_test(lines_of_others_are_made_printable), cmocka_unit_test(a_sequence_that_is_too_long_is_no_color), cmocka_unit_test(random_lines_drive_no_terminal),
+        cmocka_unit_test(text_has_a_width_and_is_cut_to_one), cmocka_unit_test(utf8_is_told_from_other_bytes), cmocka_unit_test(distance_counts_edits), cmocka_unit_test(near_names_are_suggested),
         cmocka_unit_test(hexadecimal_returns), cmocka_unit_test(type_names_are_checked),
         cmocka_unit_test(base64_has_rfc_4648_vectors), cmocka_unit_test(base64_has_one_text_for_each_run_of_bytes),
         cmocka_unit_test(a_buffer_grows_and_is_consumed), cmocka_unit_test(adding_nothing_to_an_empty_buffer_is_fine),

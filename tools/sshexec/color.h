@@ -9,4 +9,7 @@ struct colors { const char *name, *head, *removed, *added, *off; };
 /* For what goes to stdout: --color, NO_COLOR, and whether it is a terminal. */
 struct colors colors_of(const struct settings *s);
 
+/* Whether TERM names no terminal, or one that knows no control sequences. */
+bool terminal_is_dumb(void);
+
 #endif

@@ -54,9 +54,9 @@ static void take_message(struct conversation *c, const struct message *m)
     reach_message(c->reach, c->settings, m);
     if (m->kind == MESSAGE_HELLO)
         return;
-    if (!c->output_broken && c->show(c->user, m)) {
-        c->output_broken = true; /* nobody reads what we print: the call is of no use any more */
-        cancel(c, "stdout is closed");
+    if (!c->output_error && c->show(c->user, m)) {
+        c->output_error = errno ? errno : EIO; /* nobody reads what we print: the call is of no use any more */
+        cancel(c, "stdout can't be written to");
     }
     client_consumed(c->reach->link.client, m->id, message_cost(m));
     if (m->kind == MESSAGE_END && m->id == c->call)

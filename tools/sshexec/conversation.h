@@ -16,7 +16,7 @@ struct conversation {
     void *user;
 
     /* what came of it */
-    bool output_broken;              /* show said so */
+    int output_error;                /* why show said so; 0: it didn't */
     enum ssx_outcome outcome;
 
     /* its own */

@@ -9,17 +9,25 @@
 #define RULE "---------------\n"
 #define DIFF_MAX (64u << 20) /* bytes of an output that is compared */
 
-/* An output on its way to stdout: as it is, or line by line with a name in front (lines not NULL). */
-struct passing { struct fan_show *show; struct buf *text; struct lines *lines; const char *name; };
+/* An output on its way to stdout, line by line, with a name in front (NULL: none). */
+struct passing { struct fan_show *show; struct buf *text; struct lines lines; const char *name; };
 
 static int pass(void *ctx, const void *bytes, size_t n)
 {
     struct passing *p = ctx;
-    if (p->lines)
-        lines_add(p->lines, p->text, p->name, bytes, n);
-    else
-        buf_add(p->text, bytes, n);
+    lines_add(&p->lines, p->text, p->name, bytes, n);
     return fan_show_text(p->show, p->text, false);
+}
+
+/* shown: what stands in front of each line, or NULL. */
+static int show_lines(struct fan_show *f, struct buf *text, const char *shown, size_t number, struct ssx_error *err)
+{
+    struct passing passing = {f, text, {.for_terminal = f->for_terminal}, shown};
+    int rc = gather_output(f->gather, number, pass, &passing, err);
+    if (rc == 0)
+        rc = lines_end(&passing.lines, text, shown);
+    buf_free(&passing.lines.rest);
+    return rc;
 }
 
 /* --- -b --- */
@@ -30,19 +38,15 @@ static int show_block(struct fan_show *f, struct buf *text, const struct gather_
     names_fold_these(text, f->names, group->hosts, group->count);
     buf_add_text(text, f->colors.off);
     buf_printf(text, group->count > 1 ? " (%zu)\n" RULE : "\n" RULE, group->count);
-    return gather_output(f->gather, number, pass, &(struct passing){f, text, NULL, NULL}, err);
+    return show_lines(f, text, NULL, number, err);
 }
 
 /* --- -L --- */
 
-static int show_lines(struct fan_show *f, struct buf *text, const char *name, size_t number, struct ssx_error *err)
+static int show_named_lines(struct fan_show *f, struct buf *text, const char *name, size_t number, struct ssx_error *err)
 {
-    struct lines lines = {0};
     char *shown = fan_show_prefix(f, name, STDOUT_FILENO);
-    int rc = gather_output(f->gather, number, pass, &(struct passing){f, text, &lines, shown}, err);
-    if (rc == 0)
-        rc = lines_end(&lines, text, shown);
-    buf_free(&lines.rest);
+    int rc = show_lines(f, text, shown, number, err);
     free(shown);
     return rc;
 }
@@ -52,7 +56,7 @@ static int show_folded_lines(struct fan_show *f, struct buf *text, const struct 
     struct buf names = {0};
     names_fold_these(&names, f->names, group->hosts, group->count);
     buf_add(&names, "", 1);
-    int rc = names.failed ? -1 : show_lines(f, text, (const char *)buf_data(&names), number, err);
+    int rc = names.failed ? -1 : show_named_lines(f, text, (const char *)buf_data(&names), number, err);
     buf_free(&names);
     return rc;
 }
@@ -66,7 +70,7 @@ static int show_by_host(struct fan_show *f, struct buf *text, const struct gathe
             group_of[groups[i].hosts[j]] = i + 1;
     for (size_t host = 0; rc == 0 && host < f->count; host++)
         if (group_of[host])
-            rc = show_lines(f, text, f->names[host], group_of[host] - 1, err);
+            rc = show_named_lines(f, text, f->names[host], group_of[host] - 1, err);
     free(group_of);
     return rc;
 }
@@ -90,9 +94,22 @@ static void diff_head(struct buf *text, struct fan_show *f, const char *sign, co
     buf_printf(text, " (%zu)%s\n", group->count, f->colors.off);
 }
 
-static int show_diffs(struct fan_show *f, struct buf *text, const struct gather_group *groups, size_t count, struct ssx_error *err)
+/* Between the two outputs; in its lines, too, hosts speak. */
+static int show_diff(struct fan_show *f, struct buf *text, const struct buf *most, const struct buf *other)
 {
     const struct diff_look look = {f->colors.name, f->colors.removed, f->colors.added, f->colors.off};
+    struct lines lines = {.for_terminal = f->for_terminal};
+    struct buf changes = {0};
+    int rc = diff_lines(&changes, buf_data(most), buf_length(most), buf_data(other), buf_length(other), &look);
+    if (rc == 0)
+        rc = lines_add(&lines, text, NULL, buf_data(&changes), buf_length(&changes)) || lines_end(&lines, text, NULL) ? -1 : fan_show_text(f, text, false);
+    buf_free(&lines.rest);
+    buf_free(&changes);
+    return rc;
+}
+
+static int show_diffs(struct fan_show *f, struct buf *text, const struct gather_group *groups, size_t count, struct ssx_error *err)
+{
     struct buf most = {0};
     int rc = count > 1 ? read_output(&most, f, &groups[0], 0, err) : 0;
     for (size_t i = 1; rc == 0 && i < count; i++) {
@@ -101,9 +118,7 @@ static int show_diffs(struct fan_show *f, struct buf *text, const struct gather_
         diff_head(text, f, "+++", &groups[i]);
         rc = read_output(&other, f, &groups[i], i, err);
         if (rc == 0)
-            rc = diff_lines(text, buf_data(&most), buf_length(&most), buf_data(&other), buf_length(&other), &look);
-        if (rc == 0)
-            rc = fan_show_text(f, text, false);
+            rc = show_diff(f, text, &most, &other);
         buf_free(&other);
     }
     buf_free(&most);

@@ -268,7 +268,7 @@ static int run_batches(struct fan *f, const struct call *call, struct ssx_error 
     }
     end_unbegun(f);
     if (rolling_stopped(&f->rolling))
-        fan_show_remark(&f->show, "sshexec", "stopped", rolling_reason(reason, sizeof reason, &f->rolling));
+        fan_show_remark("sshexec", "stopped", rolling_reason(reason, sizeof reason, &f->rolling));
     return 0;
 }
 
@@ -279,15 +279,11 @@ static int run(struct fan *f, struct call *call)
     int rc = fan_show_init(&f->show, f->settings, &f->type->plugin.descriptor, call->name, f->names, f->count, &err) || run_batches(f, call, &err);
     record_close(f->record);
     int code = rc ? tool_complain(&err) : fan_show_end(&f->show, f->settings->largest);
-    bool broken = f->show.broken;
+    int output_error = f->show.output_error;
     fan_show_free(&f->show);
     if (f->cancelled && f->interrupts)
         return EXIT_SIGNAL + interrupt_signal();
-    if (broken) { /* as any filter that loses its reader */
-        signal(SIGPIPE, SIG_DFL);
-        raise(SIGPIPE);
-    }
-    return code;
+    return output_error ? tool_output_lost(output_error) : code;
 }
 
 static int make_host_state(struct fan *f, size_t i, const struct word_list *words, const struct state_map *map, struct ssx_error *err)

@@ -2,6 +2,7 @@
 
 #include "fan_groups.h"
 #include "fan_timing.h"
+#include "progress_line.h"
 
 #include "base/error.h"
 #include "base/io.h"
@@ -9,10 +10,10 @@
 #include "wire/outcome.h"
 #include "worker/show.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #define DRAW_US 100000
@@ -39,10 +40,15 @@ int fan_show_init(struct fan_show *f, const struct settings *s, const struct des
                            .voices = calloc(count, sizeof *f->voices), .began_us = clock_us()};
     report_init(&f->report, type, "", d);
     f->report.json = s->json;
-    f->progress = isatty(STDERR_FILENO) && !s->quiet && !s->json;
+    f->progress = progress_line_possible() && !s->quiet && !s->json;
+    f->for_terminal = isatty(STDOUT_FILENO);
     f->times = s->timing ? calloc(count, sizeof *f->times) : NULL;
     if (!f->voices || (s->timing && !f->times) || tally_init(&f->tally, count))
         return error_set(err, SSX_ERROR_SYSTEM, "out of memory for %zu hosts", count);
+    for (size_t i = 0; i < count; i++) {
+        f->voices[i].out.for_terminal = f->for_terminal;
+        f->voices[i].err.for_terminal = isatty(STDERR_FILENO);
+    }
     return init_kept(f, s, d, err);
 }
 
@@ -62,13 +68,6 @@ void fan_show_free(struct fan_show *f)
     report_free(&f->report);
 }
 
-static void clear_progress(struct fan_show *f)
-{
-    if (f->progress_shown)
-        (void)!fd_write_all(STDERR_FILENO, "\r\033[K", 4);
-    f->progress_shown = false;
-}
-
 char *fan_show_prefix(const struct fan_show *f, const char *name, int fd)
 {
     struct buf text = {0};
@@ -86,16 +85,24 @@ char *fan_show_prefix(const struct fan_show *f, const char *name, int fd)
 
 /* --- lines --- */
 
+/* rc: what came of writing to stdout, with errno. */
+static void note_output(struct fan_show *f, int rc)
+{
+    if (rc && !f->output_error)
+        f->output_error = errno ? errno : EIO;
+}
+
 static int write_out(struct fan_show *f, int fd, struct buf *text)
 {
     int rc = 0;
     if (buf_length(text)) {
-        clear_progress(f);
+        progress_line_clear();
         rc = fd_write_all(fd, buf_data(text), buf_length(text));
     }
-    f->broken |= rc && fd == STDOUT_FILENO;
+    rc = rc && fd == STDOUT_FILENO ? -1 : 0;
+    note_output(f, rc);
     buf_free(text);
-    return rc && fd == STDOUT_FILENO ? -1 : 0;
+    return rc;
 }
 
 /* Whole lines of one host, at once. */
@@ -118,7 +125,7 @@ static int say_out(struct fan_show *f, const struct ssx_fleet_event *e, const vo
         return say(f, &f->voices[e->host].out, STDOUT_FILENO, e, bytes, n);
     if ((f->gather ? gather_add(f->gather, e->host, bytes, n, &err) : outdir_write(&f->outdir, e->host, e->name, bytes, n, &err)) == 0)
         return 0;
-    clear_progress(f);
+    progress_line_clear();
     fprintf(stderr, "sshexec: %s\n", err.text);
     return -1;
 }
@@ -126,7 +133,7 @@ static int say_out(struct fan_show *f, const struct ssx_fleet_event *e, const vo
 static int say_value(struct fan_show *f, const struct ssx_fleet_event *e, const struct schema_struct *s, const void *value, size_t n)
 {
     struct buf text = {0};
-    if (isatty(STDOUT_FILENO)) {
+    if (f->for_terminal) {
         value_show(&text, s, value, n);
     } else {
         value_show_json(&text, s, value, n);
@@ -137,11 +144,11 @@ static int say_value(struct fan_show *f, const struct ssx_fleet_event *e, const 
     return rc;
 }
 
-void fan_show_remark(struct fan_show *f, const char *name, const char *word, const char *text)
+void fan_show_remark(const char *name, const char *word, const char *text)
 {
     char safe[4200];
     text_escape(safe, sizeof safe, text, strlen(text));
-    clear_progress(f);
+    progress_line_clear();
     fprintf(stderr, "%s: %s%s%s\n", name, word ? word : "", word ? ": " : "", safe);
 }
 
@@ -169,7 +176,7 @@ static int end_host(struct fan_show *f, const struct ssx_fleet_event *e)
         rc = -1;
     tally_add(&f->tally, e->host, e->ending->outcome, e->ending->exit_code);
     if (e->ending->outcome != SSX_OUTCOME_OK) {
-        clear_progress(f);
+        progress_line_clear();
         fprintf(stderr, "sshexec: %s on %s: %s\n", f->report.type, e->name, e->ending->text);
     }
     return rc;
@@ -195,7 +202,7 @@ static int show_text(struct fan_show *f, const struct ssx_fleet_event *e)
     case SSX_FLEET_NOISE: return say(f, &f->voices[e->host].err, STDERR_FILENO, e, e->bytes, e->n);
     case SSX_FLEET_LOG:
         if (e->level > 0 || f->settings->verbose)
-            fan_show_remark(f, e->name, levels[e->level & 3], e->text);
+            fan_show_remark(e->name, levels[e->level & 3], e->text);
         return 0;
     case SSX_FLEET_ITEM: return f->settings->quiet ? 0 : say_value(f, e, f->report.descriptor->items, e->bytes, e->n);
     case SSX_FLEET_RESULT: return keep_result(f, e);
@@ -242,7 +249,7 @@ static int show_json(struct fan_show *f, const struct ssx_fleet_event *e)
     if (e->kind == SSX_FLEET_END)
         tally_add(&f->tally, e->host, e->ending->outcome, e->ending->exit_code);
     int rc = report_message(&f->report, &m);
-    f->broken |= rc != 0;
+    note_output(f, rc);
     return rc;
 }
 
@@ -250,7 +257,7 @@ int fan_show_event(struct fan_show *f, const struct ssx_fleet_event *e)
 {
     if (e->kind == SSX_FLEET_NOTE) {
         if (e->level <= f->settings->verbose)
-            fan_show_remark(f, "sshexec", NULL, e->text);
+            fan_show_remark("sshexec", NULL, e->text);
         return 0;
     }
     if (e->kind == SSX_FLEET_END && f->times)
@@ -262,22 +269,19 @@ int fan_show_event(struct fan_show *f, const struct ssx_fleet_event *e)
 
 void fan_show_progress(struct fan_show *f, struct ssx_fleet *fleet)
 {
-    struct winsize size = {.ws_col = 80};
     size_t counts[SSX_FLEET_PLACES];
     char line[256];
     int64_t now = clock_us();
     if (!f->progress || now - f->drawn_us < DRAW_US)
         return;
     f->drawn_us = now;
-    ioctl(STDERR_FILENO, TIOCGWINSZ, &size);
     ssx_fleet_count(fleet, counts);
     double seconds = (double)(now - f->began_us) / 1e6, rate = seconds > 0 ? (double)f->tally.ended / seconds : 0;
     int n = snprintf(line, sizeof line, "%zu/%zu done, %zu running, %zu failed, %zu to go", f->tally.ended, f->count, counts[SSX_FLEET_OPENING] + counts[SSX_FLEET_RUNNING],
                      f->tally.failed, counts[SSX_FLEET_WAITING] + f->count - f->first - f->batch);
     if (f->tally.ended)
-        n += snprintf(line + n, sizeof line - (size_t)n, ", %.1f/s, %.0f s left", rate, (double)(f->count - f->tally.ended) / rate);
-    fprintf(stderr, "\r\033[K%.*s", size.ws_col > 1 ? size.ws_col - 1 : 79, line);
-    f->progress_shown = true;
+        snprintf(line + n, sizeof line - (size_t)n, ", %.1f/s, %.0f s left", rate, (double)(f->count - f->tally.ended) / rate);
+    progress_line_draw(line);
 }
 
 struct pending { const struct fan_show *show; struct ssx_fleet *fleet; enum ssx_fleet_place place; };
@@ -341,8 +345,8 @@ static void summarise(struct fan_show *f, struct buf *out)
 int fan_show_end(struct fan_show *f, bool largest)
 {
     struct buf text = {0};
-    clear_progress(f);
-    if (!f->broken)
+    progress_line_clear();
+    if (!f->output_error)
         show_kept(f);
     if (f->times)
         fan_timing_table(&text, f->names, f->times, f->count);

@@ -26,8 +26,9 @@ struct fan_show {
     struct colors colors;
     struct ssx_fleet_timing *times;  /* --timing; else NULL */
     struct tally tally;
-    bool progress, progress_shown;   /* there is a terminal for the line; it stands there */
-    bool broken;                     /* stdout is closed, or full */
+    bool progress;                   /* there is a terminal for the line */
+    bool for_terminal;               /* stdout is one */
+    int output_error;                /* errno of stdout; 0: it can be written to */
     int64_t began_us, drawn_us;
     int64_t took_us;                 /* all of a run that is over; 0: it is not */
 };
@@ -40,7 +41,7 @@ void fan_show_free(struct fan_show *f);
 int fan_show_event(struct fan_show *f, const struct ssx_fleet_event *e);
 
 /* One line on stderr: "NAME: WORD: TEXT", or without the word (NULL). */
-void fan_show_remark(struct fan_show *f, const char *name, const char *word, const char *text);
+void fan_show_remark(const char *name, const char *word, const char *text);
 
 /* Draws the progress line, unless it was drawn just now. */
 void fan_show_progress(struct fan_show *f, struct ssx_fleet *fleet);

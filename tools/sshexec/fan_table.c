@@ -3,6 +3,7 @@
 #include "tally.h"
 
 #include "base/error.h"
+#include "base/text.h"
 #include "fleet/field.h"
 #include "worker/schema.h"
 
@@ -61,18 +62,18 @@ int fan_table_put(struct fan_table *f, size_t host, const void *value, size_t n)
 static int add_groups(struct buf *out, const struct fan_table *f, char *const *names, size_t column, struct table_look look)
 {
     struct table_group *groups;
-    size_t count, *hosts, width = field_width(f->paths[column], strlen(f->paths[column]));
+    size_t count, *hosts, width = text_width(f->paths[column], strlen(f->paths[column]));
     if (table_groups(f->table, column, &groups, &count, &hosts))
         return -1;
     struct buf *values = calloc(count + 1, sizeof *values);
     for (size_t i = 0; values && i < count; i++) {
         field_text(&values[i], groups[i].value, groups[i].n);
-        size_t w = field_width((const char *)buf_data(&values[i]), buf_length(&values[i]));
+        size_t w = text_width((const char *)buf_data(&values[i]), buf_length(&values[i]));
         width = w > width ? w : width;
     }
     buf_printf(out, "%s%-*s  count  hosts%s\n", look.before, (int)width, f->paths[column], look.after);
     for (size_t i = 0; values && i < count; i++) {
-        size_t w = field_width((const char *)buf_data(&values[i]), buf_length(&values[i]));
+        size_t w = text_width((const char *)buf_data(&values[i]), buf_length(&values[i]));
         buf_add(out, buf_data(&values[i]), buf_length(&values[i]));
         buf_printf(out, "%*s  %5zu  ", (int)(width - w), "", groups[i].count);
         names_fold_these(out, names, groups[i].hosts, groups[i].count);

@@ -1,5 +1,6 @@
 #include "fan_timing.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define BARS 10
@@ -19,19 +20,31 @@ static double ms(const struct ssx_fleet_timing *t, size_t column)
     return (double)us / 1000;
 }
 
+/* As wide as its longest number, or its name. */
+static int column_width(const struct ssx_fleet_timing *times, size_t count, size_t column)
+{
+    double most = 0;
+    for (size_t i = 0; i < count; i++)
+        most = ms(&times[i], column) > most ? ms(&times[i], column) : most;
+    int digits = snprintf(NULL, 0, "%.1f", most), name = (int)strlen(columns[column].name);
+    return digits > name ? digits : name;
+}
+
 void fan_timing_table(struct buf *out, char *const *names, const struct ssx_fleet_timing *times, size_t count)
 {
-    int width = 4;
+    int width = 4, widths[COLUMNS];
     for (size_t i = 0; i < count; i++)
         width = (int)strlen(names[i]) > width ? (int)strlen(names[i]) : width;
     buf_printf(out, "%-*s", width, "host");
-    for (size_t c = 0; c < COLUMNS; c++)
-        buf_printf(out, " %9s", columns[c].name);
+    for (size_t c = 0; c < COLUMNS; c++) {
+        widths[c] = column_width(times, count, c);
+        buf_printf(out, " %*s", widths[c], columns[c].name);
+    }
     buf_add_text(out, "\n");
     for (size_t i = 0; i < count; i++) {
         buf_printf(out, "%-*s", width, names[i]);
         for (size_t c = 0; c < COLUMNS; c++)
-            buf_printf(out, " %9.1f", ms(&times[i], c));
+            buf_printf(out, " %*.1f", widths[c], ms(&times[i], c));
         buf_add_text(out, "\n");
     }
 }
@@ -53,5 +66,5 @@ void fan_timing_histogram(struct buf *out, const struct ssx_fleet_timing *times,
         most = n > most ? n : most;
     }
     for (size_t i = 0; i < BARS; i++)
-        buf_printf(out, "%9.1f ms %7zu %.*s\n", least + step * (double)i, counts[i], (int)(counts[i] * BAR_LENGTH / most), bar);
+        buf_printf(out, "%9.1f ms %7zu%s%.*s\n", least + step * (double)i, counts[i], counts[i] ? " " : "", (int)(counts[i] * BAR_LENGTH / most), bar);
 }

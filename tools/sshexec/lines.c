@@ -1,5 +1,7 @@
 #include "lines.h"
 
+#include "base/printable.h"
+
 #include <string.h>
 
 static void add_line(struct lines *l, struct buf *out, const char *name, const void *bytes, size_t n)
@@ -8,8 +10,15 @@ static void add_line(struct lines *l, struct buf *out, const char *name, const v
         buf_add_text(out, name);
         buf_add(out, ": ", 2);
     }
-    buf_add(out, buf_data(&l->rest), buf_length(&l->rest));
-    buf_add(out, bytes, n);
+    if (l->for_terminal && buf_length(&l->rest)) {
+        buf_add(&l->rest, bytes, n);
+        printable_add(out, buf_data(&l->rest), buf_length(&l->rest));
+    } else if (l->for_terminal) {
+        printable_add(out, bytes, n);
+    } else {
+        buf_add(out, buf_data(&l->rest), buf_length(&l->rest));
+        buf_add(out, bytes, n);
+    }
     buf_free(&l->rest);
     buf_add(out, "\n", 1);
 }

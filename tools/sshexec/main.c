@@ -1,6 +1,7 @@
 /* sshexec: typed workers on hosts that you can ssh to. */
 #include "tool.h"
 
+#include "base/io.h"
 #include "base/text.h"
 #include "wire/message.h"
 #include "wire/outcome.h"
@@ -73,6 +74,8 @@ static int unknown(const char *name)
 int main(int argc, char **argv)
 {
     const char *name = argc > 1 ? argv[1] : "help";
+    if (fd_hold_standard())
+        return EXIT_USAGE;
     if (strcmp(name, "version") == 0 || strcmp(name, "--version") == 0)
         return version();
     if (strcmp(name, "help") == 0 || strcmp(name, "--help") == 0) {

@@ -1,5 +1,7 @@
 #include "report.h"
 
+#include "progress_line.h"
+
 #include "base/base64.h"
 #include "base/io.h"
 #include "base/text.h"
@@ -12,7 +14,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 static const char *const levels[] = {"debug", "info", "warning", "error"};
@@ -155,27 +156,17 @@ static int report_json(struct report *r, const struct message *m)
 
 /* --- for people and pipes --- */
 
-static void clear_progress(struct report *r)
+static void show_progress(const struct report *r, const struct message *m)
 {
-    if (r->progress_shown)
-        fputs("\r\033[K", stderr);
-    r->progress_shown = false;
-}
-
-static void show_progress(struct report *r, const struct message *m)
-{
-    struct winsize size = {.ws_col = 80};
     char text[256], line[512];
-    if (r->quiet || !isatty(STDERR_FILENO))
+    if (r->quiet || !progress_line_possible())
         return;
-    ioctl(STDERR_FILENO, TIOCGWINSZ, &size);
     text_escape(text, sizeof text, m->progress.text.at, m->progress.text.n);
     if (m->progress.total)
         snprintf(line, sizeof line, "%s: %3.0f%% %s", r->host, 100.0 * (double)m->progress.done / (double)m->progress.total, text);
     else
         snprintf(line, sizeof line, "%s: %llu %s", r->host, (unsigned long long)m->progress.done, text);
-    fprintf(stderr, "\r\033[K%.*s", size.ws_col > 1 ? size.ws_col - 1 : 79, line);
-    r->progress_shown = true;
+    progress_line_draw(line);
 }
 
 static void show_log(struct report *r, const struct message *m)
@@ -183,7 +174,7 @@ static void show_log(struct report *r, const struct message *m)
     char text[4200];
     if (m->log.level == 0 && !r->verbose)
         return;
-    clear_progress(r);
+    progress_line_clear();
     text_escape(text, sizeof text, m->log.text.at, m->log.text.n);
     fprintf(stderr, "%s: %s: %s\n", r->host, levels[m->log.level], text);
 }
@@ -193,7 +184,7 @@ static int show_value(struct report *r, const struct schema_struct *s, struct sp
 {
     struct buf out = {0};
     int rc;
-    clear_progress(r);
+    progress_line_clear();
     if (isatty(r->out_fd)) {
         rc = value_show(&out, s, value.at, value.n);
     } else {
@@ -211,7 +202,7 @@ static int show_item(struct report *r, const struct message *m)
     struct ssx_error why = {0};
     if (!r->item_complained && !fits(r, m, &why)) {
         r->item_complained = true;
-        clear_progress(r);
+        progress_line_clear();
         fprintf(stderr, "sshexec: %s on %s: an item is no struct %s: %s\n", r->type, r->host, r->descriptor->items->name, why.text);
     }
     return show_value(r, r->descriptor->items, m->data.bytes);
@@ -241,7 +232,7 @@ static void explain(const struct report *r, const struct message_end *e)
 static int show_end(struct report *r, const struct message_end *e)
 {
     int rc = 0;
-    clear_progress(r);
+    progress_line_clear();
     if (r->has_result && r->show_result && !r->quiet)
         rc = show_value(r, r->descriptor->result, (struct span){buf_data(&r->result), buf_length(&r->result)});
     explain(r, e);
@@ -249,16 +240,22 @@ static int show_end(struct report *r, const struct message_end *e)
     return rc;
 }
 
+static int pass_output(const struct report *r, const struct message *m)
+{
+    bool is_stdout = m->data.stream == 1;
+    if (is_stdout && !r->show_output)
+        return 0;
+    progress_line_clear();
+    int rc = fd_write_all(is_stdout ? r->out_fd : STDERR_FILENO, m->data.bytes.at, m->data.bytes.n);
+    return is_stdout ? rc : 0; /* a stderr that nobody reads ends no call */
+}
+
 int report_message(struct report *r, const struct message *m)
 {
     if (r->json)
         return report_json(r, m);
     switch (m->kind) {
-    case MESSAGE_OUTPUT:
-        if (!r->show_output && m->data.stream == 1)
-            return 0;
-        clear_progress(r);
-        return fd_write_all(m->data.stream == 1 ? r->out_fd : STDERR_FILENO, m->data.bytes.at, m->data.bytes.n);
+    case MESSAGE_OUTPUT: return pass_output(r, m);
     case MESSAGE_LOG: show_log(r, m); return 0;
     case MESSAGE_PROGRESS: show_progress(r, m); return 0;
     case MESSAGE_ITEM: return r->quiet ? 0 : show_item(r, m);

@@ -15,7 +15,6 @@ struct report {
     bool show_output, show_result;
     int out_fd;                        /* stdout; or stderr, where stdout is for the state that comes back */
     int verbose;
-    bool progress_shown;               /* a progress line stands on the terminal */
     bool has_result;
     struct buf result;                 /* kept until END: it is shown after the output */
     const struct ssx_fleet_timing *timing; /* where the time of a host of a fleet went, for END as JSON; NULL: not known */

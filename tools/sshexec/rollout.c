@@ -3,6 +3,7 @@
 #include "agents.h"
 #include "host_sets.h"
 #include "interrupt.h"
+#include "progress_line.h"
 #include "tally.h"
 
 #include "base/error.h"
@@ -19,7 +20,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #define DRAW_US 100000
@@ -152,19 +152,21 @@ static void on_stderr(void *user, size_t host, const void *bytes, size_t n)
 {
     (void)user;
     (void)host;
+    progress_line_clear();
     (void)!fd_write_all(STDERR_FILENO, bytes, n);
 }
 
 static void on_note(void *user, size_t host, int level, const char *text)
 {
     struct round *round = user;
+    progress_line_clear();
     if (round->rollout->settings->verbose >= level)
         fprintf(stderr, "sshexec: %s: %s\n", host_of(round, host)->name, text);
 }
 
 /* --- the progress line, and who is pending --- */
 
-static bool draws(const struct rollout *r) { return !r->settings->json && !r->settings->quiet && isatty(STDERR_FILENO); }
+static bool draws(const struct rollout *r) { return !r->settings->json && !r->settings->quiet && progress_line_possible(); }
 
 static int add_bytes(char *line, size_t size, const struct round *round, double seconds)
 {
@@ -186,24 +188,19 @@ static int add_bytes(char *line, size_t size, const struct round *round, double 
 static void draw(struct round *round)
 {
     struct rollout *r = round->rollout;
-    struct winsize size = {.ws_col = 80};
     char line[256];
     int64_t now = clock_us();
     if (!draws(r) || now - r->drawn_us < DRAW_US)
         return;
     r->drawn_us = now;
-    ioctl(STDERR_FILENO, TIOCGWINSZ, &size);
     int n = snprintf(line, sizeof line, "%s: %zu of %zu", r->doing, r->done, r->asked);
     add_bytes(line + n, sizeof line - (size_t)n, round, (double)(now - r->began_us) / 1e6);
-    fprintf(stderr, "\r\033[K%.*s", size.ws_col > 1 ? size.ws_col - 1 : 79, line);
-    r->line_shown = true;
+    progress_line_draw(line);
 }
 
 static void wipe(struct rollout *r)
 {
-    if (r->line_shown)
-        fputs("\r\033[K", stderr);
-    r->line_shown = false;
+    progress_line_clear();
     r->drawn_us = 0;
 }
 

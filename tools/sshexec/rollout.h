@@ -37,7 +37,6 @@ struct rollout {
     size_t done, asked;
     uint64_t sent_before, asked_before; /* bytes, in the batches before */
     int64_t began_us, drawn_us;
-    bool line_shown;                 /* the progress line stands there */
     int64_t took_ms;                 /* all rounds */
 };
 

@@ -13,7 +13,6 @@
 #include "base/text.h"
 #include "wire/outcome.h"
 
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -73,12 +72,11 @@ static int call(struct run *r, const struct buf *state)
     code = keep_state(r, conversation_hold(&r->conversation, buf_data(state), buf_length(state)));
     report_free(&r->report);
     buf_free(&r->state);
-    if (r->conversation.output_broken && !interrupt_signal()) { /* as any filter that loses its reader */
-        reach_close(&r->reach);
-        signal(SIGPIPE, SIG_DFL);
-        raise(SIGPIPE);
-    }
-    return code;
+    if (!r->conversation.output_error || interrupt_signal())
+        return code;
+    reach_close(&r->reach); /* now: the process may end below */
+    r->is_open = false;
+    return tool_output_lost(r->conversation.output_error);
 }
 
 static int check_fleet(const struct run *r, struct ssx_error *err)

@@ -10,7 +10,6 @@
 #include "worker/show.h"
 
 #include <limits.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,12 +62,10 @@ static int show_record(const struct settings *s, struct record_reader *r)
     show.progress = false;
     int rc = replay(&show, r, &err);
     fan_show_end(&show, false);
-    bool broken = show.broken;
+    int output_error = show.output_error;
     fan_show_free(&show);
-    if (broken) { /* as any filter that loses its reader */
-        signal(SIGPIPE, SIG_DFL);
-        raise(SIGPIPE);
-    }
+    if (output_error)
+        return tool_output_lost(output_error);
     if (record_reader_full(r))
         fputs("sshexec: hosts said more than a record holds: the rest of it is missing here\n", stderr);
     if (rc < 0) {

@@ -1,13 +1,31 @@
 #include "tool.h"
 
+#include "progress_line.h"
+
+#include "base/error.h"
 #include "wire/outcome.h"
 
+#include <errno.h>
+#include <signal.h>
 #include <stdio.h>
+#include <string.h>
 
 int tool_complain(const struct ssx_error *err)
 {
+    progress_line_clear();
     fprintf(stderr, "sshexec: %s\n", err->text);
     return error_exit_code(err->code);
+}
+
+int tool_output_lost(int error)
+{
+    struct ssx_error err = {0};
+    if (error == EPIPE) {
+        signal(SIGPIPE, SIG_DFL);
+        raise(SIGPIPE);
+    }
+    error_set(&err, SSX_ERROR_USAGE, "can't write to stdout: %s", strerror(error));
+    return tool_complain(&err);
 }
 
 int tool_start(struct settings *s, unsigned groups, const char *usage, int argc, char **argv, char ***words, int *count, char ***rest, int *code)
@@ -28,6 +46,8 @@ int tool_start(struct settings *s, unsigned groups, const char *usage, int argc,
 void tool_log(void *ctx, int level, const char *text)
 {
     const struct settings *s = ctx;
-    if (s->verbose >= level)
-        fprintf(stderr, "sshexec: %s\n", text);
+    if (s->verbose < level)
+        return;
+    progress_line_clear();
+    fprintf(stderr, "sshexec: %s\n", text);
 }

@@ -34,6 +34,9 @@ extern const size_t command_count;
 /* "sshexec: TEXT" on stderr, one line. Returns the exit code of the error. */
 int tool_complain(const struct ssx_error *err);
 
+/* stdout can't be written to any more (error: errno). Ends the process as any filter that has lost its reader ends; or, where that is not why, says why and returns the exit code. */
+int tool_output_lost(int error);
+
 /* Settings and options of a subcommand. Returns 0, or -1 after help or a complaint was printed, with *code set. usage: the page's first lines. */
 int tool_start(struct settings *s, unsigned groups, const char *usage, int argc, char **argv, char ***words, int *count, char ***rest, int *code);
 

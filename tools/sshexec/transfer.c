@@ -2,6 +2,7 @@
 
 #include "conversation.h"
 #include "interrupt.h"
+#include "progress_line.h"
 #include "report.h"
 #include "tool.h"
 
@@ -90,7 +91,7 @@ static void near_warn(void *user, const char *text)
     char safe[1024];
     (void)user;
     text_escape(safe, sizeof safe, text, strlen(text));
-    fprintf(stderr, "%ssshexec: %s\n", isatty(STDERR_FILENO) ? "\r\033[K" : "", safe); /* over the progress line */
+    fprintf(stderr, "%ssshexec: %s\n", progress_line_possible() ? "\r\033[J" : "", safe); /* over the progress line of the other process */
 }
 
 static void near_progress(void *user, uint64_t done, uint64_t total, const char *name) { (void)user, (void)done, (void)total, (void)name; }
