@@ -258,6 +258,8 @@ int client_call(struct client *c, uint32_t *id, const struct client_request *r, 
 {
     if (r->offer)
         return offer(c, id, r->offer, err);
+    if (r->describe)
+        return client_describe(c, id, r->type, err);
     if (link_is_gone(c, err) || check_request(r, err))
         return -1;
     struct call *call = call_open(c);

@@ -41,6 +41,7 @@ struct client_variant {
 struct client_request {
     const struct client_offer *offer;  /* not a call at all, but this; of the others nothing counts then. NULL: a call */
     const char *type;
+    bool describe;                   /* not a call, but client_describe of the type */
     const void *state;               /* one msgpack value, copied */
     size_t state_size;
     const struct digest *digest;     /* the sender's plugin; NULL: none */

@@ -14,7 +14,7 @@ struct engine;
 /* What a program is told, in its own thread. Texts and bytes are borrowed during the callback. */
 struct engine_listener {
     void *user;
-    /* HELLO, OUTPUT, LOG, PROGRESS, ITEM, RESULT, STATE of a host's call. */
+    /* HELLO, OUTPUT, LOG, PROGRESS, ITEM, RESULT, STATE of a host's call; DESCRIBE, where that is asked for. */
     void (*on_message)(void *user, size_t host, const struct message *m);
     /* The host's last word, once for each host. e may be changed. */
     void (*on_end)(void *user, size_t host, struct message_end *e, const struct timing *t);

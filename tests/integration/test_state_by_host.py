@@ -56,7 +56,13 @@ def test_what_is_wrong_is_said_before_anything_runs(client, words, said):
     assert not (client.home / ".local/state").exists()
 
 
-def test_for_one_host_it_is_an_error(client):
-    for words in ["hello", "name%=%h"], ["hello", "node1", "--state-map", "map"]:
+def test_one_host_is_a_set_of_one_with_a_map(client):
+    (client.home / "map").write_text('node1 {"name": "Ada"}\n')
+    done = client.run(["run", "hello", "node1", "--state-map", "map"])
+    assert done.code == 0 and done.text.startswith("node1: hello, Ada\n"), done
+
+
+def test_without_hosts_it_is_an_error(client):
+    for words in ["hello", "name%=%h"], ["hello", "--state-map", "map"]:
         done = client.run(["run", *words])
         assert done.code == 125 and "hosts" in done.error, done

@@ -1,7 +1,6 @@
 #include "fan_out.h"
 
 #include "fan_show.h"
-#include "host_sets.h"
 #include "interrupt.h"
 #include "state_map.h"
 #include "tool.h"
@@ -30,9 +29,9 @@ struct call { const char *name; struct buf state; int input_fd; struct ssx_sessi
 struct fan {
     const struct settings *settings;
     const struct type *type;
-    char **names;
+    char *const *names;
     struct buf *states;              /* of each host; NULL: all have the same */
-    size_t count, capacity;
+    size_t count;
     struct ssx_fleet *fleet;         /* of the batch that runs */
     struct rolling rolling;
     int64_t waited_us;               /* until that batch began */
@@ -41,41 +40,6 @@ struct fan {
     int interrupt_fd, interrupts;    /* how many have been dealt with */
     bool cancelled;
 };
-
-/* --- the hosts --- */
-
-static int add_name(void *ctx, const char *name, size_t n)
-{
-    struct fan *f = ctx;
-    if (f->count == f->capacity) {
-        size_t more = f->capacity ? 2 * f->capacity : 64;
-        char **names = realloc(f->names, more * sizeof *names);
-        if (!names)
-            return 1;
-        f->names = names;
-        f->capacity = more;
-    }
-    f->names[f->count] = strndup(name, n);
-    return f->names[f->count] ? (f->count++, 0) : 1;
-}
-
-static int find_hosts(struct fan *f, struct ssx_error *err)
-{
-    const struct settings *s = f->settings;
-    const struct groups_options groups = {.source = s->group_source, .ssh_config = s->ssh_config, .watch = interrupt_watch, .unwatch = interrupt_unwatch};
-    struct host_sets sets;
-    int rc = host_sets_init(&sets, &groups, err);
-    for (size_t i = 0; rc == 0 && i < s->host_word_count; i++)
-        rc = host_sets_take(&sets, s->host_words[i].option, s->host_words[i].value, err);
-    if (rc == 0 && s->rerun)
-        rc = host_sets_rerun(&sets, s->rerun, s->record, err);
-    if (rc == 0)
-        rc = host_sets_finish(&sets, "run", err);
-    if (rc == 0 && hostset_each(sets.included, add_name, f, err))
-        rc = error_set(err, SSX_ERROR_SYSTEM, "out of memory for host names");
-    host_sets_dispose(&sets);
-    return rc;
-}
 
 /* --- stdin for all --- */
 
@@ -325,24 +289,18 @@ static void dispose(struct fan *f, struct call *call)
 {
     fd_close(&call->input_fd);
     buf_free(&call->state);
-    for (size_t i = 0; i < f->count; i++) {
-        free(f->names[i]);
-        if (f->states)
-            buf_free(&f->states[i]);
-    }
-    free(f->names);
+    for (size_t i = 0; f->states && i < f->count; i++)
+        buf_free(&f->states[i]);
     free(f->states);
 }
 
-int fan_out(const struct settings *s, const struct type *type, const char *name, const struct word_list *words)
+int fan_out(const struct settings *s, const struct fan_hosts *hosts, const struct type *type, const char *name, const struct word_list *words)
 {
-    struct fan f = {.settings = s, .type = type};
+    struct fan f = {.settings = s, .type = type, .names = hosts->names, .count = hosts->count};
     struct ssx_error err = {0};
     struct call call = {.name = name, .input_fd = -1};
-    int rc = find_hosts(&f, &err);
     f.interrupt_fd = interrupt_watch();
-    if (rc == 0)
-        rc = make_states(&f, &call, words, &err);
+    int rc = make_states(&f, &call, words, &err);
     if (rc == 0 && takes_input(&f, words))
         rc = open_input(&call.input_fd, &err);
     int code = rc ? (interrupt_count() ? EXIT_SIGNAL + interrupt_signal() : tool_complain(&err)) : run(&f, &call);

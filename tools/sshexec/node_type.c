@@ -8,20 +8,11 @@
 
 #include <string.h>
 
-struct asking {
-    struct type *type;
-    const char *name, *host;
-    bool found;
-    struct ssx_error err;
-};
-
-/* The first one is the one that a call would run. */
-static void take_message(void *user, const struct message *m)
+void node_answer_take(struct node_answer *a, const struct message *m)
 {
-    struct asking *a = user;
     char problem[SSX_ERROR_TEXT];
     struct descriptor *d = &a->type->plugin.descriptor;
-    if (m->kind != MESSAGE_DESCRIBE || a->found || a->err.code)
+    if (node_answered(a))
         return;
     if (m->describe.problem.n) {
         text_escape(problem, sizeof problem, m->describe.problem.at, m->describe.problem.n);
@@ -36,10 +27,16 @@ static void take_message(void *user, const struct message *m)
     }
 }
 
+static void take_message(void *user, const struct message *m)
+{
+    if (m->kind == MESSAGE_DESCRIBE)
+        node_answer_take(user, m);
+}
+
 int node_type_open(struct type *out, struct reach *r, const struct settings *s, const char *host, const char *name, int interrupt_fd,
                    const struct ssx_error *unknown)
 {
-    struct asking a = {.type = out, .name = name, .host = host};
+    struct node_answer a = {.type = out, .name = name, .host = host};
     memset(out, 0, sizeof *out);
     int code = reach_describe(r, s, name, interrupt_fd, take_message, &a);
     if (a.found && code == 0)

@@ -1,6 +1,7 @@
 /* sshexec run: one call of one type on one host, or on many. */
 #include "conversation.h"
 #include "fan_out.h"
+#include "fan_type.h"
 #include "interrupt.h"
 #include "node_type.h"
 #include "report.h"
@@ -23,7 +24,8 @@ struct run {
     struct reach reach;
     struct report report;
     const char *name;                /* of the type, as it was given */
-    const char *host;                /* NULL: this machine */
+    const char *host;                /* NULL: this machine, or a set of hosts: */
+    struct fan_hosts hosts;
     struct conversation conversation;
     bool is_open;                    /* the reach */
     bool input;                      /* the worker gets our stdin */
@@ -79,13 +81,45 @@ static int call(struct run *r, const struct buf *state)
     return tool_output_lost(r->conversation.output_error);
 }
 
-static int check_fleet(const struct run *r, struct ssx_error *err)
+/* --- one host or a set --- */
+
+/* node[1-3], a,b, @group, a!b: never the name of one. ([::1]:22 and user@[::1] are.) */
+static bool is_set(const char *host)
 {
-    if (r->host)
-        return error_set(err, SSX_ERROR_USAGE, "%s beside -w: hosts stand either there or behind -w (a field is name=value; words for the worker stand behind --)", r->host);
-    if (r->settings.record && !r->settings.rerun)
+    const char *bracket = strchr(host, '[');
+    return *host == '@' || strpbrk(host, ",!&^") || (bracket && bracket > host && bracket[-1] != '@');
+}
+
+static int check_host(const struct settings *s, const char *host, struct ssx_error *err)
+{
+    if (is_set(host))
+        return error_set(err, SSX_ERROR_USAGE, "%s is no host, but a set of hosts: those stand behind -w", host);
+    if (settings_name_hosts(s))
+        return error_set(err, SSX_ERROR_USAGE, "%s beside -w, -x and the like: hosts stand either there or behind -w (a field is name=value; words for the worker stand behind --)", host);
+    return 0;
+}
+
+static int check_fleet(const struct settings *s, struct ssx_error *err)
+{
+    if (s->record && !s->rerun)
         return error_set(err, SSX_ERROR_USAGE, "--record says which run --rerun takes its hosts from");
-    return r->settings.state_out ? error_set(err, SSX_ERROR_USAGE, "--state-out is for one host") : 0;
+    return s->state_out ? error_set(err, SSX_ERROR_USAGE, "--state-out is for a host alone, not with %s", s->for_hosts[0] ? s->for_hosts : "-w") : 0;
+}
+
+/* Which it is: a host with options for hosts is a set of one. Returns 0 or -1. */
+static int choose_hosts(struct run *r, const char *host, struct ssx_error *err)
+{
+    struct settings *s = &r->settings;
+    if (host && check_host(s, host, err))
+        return -1;
+    if (!settings_name_hosts(s) && s->for_hosts[0] && !host && !s->help)
+        return error_set(err, SSX_ERROR_USAGE, "%s is for hosts: which? a HOST, or -w SET", s->for_hosts);
+    if (!settings_name_hosts(s) && s->for_hosts[0] && host && settings_add_hosts(s, host, err))
+        return -1;
+    if (settings_name_hosts(s))
+        return check_fleet(s, err) || fan_hosts_find(&r->hosts, s, err) ? -1 : 0;
+    r->host = host;
+    return 0;
 }
 
 static int run_fleet(struct run *r, char **words, int count, char **rest)
@@ -93,23 +127,21 @@ static int run_fleet(struct run *r, char **words, int count, char **rest)
     struct ssx_error err = {0};
     struct word_list list;
     int rc = words_read(&list, &r->type.plugin.descriptor, words, count, rest, r->settings.state_file, &err);
-    r->host = list.host;
-    int code = rc || check_fleet(r, &err) ? tool_complain(&err) : fan_out(&r->settings, &r->type, r->name, &list);
+    int code = rc ? tool_complain(&err) : fan_out(&r->settings, &r->hosts, &r->type, r->name, &list);
     words_forget(&list);
     return code;
 }
 
-/* The type, from here or else from the node. Returns 0 or the exit code. */
-static int open_type(struct run *r, char **words, int count)
+/* The type, from here or else from where it will run. Returns 0 or the exit code. */
+static int open_type(struct run *r)
 {
     struct ssx_error err = {0};
     if (type_open(&r->type, r->name, r->settings.plugin_path, &err) == 0)
         return 0;
-    r->host = words_host(words, count);
-    if (settings_name_hosts(&r->settings) && err.code == SSX_ERROR_UNKNOWN_TYPE)
-        error_prefix(&err, "a fleet takes types that are here");
-    if (settings_name_hosts(&r->settings) || err.code != SSX_ERROR_UNKNOWN_TYPE || !text_is_type_name(r->name) || !r->host)
+    if (err.code != SSX_ERROR_UNKNOWN_TYPE || !text_is_type_name(r->name) || !(r->host || r->hosts.count))
         return tool_complain(&err);
+    if (r->hosts.count)
+        return fan_type_open(&r->type, &r->settings, &r->hosts, r->name, &err);
     int code = start(r);
     if (code == 0)
         code = node_type_open(&r->type, &r->reach, &r->settings, r->host, r->name, r->conversation.interrupt_fd, &err);
@@ -124,8 +156,7 @@ static int run_one(struct run *r, char **words, int count, char **rest)
     bool read_stdin;
     const struct descriptor *d = &r->type.plugin.descriptor;
     int code;
-    if ((r->settings.state_map && error_set(&err, SSX_ERROR_USAGE, "--state-map is for many hosts (-w)")) ||
-        (r->settings.state_out && state_out_check(r->settings.state_out, r->settings.json, d, &err)) ||
+    if ((r->settings.state_out && state_out_check(r->settings.state_out, r->settings.json, d, &err)) ||
         words_parse(&state, &r->host, &read_stdin, d, words, count, rest, r->settings.state_file, &err) || (!r->host && type_fits_here(&r->type, &err))) {
         code = tool_complain(&err);
     } else {
@@ -156,15 +187,16 @@ int command_run(int argc, char **argv)
         return tool_complain(&err);
     }
     r.name = words[0];
-    code = open_type(&r, words + 1, count - 1);
+    code = choose_hosts(&r, words_host(words + 1, count - 1), &err) ? tool_complain(&err) : open_type(&r);
     if (code == 0 && r.settings.help) {
         show_type(&r.type.plugin.descriptor);
         settings_print_options(groups);
     } else if (code == 0) {
-        code = settings_name_hosts(&r.settings) ? run_fleet(&r, words + 1, count - 1, rest) : run_one(&r, words + 1, count - 1, rest);
+        code = r.hosts.count ? run_fleet(&r, words + 1, count - 1, rest) : run_one(&r, words + 1, count - 1, rest);
     }
     if (r.is_open)
         reach_close(&r.reach);
     type_close(&r.type);
+    fan_hosts_free(&r.hosts);
     return code;
 }

@@ -218,6 +218,8 @@ enum { HELP = 256, TRANSPORT, BECOME, LEASE, JSON, PLUGIN_PATH, STATE, STATE_OUT
        HOSTFILE, DEADLINE, TIMING, STATE_MAP, SERIAL, MAX_FAIL, CANARY, RERUN, RECORD, LIST, DIFF, OUTDIR, PICK, SORT, GROUP_BY, SUM, MIN, MAX, AVG,
        PCT, COLOR, OLDER_THAN, KEEP, REMOVE, DRY_RUN, SIGNERS, SIGNER, DOWNGRADE, ONE_PHASE, TO };
 
+#define FOR_HOSTS (1u << 31) /* beside its groups: hosts are run on as a set, be it of one */
+
 static const struct { struct option option; unsigned group; const char *value, *about; } table[] = {
     {{"ssh-config", required_argument, NULL, 'F'}, OPTIONS_SSH, "FILE", "ssh's configuration file, as ssh -F"},
     {{"port", required_argument, NULL, 'p'}, OPTIONS_SSH, "PORT", "port, as ssh -p"},
@@ -238,28 +240,28 @@ static const struct { struct option option; unsigned group; const char *value, *
     {{"hostfile", required_argument, NULL, HOSTFILE}, OPTIONS_FLEET | OPTIONS_HOSTS, "FILE", "on the hosts in a file (-: stdin)"},
     {{"groupsource", required_argument, NULL, 's'}, OPTIONS_FLEET | OPTIONS_HOSTS, "SOURCE", "where groups are looked for"},
     {{"fanout", required_argument, NULL, 'f'}, OPTIONS_FLEET | OPTIONS_HOSTS, "N", "hosts at a time (64)"},
-    {{"deadline", required_argument, NULL, DEADLINE}, OPTIONS_FLEET | OPTIONS_HOSTS, "TIME", "the longest that all hosts together may take"},
-    {{"state-map", required_argument, NULL, STATE_MAP}, OPTIONS_FLEET, "FILE", "a state for each host: a JSON object, or lines HOST JSON (-: stdin); fields given as well replace its"},
-    {{"serial", required_argument, NULL, SERIAL}, OPTIONS_FLEET | OPTIONS_ROLLING, "N|N%", "in batches of N hosts: the next begins when all of one have ended"},
-    {{"max-fail", required_argument, NULL, MAX_FAIL}, OPTIONS_FLEET | OPTIONS_ROLLING, "N|N%", "begin with no further host once more than N have failed (unreachable ones do not count)"},
-    {{"canary", required_argument, NULL, CANARY}, OPTIONS_FLEET | OPTIONS_ROLLING, "N", "first on N hosts alone; go on if all of them are ok"},
+    {{"deadline", required_argument, NULL, DEADLINE}, OPTIONS_FLEET | OPTIONS_HOSTS | FOR_HOSTS, "TIME", "the longest that all hosts together may take"},
+    {{"state-map", required_argument, NULL, STATE_MAP}, OPTIONS_FLEET | FOR_HOSTS, "FILE", "a state for each host: a JSON object, or lines HOST JSON (-: stdin); fields given as well replace its"},
+    {{"serial", required_argument, NULL, SERIAL}, OPTIONS_FLEET | OPTIONS_ROLLING | FOR_HOSTS, "N|N%", "in batches of N hosts: the next begins when all of one have ended"},
+    {{"max-fail", required_argument, NULL, MAX_FAIL}, OPTIONS_FLEET | OPTIONS_ROLLING | FOR_HOSTS, "N|N%", "begin with no further host once more than N have failed (unreachable ones do not count)"},
+    {{"canary", required_argument, NULL, CANARY}, OPTIONS_FLEET | OPTIONS_ROLLING | FOR_HOSTS, "N", "first on N hosts alone; go on if all of them are ok"},
     {{"rerun", required_argument, NULL, RERUN}, OPTIONS_FLEET | OPTIONS_ROLLING, "WHICH", "on those hosts of the run before that failed, or were unreachable or lost, or are ok, or all"},
-    {{"record", required_argument, NULL, RECORD}, OPTIONS_FLEET | OPTIONS_ROLLING, "RECORD", "--rerun: of this run (sshexec show --list)"},
+    {{"record", required_argument, NULL, RECORD}, OPTIONS_FLEET | OPTIONS_ROLLING | FOR_HOSTS, "RECORD", "--rerun: of this run (sshexec show --list)"},
     {{"no-names", no_argument, NULL, 'N'}, OPTIONS_OUTPUT, NULL, "no \"host: \" in front of lines"},
-    {{"gather", no_argument, NULL, 'b'}, OPTIONS_OUTPUT, NULL, "show output that is the same once, at the end, under the names of its hosts"},
-    {{"by-host", no_argument, NULL, 'L'}, OPTIONS_OUTPUT, NULL, "show lines at the end, host by host; with -b those that are the same under one name"},
-    {{"diff", no_argument, NULL, DIFF}, OPTIONS_OUTPUT, NULL, "show at the end how outputs differ from what most hosts said"},
-    {{"outdir", required_argument, NULL, OUTDIR}, OPTIONS_OUTPUT, "DIR", "write output to files in DIR, one a host"},
-    {{"pick", required_argument, NULL, PICK}, OPTIONS_OUTPUT, "FIELD,...", "a table of these fields of the results (a.b: of a nested one)"},
-    {{"sort", required_argument, NULL, SORT}, OPTIONS_OUTPUT, "FIELD", "--pick: by this field (-FIELD: the largest first)"},
-    {{"group-by", required_argument, NULL, GROUP_BY}, OPTIONS_OUTPUT, "FIELD", "the hosts that have the same value"},
-    {{"sum", required_argument, NULL, SUM}, OPTIONS_OUTPUT, "FIELD", "the sum over all hosts"},
-    {{"min", required_argument, NULL, MIN}, OPTIONS_OUTPUT, "FIELD", "the least, and which host has it"},
-    {{"max", required_argument, NULL, MAX}, OPTIONS_OUTPUT, "FIELD", "the greatest"},
-    {{"avg", required_argument, NULL, AVG}, OPTIONS_OUTPUT, "FIELD", "the mean"},
-    {{"pct", required_argument, NULL, PCT}, OPTIONS_OUTPUT, "FIELD", "the percentiles 50, 90 and 99"},
+    {{"gather", no_argument, NULL, 'b'}, OPTIONS_OUTPUT | FOR_HOSTS, NULL, "show output that is the same once, at the end, under the names of its hosts"},
+    {{"by-host", no_argument, NULL, 'L'}, OPTIONS_OUTPUT | FOR_HOSTS, NULL, "show lines at the end, host by host; with -b those that are the same under one name"},
+    {{"diff", no_argument, NULL, DIFF}, OPTIONS_OUTPUT | FOR_HOSTS, NULL, "show at the end how outputs differ from what most hosts said"},
+    {{"outdir", required_argument, NULL, OUTDIR}, OPTIONS_OUTPUT | FOR_HOSTS, "DIR", "write output to files in DIR, one a host"},
+    {{"pick", required_argument, NULL, PICK}, OPTIONS_OUTPUT | FOR_HOSTS, "FIELD,...", "a table of these fields of the results (a.b: of a nested one)"},
+    {{"sort", required_argument, NULL, SORT}, OPTIONS_OUTPUT | FOR_HOSTS, "FIELD", "--pick: by this field (-FIELD: the largest first)"},
+    {{"group-by", required_argument, NULL, GROUP_BY}, OPTIONS_OUTPUT | FOR_HOSTS, "FIELD", "the hosts that have the same value"},
+    {{"sum", required_argument, NULL, SUM}, OPTIONS_OUTPUT | FOR_HOSTS, "FIELD", "the sum over all hosts"},
+    {{"min", required_argument, NULL, MIN}, OPTIONS_OUTPUT | FOR_HOSTS, "FIELD", "the least, and which host has it"},
+    {{"max", required_argument, NULL, MAX}, OPTIONS_OUTPUT | FOR_HOSTS, "FIELD", "the greatest"},
+    {{"avg", required_argument, NULL, AVG}, OPTIONS_OUTPUT | FOR_HOSTS, "FIELD", "the mean"},
+    {{"pct", required_argument, NULL, PCT}, OPTIONS_OUTPUT | FOR_HOSTS, "FIELD", "the percentiles 50, 90 and 99"},
     {{"color", optional_argument, NULL, COLOR}, OPTIONS_OUTPUT, "[=WHEN]", "auto (on a terminal, unless NO_COLOR is set), always or never"},
-    {{"timing", no_argument, NULL, TIMING}, OPTIONS_OUTPUT, NULL, "at the end, show where the time of each host went"},
+    {{"timing", no_argument, NULL, TIMING}, OPTIONS_OUTPUT | FOR_HOSTS, NULL, "at the end, show where the time of each host went"},
     {{"largest", no_argument, NULL, 'S'}, OPTIONS_FLEET | OPTIONS_HOSTS, NULL, "exit with the largest code of all hosts"},
     {{"timeout", required_argument, NULL, 'u'}, OPTIONS_CALL | OPTIONS_ENCODE | OPTIONS_TRANSFER, "TIME", "the longest the call may take"},
     {{"no-input", no_argument, NULL, 'n'}, OPTIONS_CALL, NULL, "give the worker no input"},
@@ -335,6 +337,8 @@ static int take_host_word(struct settings *s, int option, const char *value, str
     s->host_words[s->host_word_count++] = (struct host_word){option, value};
     return 0;
 }
+
+int settings_add_hosts(struct settings *s, const char *set, struct ssx_error *err) { return take_host_word(s, 'w', set, err); }
 
 static int take_fanout(struct settings *s, const char *value, struct ssx_error *err)
 {
@@ -496,6 +500,19 @@ static void build_tables(unsigned groups, struct option *longs, char *shorts)
     *shorts = 0;
 }
 
+/* Remembers that it was given, if it is for hosts. */
+static void note_option(struct settings *s, int option)
+{
+    for (size_t i = 0; i < OPTIONS && !s->for_hosts[0]; i++) {
+        if (table[i].option.val != option || !(table[i].group & FOR_HOSTS))
+            continue;
+        if (option < 256)
+            snprintf(s->for_hosts, sizeof s->for_hosts, "-%c", option);
+        else
+            snprintf(s->for_hosts, sizeof s->for_hosts, "--%s", table[i].option.name);
+    }
+}
+
 static int complain(int c, const char *command, const char *word, struct ssx_error *err)
 {
     char letter[3] = {'-', (char)optopt, 0};
@@ -519,6 +536,7 @@ int settings_options(struct settings *s, unsigned groups, int argc, char **argv,
     while ((c = getopt_long(before, argv, shorts, longs, NULL)) != -1) {
         if (c == '?' || c == ':')
             return complain(c, argv[0], argv[optind - 1], err);
+        note_option(s, c);
         if (take_option(s, c, optarg, err))
             return -1;
     }

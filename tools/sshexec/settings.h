@@ -39,6 +39,7 @@ struct settings {
     size_t tool_arg_count;
     struct host_word { int option; const char *value; } host_words[HOST_WORDS_MAX]; /* in order; the options of host_sets.h */
     size_t host_word_count;
+    char for_hosts[24];              /* the first option that means something only where hosts are run on as a set; "": none was given */
     bool takes_hosts;                /* the subcommand does */
     const char *group_source;
     long fanout, deadline_ms;        /* 0: not given */
@@ -93,6 +94,9 @@ void settings_target(const struct settings *s, struct transport_target *out);
 
 /* Whether options name hosts, so that there is a fleet. */
 static inline bool settings_name_hosts(const struct settings *s) { return s->host_word_count || s->rerun; }
+
+/* The hosts of a set (a word of -w), as if an option had named them. Returns 0, or -1 with err. */
+int settings_add_hosts(struct settings *s, const char *set, struct ssx_error *err);
 
 /* Whether a command with these settings and this host (NULL: none was named) goes by way of a transport: where no host is named, only through a template that asks for
  * none, or that the command line names (which then fails for want of a host, rather than do here what was meant for elsewhere). */

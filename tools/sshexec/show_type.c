@@ -72,7 +72,7 @@ static void show_nested(const struct descriptor *d)
 void show_type(const struct descriptor *d)
 {
     const struct schema_field *rest = schema_field_rest(d->state);
-    printf("%s %s: %s\n\nusage: sshexec run %s [HOST]%s%s%s\n", d->type, d->version, d->doc, d->type, d->state->count ? " [field=value ...]" : "",
+    printf("%s %s: %s\n\nusage: sshexec run %s [HOST | -w SET]%s%s%s\n", d->type, d->version, d->doc, d->type, d->state->count ? " [field=value ...]" : "",
            rest ? " -- " : "", rest ? rest->name : "");
     show_fields(d->state, "fields (default):", true);
     show_fields(d->result, "result:", false);

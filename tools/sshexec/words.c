@@ -150,7 +150,8 @@ static int read_words(struct word_list *w, char **words, int count, struct ssx_e
         if (!n && !*words[i])
             return error_set(err, SSX_ERROR_USAGE, "an empty word where a host or field=value should be (no host means this machine)");
         if (!n && w->host)
-            return error_set(err, SSX_ERROR_USAGE, "two hosts, %s and %s: one host at a time (a field is name=value; words for the worker stand behind --)", w->host, words[i]);
+            return error_set(err, SSX_ERROR_USAGE, "two hosts, %s and %s: several stand behind -w, as %s,%s (a field is name=value; words for the worker stand behind --)",
+                             w->host, words[i], w->host, words[i]);
         if (!n) {
             w->host = words[i];
             continue;
