@@ -81,6 +81,15 @@ def test_tab(shell, typed, completed):
     assert shell.tab(typed).rstrip() == completed
 
 
+def test_records_by_tab(shell, client):
+    assert client.run(["run", "-w", "node1,node2", "hello"]).code == 0
+    record, = (path.name for path in (client.home / ".local/state/sshexec/runs").iterdir())
+    assert shell.tab("sshexec show 2").rstrip() == "sshexec show " + record
+    assert shell.tab("sshexec run --rerun all --record 2").rstrip() == "sshexec run --rerun all --record " + record
+    assert shell.tab("sshexec run --rerun unr").rstrip() == "sshexec run --rerun unreachable"
+    assert shell.tab("sshexec show --color=alw").rstrip() == "sshexec show --color=always"
+
+
 def test_values_files_and_hosts_by_tab(shell):
     subprocess.run(["gcc", "-shared", "-fPIC", "-I%s/include" % BUILD, "-x", "c", "-", "-o", shell.scratch / "kinds.so"], check=True, text=True, input="""
 #include <sshexec/worker.h>
@@ -133,6 +142,18 @@ def test_hosts_of_the_configuration_its_includes_and_known_hosts(client, scratch
     assert ask(client, "hosts", "-F", str(scratch / "conf"), "-w", "beta,al").keys() == {"beta,alpha"}
     assert "alpha" in ask(client, "run", "--ssh-config=%s/conf" % scratch, "hello", "")
     assert "alpha" not in ask(client, "run", "-F", str(scratch / "conf"), "hello", "beta", ""), "one host is there already"
+
+
+def test_records_and_how_many_hosts_they_have(client):
+    assert ask(client, "show", "") == {}
+    for hosts in "node1", "node[1-3]":
+        assert client.run(["run", "-w", hosts, "hello"]).code == 0
+    runs = client.home / ".local/state/sshexec/runs"
+    first, second = sorted(path.name for path in runs.iterdir())
+    (runs / first).write_bytes(b"damaged")
+    assert ask(client, "show", "2") == {first: "", second: "3 hosts"} == ask(client, "run", "--record", "") == {first: "", second: "3 hosts"}
+    assert ask(client, "show", first, "") == {}
+    assert ask(client, "run", "--rerun", "failed,l").keys() == {"failed,lost"}
 
 
 def test_an_include_of_itself_ends(client, scratch):

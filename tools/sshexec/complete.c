@@ -11,6 +11,8 @@
 #include "base/file.h"
 #include "base/io.h"
 #include "base/text.h"
+#include "fleet/record_reader.h"
+#include "fleet/records.h"
 
 #include <ctype.h>
 #include <dirent.h>
@@ -106,6 +108,26 @@ static void offer_hosts(const struct completion *c, const char *part, const char
         offer_word(c, part_before(before, sizeof before, c, at ? at + 1 : part), host, "host");
     }
     words_free(&hosts);
+}
+
+/* The records of runs, and how many hosts each had. */
+static void offer_records(const struct completion *c, const char *part)
+{
+    char before[PATH_MAX], path[PATH_MAX], about[64];
+    char **names;
+    size_t count;
+    if (records_list(&names, &count, NULL))
+        return;
+    for (size_t i = 0; i < count; i++) {
+        struct record_reader *r;
+        about[0] = 0;
+        if (records_find(path, sizeof path, names[i], NULL) == 0 && record_reader_open(&r, path, NULL) == 0) {
+            snprintf(about, sizeof about, "%zu host%s", record_reader_head(r)->count, record_reader_head(r)->count == 1 ? "" : "s");
+            record_reader_close(r);
+        }
+        offer_word(c, part_before(before, sizeof before, c, part), names[i], about);
+    }
+    records_list_free(names, count);
 }
 
 static int offer_type(void *user, const char *type, const char *path)
@@ -374,6 +396,10 @@ static bool value_is(const struct option_help *o, const char *word)
 static void offer_option_value(struct completion *c, const struct option_help *o, const char *part)
 {
     static const char *const files[] = {"FILE", "PATH", "DIR", "DIRS"};
+    static const struct { const char *value, *word, *about; } choices[] = {
+        {"WHICH", "failed", "ran, and did not end well"}, {"WHICH", "unreachable", "nothing was sent"}, {"WHICH", "lost", "may have run"}, {"WHICH", "ok", ""}, {"WHICH", "all", ""},
+        {"WHEN", "auto", "on a terminal"}, {"WHEN", "always", ""}, {"WHEN", "never", ""},
+    };
     char before[PATH_MAX];
     for (size_t i = 0; i < sizeof files / sizeof *files; i++)
         if (value_is(o, files[i]))
@@ -382,6 +408,11 @@ static void offer_option_value(struct completion *c, const struct option_help *o
         offer_hosts(c, part, "");
     if (value_is(o, "SET")) /* its last member */
         offer_hosts(c, strrchr(part, ',') ? strrchr(part, ',') + 1 : part, "");
+    if (value_is(o, "RECORD"))
+        offer_records(c, part);
+    for (size_t i = 0; i < sizeof choices / sizeof *choices; i++)
+        if (value_is(o, choices[i].value)) /* its last member, too */
+            offer_word(c, part_before(before, sizeof before, c, strrchr(part, ',') ? strrchr(part, ',') + 1 : part), choices[i].word, choices[i].about);
     const char *name = value_is(o, "HOW") ? settings_transport(0) : NULL;
     for (size_t i = 0; name; name = settings_transport(++i))
         offer_word(c, part_before(before, sizeof before, c, part), name, "transport");
@@ -417,6 +448,8 @@ static void offer_words(struct completion *c)
         offer_hosts(c, c->current, ":");
     else if (usage_has(c, "HOST") && !c->has_host)
         offer_hosts(c, c->current, "");
+    if (usage_has(c, "[RECORD]") && !c->has_host)
+        offer_records(c, c->current);
     if (copies || usage_has(c, "[FILE]"))
         offer_files(c, c->current, NULL);
 }
