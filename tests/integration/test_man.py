@@ -1,4 +1,5 @@
 """The manual pages: sound mdoc, and the same options, commands, keys and services as the programs have."""
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -7,6 +8,7 @@ import pytest
 
 from client import BUILD
 
+ZOO = BUILD / "zoo"
 TREE = Path(__file__).resolve().parents[2]
 PAGES = sorted((BUILD / "man").glob("*.[1-8]"))
 COMMANDS = ["run", "show", "put", "get", "test", "new", "encode", "decode", "list", "describe", "hosts", "doctor", "authorize", "bundle", "deploy", "rollback", "generations",
@@ -49,6 +51,22 @@ def test_a_page_has_the_options_of_its_help_and_no_other(client, command):
     help = client.run(["help", command])
     assert help.code == 0 and options_of_help(help.text), help
     assert options_of_page("sshexec-%s.1" % command) == options_of_help(help.text)
+
+
+def test_the_events_of_json_are_those_of_the_page(client):
+    """All of them, from workers that give every one, and from hosts that end in several ways."""
+    page = dict(re.findall(r"^\.It Cm (\w+) Pq (.*)", text("sshexec-run.1").split(".Sh JSON EVENTS")[1].split(".Sh EXIT")[0], re.M))
+    page = {event: set(re.findall(r"\w+", keys)) for event, keys in page.items()}
+    seen = {event: set() for event in page}
+    for words in [["exec", "--", "sh", "-c", r"echo out; printf '\377' >&2; exit 3"], [ZOO / "segfault.so"], [ZOO / "crash_constructor.so"], [ZOO / "items.so"]]:
+        done = client.run(["run", "--json", "-w", "node1,127.0.0.1:1", *words])
+        for event in map(json.loads, done.text.splitlines()):
+            assert isinstance(event.pop("host"), str) and isinstance(event.pop("call"), int)
+            seen["timing"] |= event.get("timing", {}).keys()
+            seen[event.pop("event")] |= event.keys()
+    lacking = {"item": {"problem"}, "result": {"problem"}, "state": {"problem"}, "end": {"reason"}} # these take a host with another version, or one that refuses
+    seen = {event: keys | lacking.get(event, set()) for event, keys in seen.items()}
+    assert seen == page, {event: seen[event] ^ page[event] for event in page}
 
 
 def test_the_agents_page_too(client):
