@@ -99,7 +99,7 @@ check-tsan:
 	@tools/setup test
 	@$(SUBMAKE) all zoo
 	@$(SUBMAKE) BUILD=$(BUILD)-tsan SAN=thread all $(addprefix $(BUILD)-tsan/tests/,api fleet_probe transport_probe bastion_probe)
-	@API_BUILD=$(abspath $(BUILD)) $(PYTHON) tests/run $(BUILD)-tsan test_api.py test_fleet.py test_fan_out.py test_bastion.py
+	@API_BUILD=$(abspath $(BUILD)) $(PYTHON) tests/run $(BUILD)-tsan test_api.py test_fleet.py test_fan_out.py test_bastion.py test_scatter.py
 bench-programs: $(BENCH) $(BUILD)/tests/fleet_probe
 	@cp $(BUILD)/plugins/echo.so $(BUILD)/bench/plugins/
 bench:

@@ -4,61 +4,24 @@
 #include "base/io.h"
 #include "base/thread.h"
 #include "fleet/budget.h"
-#include "fleet/member.h"
-#include "fleet/pump.h"
-#include "transport/common.h"
+#include "fleet/engine_parts.h"
 
 #include <errno.h>
 #include <poll.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
 
-#define PUMPS_MAX 4
 #define OPENERS_FEW 8        /* D12; more where those hang */
 #define CLOSERS_FEW 2
 #define CLOSERS_MOST 64      /* a child that won't leave takes 1.2 s */
 #define HURRY_MS 50          /* how often a crew that is behind is looked at */
-#define TOLD_AT_ONCE 256     /* pieces of news in one engine_work, so that the program's loop gets its turn */
-#define GRANT_STEP (128u << 10) /* of a call's window, granted again at once: far less than CLIENT_WINDOW, or hosts would wait */
 
 #define WHY_CANCELLED "cancelled before it had begun there"
 #define WHY_STOPPED "the run was stopped before it had begun there"
 #define WHY_DEADLINE "the time for the whole run was over"
-
-struct engine {
-    struct engine_options o;
-    struct member *members;
-    size_t count, capacity;
-    struct news *news;
-    struct common *common;           /* what openings share */
-    struct crew *openers, *closers;
-    struct pump *pumps[PUMPS_MAX];
-    size_t pump_count, next_pump;
-    int stop_fd;                     /* readable once no host is to be opened any more */
-    int64_t began_us, deadline_ms;
-    bool started, conducting;
-    pthread_t conductor;
-
-    pthread_mutex_t lock;            /* of all that follows */
-    pthread_cond_t change;
-    struct pacing *pacing;
-    struct member *first, **last;    /* WAITING, in the order in which they get their turn */
-    struct member *resting;
-    size_t open, logging_in;         /* sessions, from the opening to the end of the closing; those of them that have not been let in yet */
-    size_t stages[MEMBER_ENDED + 1]; /* how many members are in each */
-    enum ssx_outcome stopped;        /* OK: no; CANCELLED, TIMEOUT */
-    bool no_more;                    /* hosts are to be begun with */
-    bool swept;                      /* after that: those that had not begun have ended */
-    bool finished;                   /* all have ended, and are closed */
-
-    /* the program's thread's */
-    struct news_item *pending;
-    size_t told;
-};
 
 /* --- making one --- */
 
@@ -123,10 +86,17 @@ enum ssx_outcome engine_stopped(const struct engine *const_e, const char **why)
     return stopped;
 }
 
+const char *engine_why_unbegun(const struct engine *e)
+{
+    return e->stopped == SSX_OUTCOME_OK ? WHY_STOPPED : e->stopped == SSX_OUTCOME_TIMEOUT ? WHY_DEADLINE : WHY_CANCELLED;
+}
+
 /* --- members' stages; with the lock --- */
 
 static void set_stage(struct member *m, enum member_stage stage)
 {
+    if (stage != MEMBER_OPENING && stage != MEMBER_RUNNING)
+        dealing_expect(m, 0);
     m->engine->stages[m->stage]--;
     m->engine->stages[stage]++;
     m->stage = stage;
@@ -306,14 +276,17 @@ static void end_unvisited(struct member *m, enum ssx_outcome outcome, const char
     struct timing timing = {.total_us = clock_us() - m->engine->began_us, .tries = m->tries};
     timing.wait_us = timing.total_us;
     end(m);
-    news_put(m->engine->news, NEWS_END, m->number, &message, &timing);
+    news_put(m->engine->news, NEWS_END, (struct news_from){m->number, NEWS_NONE, 0, 0}, &message, &timing);
 }
 
 static void begin(struct member *m)
 {
     struct engine *e = m->engine;
     struct visit *v = calloc(1, sizeof *v);
-    if (!v) {
+    if (!m->consumed)
+        m->consumed = calloc(engine_calls(e), sizeof *m->consumed);
+    if (!v || !m->consumed) {
+        free(v);
         end_unvisited(m, SSX_OUTCOME_UNREACHABLE, "out of memory for a session");
         return;
     }
@@ -322,11 +295,11 @@ static void begin(struct member *m)
     v->attempt.admit = admit;
     v->attempt.ctx = m;
     v->attempt.common = e->common;
-    v->input_at = -1;
     if (!m->tries++)
         m->first_ms = clock_ms();
     set_stage(m, MEMBER_OPENING);
     m->counted = true;
+    dealing_expect(m, e->deal ? engine_calls(e) : 0);
     e->logging_in++;
     e->open++;
     crew_give(e->openers, &v->job);
@@ -334,7 +307,7 @@ static void begin(struct member *m)
 
 static void begin_some(struct engine *e)
 {
-    while (e->first && e->open < e->o.fanout && e->logging_in < PACING_ALL) {
+    while (e->first && dealing_wants_host(e) && e->open < e->o.fanout && e->logging_in < PACING_ALL) {
         struct member *m = e->first;
         e->first = m->next;
         if (!e->first)
@@ -372,16 +345,19 @@ static void stop(struct engine *e, enum ssx_outcome why)
     pthread_cond_signal(&e->change);
 }
 
-/* Those that the stop found before their turn. */
+/* Those that the stop found before their turn, or that were not needed. */
 static void sweep(struct engine *e)
 {
-    bool cancelled = e->stopped != SSX_OUTCOME_TIMEOUT;
-    const char *why = e->stopped == SSX_OUTCOME_OK ? WHY_STOPPED : cancelled ? WHY_CANCELLED : WHY_DEADLINE;
+    bool needed = e->stopped != SSX_OUTCOME_OK || e->no_more;
+    enum ssx_outcome outcome = !needed ? SSX_OUTCOME_OK : e->stopped == SSX_OUTCOME_TIMEOUT ? SSX_OUTCOME_UNREACHABLE : SSX_OUTCOME_CANCELLED;
+    const char *why = needed ? engine_why_unbegun(e) : DEALING_OVER;
     for (size_t i = 0; i < e->count; i++) {
         struct member *m = &e->members[i];
         if (m->stage == MEMBER_WAITING || m->stage == MEMBER_PARKED || m->stage == MEMBER_RESTING)
-            end_unvisited(m, cancelled ? SSX_OUTCOME_CANCELLED : SSX_OUTCOME_UNREACHABLE, why);
+            end_unvisited(m, outcome, why);
     }
+    if (!needed)
+        eventfd_write(e->stop_fd, 1);
     e->first = e->resting = NULL;
     e->last = &e->first;
 }
@@ -404,7 +380,7 @@ static void *conduct(void *arg)
         if (now >= until)
             stop(e, SSX_OUTCOME_TIMEOUT);
         int64_t rested = wake_rested(e, now);
-        if (e->stopped != SSX_OUTCOME_OK || e->no_more)
+        if (e->stopped != SSX_OUTCOME_OK || e->no_more || dealing_is_over(e))
             sweep(e); /* a member may have been put in line just before it was stopped */
         begin_some(e);
         bool behind = crew_waiting(e->openers) || crew_waiting(e->closers);
@@ -465,7 +441,7 @@ int engine_start(struct engine *e, size_t *fanout, struct ssx_error *err)
         *fanout = e->o.fanout < wanted && e->o.fanout < e->count ? e->o.fanout : wanted;
     e->began_us = clock_us();
     e->deadline_ms = e->o.deadline_ms ? clock_ms() + e->o.deadline_ms : 0;
-    if (make_parts(e, err))
+    if (make_parts(e, err) || dealing_start(e, err))
         return -1;
     e->o.target.interrupt_fd = e->stop_fd;
     e->stages[MEMBER_WAITING] = e->count;
@@ -473,85 +449,6 @@ int engine_start(struct engine *e, size_t *fanout, struct ssx_error *err)
         queue_last(&e->members[i]);
     e->started = true;
     return start_conductor(e, err);
-}
-
-/* --- the program's thread --- */
-
-static void grant(struct engine *e, struct member *m, size_t cost)
-{
-    if (!cost)
-        return;
-    size_t owed = atomic_fetch_add(&m->consumed, cost) + cost;
-    if (owed >= GRANT_STEP && owed - cost < GRANT_STEP && m->pump)
-        pump_grant(m->pump, m);
-    (void)e;
-}
-
-static void tell(struct engine *e, struct news_item *item)
-{
-    const struct engine_listener *l = &e->o.listener;
-    struct message *m = &item->message;
-    switch (item->kind) {
-    case NEWS_MESSAGE: l->on_message(l->user, item->host, m); break;
-    case NEWS_STDERR:
-        if (l->on_stderr)
-            l->on_stderr(l->user, item->host, m->data.bytes.at, m->data.bytes.n);
-        break;
-    case NEWS_NOTE: l->on_note(l->user, item->host, (int)m->log.level, m->log.text.at); break;
-    case NEWS_END:
-        item->timing.drain_us = clock_us() - e->began_us - item->timing.total_us;
-        e->members[item->host].told = true;
-        e->told++;
-        l->on_end(l->user, item->host, &m->end, &item->timing);
-        break;
-    }
-    if (item->kind == NEWS_MESSAGE)
-        grant(e, &e->members[item->host], item->cost);
-    if (news_done(e->news, item))
-        for (size_t i = 0; i < e->pump_count; i++)
-            pump_wake(e->pumps[i]);
-}
-
-/* All is over, and some END found no memory to be told in. */
-static void make_up(struct engine *e)
-{
-    for (size_t i = 0; i < e->count; i++) {
-        struct message_end lost = {.outcome = SSX_OUTCOME_LOST, .message = span_text("out of memory here for how it ended")};
-        struct timing timing = {0};
-        if (e->members[i].told)
-            continue;
-        e->members[i].told = true;
-        e->told++;
-        e->o.listener.on_end(e->o.listener.user, i, &lost, &timing);
-    }
-}
-
-static bool is_finished(struct engine *e)
-{
-    pthread_mutex_lock(&e->lock);
-    bool finished = e->finished;
-    pthread_mutex_unlock(&e->lock);
-    return finished;
-}
-
-size_t engine_work(struct engine *e, int timeout_ms)
-{
-    struct pollfd fd = {news_fd(e->news), POLLIN, 0};
-    bool finished = is_finished(e); /* before looking: what is found to be missing then will never come */
-    if (!e->pending && timeout_ms && e->told < e->count)
-        poll(&fd, 1, timeout_ms);
-    if (!e->pending)
-        e->pending = news_take(e->news);
-    for (int n = 0; e->pending && n < TOLD_AT_ONCE; n++) {
-        struct news_item *item = e->pending;
-        e->pending = item->next;
-        tell(e, item);
-    }
-    if (e->pending)
-        news_poke(e->news);
-    else if (finished && e->told < e->count)
-        make_up(e);
-    return e->count - e->told;
 }
 
 void engine_cancel(struct engine *e)
@@ -565,7 +462,7 @@ void engine_stop(struct engine *e)
 {
     pthread_mutex_lock(&e->lock);
     e->no_more = true;
-    pthread_cond_signal(&e->change);
+    dealing_look(e);
     pthread_mutex_unlock(&e->lock);
 }
 
@@ -591,14 +488,12 @@ enum engine_place engine_where(struct engine *e, size_t host)
 static void drain(struct engine *e)
 {
     engine_cancel(e);
-    while (!is_finished(e)) {
+    while (!telling_is_over(e)) {
         struct pollfd fd = {news_fd(e->news), POLLIN, 0};
         poll(&fd, 1, HURRY_MS);
         for (struct news_item *item = news_take(e->news), *next; item; item = next) {
             next = item->next;
-            if (news_done(e->news, item))
-                for (size_t i = 0; i < e->pump_count; i++)
-                    pump_wake(e->pumps[i]);
+            telling_done(e, item);
         }
     }
     pthread_join(e->conductor, NULL);
@@ -621,9 +516,14 @@ void engine_free(struct engine *e)
     news_free(e->news);
     pacing_free(e->pacing);
     common_free(e->common);
-    for (size_t i = 0; i < e->count; i++)
+    for (size_t i = 0; i < e->count; i++) {
         free(e->members[i].host);
+        free(e->members[i].consumed);
+    }
     free(e->members);
+    deal_free(e->deal);
+    items_free(&e->items);
+    free(e->items_told);
     fd_close(&e->stop_fd);
     pthread_cond_destroy(&e->change);
     pthread_mutex_destroy(&e->lock);

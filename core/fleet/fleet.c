@@ -34,16 +34,19 @@ struct ssx_fleet {
 
 /* --- telling --- */
 
-static void tell(struct ssx_fleet *f, size_t host, struct ssx_fleet_event *event)
+static void tell(struct ssx_fleet *f, size_t host, size_t item, struct ssx_fleet_event *event)
 {
     event->host = host;
-    event->name = engine_host(f->engine, host);
-    event->context = f->hosts[host].context;
+    event->item = item;
+    if (host != ENGINE_NONE) {
+        event->name = engine_host(f->engine, host);
+        event->context = f->hosts[host].context;
+    }
     if (f->o.on_event)
         f->o.on_event(f->o.context, event);
 }
 
-static void on_message(void *user, size_t host, const struct message *m)
+static void on_item_message(void *user, size_t host, size_t item, const struct message *m)
 {
     static const enum ssx_fleet_event_kind kinds[MESSAGE_KINDS] = {
         [MESSAGE_OUTPUT] = SSX_FLEET_OUTPUT, [MESSAGE_LOG] = SSX_FLEET_LOG, [MESSAGE_PROGRESS] = SSX_FLEET_PROGRESS, [MESSAGE_ITEM] = SSX_FLEET_ITEM,
@@ -64,10 +67,10 @@ static void on_message(void *user, size_t host, const struct message *m)
         event.bytes = m->data.bytes.at;
         event.n = m->data.bytes.n;
     }
-    tell(user, host, &event);
+    tell(user, host, item, &event);
 }
 
-static void on_end(void *user, size_t host, struct message_end *e, const struct timing *t)
+static void on_item_end(void *user, size_t host, size_t item, struct message_end *e, const struct timing *t)
 {
     struct ssx_ending ending;
     char *texts;
@@ -77,21 +80,30 @@ static void on_end(void *user, size_t host, struct message_end *e, const struct 
         .load_us = (uint64_t)t->load_us, .run_us = (uint64_t)t->run_us, .drain_us = (uint64_t)t->drain_us, .total_us = (uint64_t)t->total_us, .tries = t->tries,
     };
     endings_make(&ending, &texts, e);
-    struct ssx_fleet_event event = {.kind = SSX_FLEET_END, .ending = &ending, .timing = &timing};
-    tell(user, host, &event);
+    struct ssx_fleet_event event = {.kind = item == ENGINE_NONE ? SSX_FLEET_END : SSX_FLEET_DEALT, .ending = &ending, .timing = &timing};
+    tell(user, host, item, &event);
     free(texts);
 }
+
+static void on_item_return(void *user, size_t host, size_t item, const char *why)
+{
+    struct ssx_fleet_event event = {.kind = SSX_FLEET_RETURNED, .text = why};
+    tell(user, host, item, &event);
+}
+
+static void on_message(void *user, size_t host, const struct message *m) { on_item_message(user, host, ENGINE_NONE, m); }
+static void on_end(void *user, size_t host, struct message_end *e, const struct timing *t) { on_item_end(user, host, ENGINE_NONE, e, t); }
 
 static void on_noise(void *user, size_t host, const void *bytes, size_t n)
 {
     struct ssx_fleet_event event = {.kind = SSX_FLEET_NOISE, .bytes = bytes, .n = n};
-    tell(user, host, &event);
+    tell(user, host, ENGINE_NONE, &event);
 }
 
 static void on_note(void *user, size_t host, int level, const char *text)
 {
     struct ssx_fleet_event event = {.kind = SSX_FLEET_NOTE, .level = level, .text = text};
-    tell(user, host, &event);
+    tell(user, host, ENGINE_NONE, &event);
 }
 
 /* --- making one --- */
@@ -113,6 +125,8 @@ static int take_options(struct ssx_fleet *f, struct transport_target *target, co
         return -1;
     if (f->o.grace_ms > GRACE_MS_MAX || f->o.timeout_ms > TIMEOUT_MS_MAX || f->o.deadline_ms > TIMEOUT_MS_MAX)
         return error_set(err, SSX_ERROR_USAGE, "a time that is too long: a grace time is at most %u ms", GRACE_MS_MAX);
+    if (f->o.per_host > SSX_FLEET_PER_HOST_MAX)
+        return error_set(err, SSX_ERROR_USAGE, "%zu items at once on a host: %d is the most", f->o.per_host, SSX_FLEET_PER_HOST_MAX);
     return options_target(target, f->port, NULL, &f->session, err);
 }
 
@@ -132,9 +146,11 @@ static int make(struct ssx_fleet *f, const char *type, const void *state, size_t
     e.call = (struct client_request){.type = f->type_name, .state = buf_data(&f->state), .state_size = buf_length(&f->state), .timeout_ms = f->o.timeout_ms, .grace_ms = f->o.grace_ms};
     type_offer(&f->type, &e.call);
     e.input_fd = f->o.input_fd > 0 ? f->o.input_fd : -1;
+    e.per_host = f->o.per_host;
+    e.idempotent = f->has_type && (f->type.plugin.descriptor.traits & TRAIT_IDEMPOTENT);
     e.fanout = f->o.fanout;
     e.deadline_ms = (int64_t)f->o.deadline_ms;
-    e.listener = (struct engine_listener){f, on_message, on_end, on_noise, f->o.notes ? on_note : NULL};
+    e.listener = (struct engine_listener){f, on_message, on_end, on_noise, f->o.notes ? on_note : NULL, on_item_message, on_item_end, on_item_return};
     return engine_new(&f->engine, &e, err);
 }
 
@@ -183,6 +199,11 @@ int ssx_fleet_add(struct ssx_fleet *f, const char *host, const void *state, size
     return 0;
 }
 
+int ssx_fleet_deal(struct ssx_fleet *f, const void *fields, size_t n, struct ssx_error *err)
+{
+    return f->started ? error_set(err, SSX_ERROR_USAGE, "can't add an item: the fleet has been started") : engine_deal(f->engine, fields, n, err);
+}
+
 int ssx_fleet_start(struct ssx_fleet *f, struct ssx_error *err)
 {
     if (f->started || !f->count)
@@ -212,14 +233,21 @@ void ssx_fleet_stop(struct ssx_fleet *f)
         engine_stop(f->engine);
 }
 
-void ssx_fleet_count(struct ssx_fleet *f, size_t counts[SSX_FLEET_PLACES])
+static void put_count(size_t counts[SSX_FLEET_PLACES], struct engine_count c)
 {
-    struct engine_count c = engine_count(f->engine);
-    counts[SSX_FLEET_WAITING] = f->fanout ? c.waiting : f->count;
+    counts[SSX_FLEET_WAITING] = c.waiting;
     counts[SSX_FLEET_OPENING] = c.opening;
     counts[SSX_FLEET_RUNNING] = c.running;
     counts[SSX_FLEET_ENDED] = c.ended;
 }
+
+void ssx_fleet_count(struct ssx_fleet *f, size_t counts[SSX_FLEET_PLACES])
+{
+    struct engine_count c = engine_count(f->engine);
+    put_count(counts, f->fanout ? c : (struct engine_count){.waiting = f->count});
+}
+
+void ssx_fleet_count_items(struct ssx_fleet *f, size_t counts[SSX_FLEET_PLACES]) { put_count(counts, engine_count_items(f->engine)); }
 
 enum ssx_fleet_place ssx_fleet_where(struct ssx_fleet *f, size_t host)
 {

@@ -23,6 +23,9 @@ int gather_end(struct gather *g, size_t host, struct ssx_error *err);
 
 struct gather_group { const size_t *hosts; size_t count; uint64_t size; }; /* numbers in ascending order, borrowed; bytes of the output */
 
+/* What the host has said until now is dropped: it will be said again. */
+void gather_forget(struct gather *g, size_t host);
+
 /* The groups as they are now, the largest first, among those of a size by their first host. *groups is borrowed until the next call of gather_*. Returns 0 or -1. */
 int gather_groups(struct gather *g, const struct gather_group **groups, size_t *count, struct ssx_error *err);
 

@@ -91,13 +91,13 @@ static struct news_item *copy(const struct message *m)
     return item;
 }
 
-int news_put(struct news *n, enum news_kind kind, size_t host, const struct message *m, const struct timing *timing)
+int news_put(struct news *n, enum news_kind kind, struct news_from from, const struct message *m, const struct timing *timing)
 {
     struct news_item *item = copy(m);
     if (!item)
         return -1;
     item->kind = kind;
-    item->host = host;
+    item->from = from;
     item->cost = message_cost(m);
     if (timing)
         item->timing = *timing;

@@ -11,16 +11,22 @@
 
 enum news_kind {
     NEWS_MESSAGE,      /* OUTPUT, LOG, PROGRESS, ITEM, RESULT, STATE, HELLO of a host's call */
-    NEWS_END,          /* its END, and with it the host's; timing is set */
+    NEWS_END,          /* its END, and with it the item's; without one the host's. timing is set */
+    NEWS_RETURN,       /* its item was given back, as message.log says: what came of it counts no more */
     NEWS_STDERR,       /* what the host says beside the protocol, as message.data */
     NEWS_NOTE,         /* for -v: how a host is being reached, as message.log */
 };
+
+#define NEWS_NONE ((size_t)-1)
+
+/* Whose news it is: a host's, of which item (NEWS_NONE: none), and the call that cost counts for: its id, and which of the host's it is. */
+struct news_from { size_t host, item, slot; uint32_t call; };
 
 /* One piece of news; what message points to lies behind it. */
 struct news_item {
     struct news_item *next;
     enum news_kind kind;
-    size_t host;
+    struct news_from from;
     size_t cost;       /* of the call's window, to be granted again */
     size_t size;       /* of all of this */
     struct message message;
@@ -35,7 +41,7 @@ int news_new(struct news **out, struct ssx_error *err);
 void news_free(struct news *n);
 
 /* Copies the message; a text that is its only one has a NUL behind it. Returns 0, or -1 without memory. */
-int news_put(struct news *n, enum news_kind kind, size_t host, const struct message *m, const struct timing *timing);
+int news_put(struct news *n, enum news_kind kind, struct news_from from, const struct message *m, const struct timing *timing);
 
 /* Whether pumps may take more from hosts. Who is told no goes on when news_done says so. */
 bool news_has_room(struct news *n);

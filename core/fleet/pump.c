@@ -32,7 +32,7 @@ struct pump {
     pthread_mutex_t lock;          /* of what others hand in: */
     struct visit *adopted;
     struct member *grants;
-    bool woken, ending, stopping;
+    bool woken, ending, stopping, dealt;
 };
 
 /* --- handing in --- */
@@ -72,6 +72,7 @@ static void set(struct pump *p, bool *what)
 
 void pump_wake(struct pump *p) { set(p, &p->woken); }
 void pump_stop_visits(struct pump *p) { set(p, &p->stopping); }
+void pump_deal(struct pump *p) { set(p, &p->dealt); }
 
 /* --- watching --- */
 
@@ -187,7 +188,7 @@ static void adopt(struct pump *p, struct visit *v)
     v->pump = p;
     v->member->visit = v;
     if (give_slot(p, v))
-        link_fail(&v->link, "out of memory for one more session");
+        visit_give_up(v, "out of memory for one more session");
     if (p->stops)
         visit_stop(v);
     make_ready(p, v);
@@ -200,10 +201,9 @@ static void take_grants(struct pump *p, struct member *list)
         next = m->next_grant;
         m->grant_listed = false;
         pthread_mutex_unlock(&p->lock);
-        size_t n = atomic_exchange(&m->consumed, 0);
         if (!m->visit)
             continue;
-        visit_consumed(m->visit, n);
+        visit_consumed(m->visit);
         make_ready(p, m->visit);
     }
 }
@@ -216,10 +216,10 @@ static bool take_what_was_handed_in(struct pump *p)
     pthread_mutex_lock(&p->lock);
     struct visit *adopted = p->adopted;
     struct member *grants = p->grants;
-    bool woken = p->woken, stopping = p->stopping, ending = p->ending;
+    bool woken = p->woken, stopping = p->stopping, ending = p->ending, dealt = p->dealt;
     p->adopted = NULL;
     p->grants = NULL;
-    p->woken = p->stopping = false;
+    p->woken = p->stopping = p->dealt = false;
     pthread_mutex_unlock(&p->lock);
     p->stops |= stopping;
     for (struct visit *v = adopted, *next; v; v = next) {
@@ -227,10 +227,10 @@ static bool take_what_was_handed_in(struct pump *p)
         adopt(p, v);
     }
     take_grants(p, grants);
-    for (struct visit *v = p->visits; v && (woken || stopping); v = v->next) {
+    for (struct visit *v = p->visits; v && (woken || stopping || dealt); v = v->next) {
         if (stopping)
             visit_stop(v);
-        if (stopping || v->is_paused)
+        if (stopping || dealt || v->is_paused)
             make_ready(p, v);
     }
     return !ending;

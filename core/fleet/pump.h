@@ -20,6 +20,9 @@ void pump_wake(struct pump *p);
 /* Every visit that it has, or gets from now on, is stopped. */
 void pump_stop_visits(struct pump *p);
 
+/* Items may be had again, or none ever any more: those that had none look. */
+void pump_deal(struct pump *p);
+
 /* Ends the thread, which has no visit any more. NULL is fine. */
 void pump_end(struct pump *p);
 

@@ -89,17 +89,28 @@ static void put_run(struct record *r)
     const struct descriptor *d = r->run.descriptor;
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
-    size_t at = begin_frame(r, 7, RECORD_RUN);
-    put_number(r, RECORD_VERSION);
+    bool items = r->run.item_count > 0;
+    size_t at = begin_frame(r, items ? 10 : 7, RECORD_RUN);
+    put_number(r, items ? RECORD_VERSION_ITEMS : RECORD_VERSION);
     put_number(r, (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000);
     put_text(r, r->run.type);
     put_bytes(r, buf_data(&d->note), buf_length(&d->note));
     put_value(r, d->state, r->run.state, r->run.state_size);
     put_number(r, r->run.count);
+    if (items) {
+        put_number(r, r->run.item_count);
+        put_number(r, r->run.texts != NULL);
+        put_number(r, r->run.per_host);
+    }
     end_frame(r, at);
     for (size_t i = 0; i < r->run.count; i++) {
         at = begin_frame(r, 2, RECORD_HOST);
         put_text(r, r->run.hosts[i]);
+        end_frame(r, at);
+    }
+    for (size_t i = 0; r->run.texts && i < r->run.item_count; i++) {
+        at = begin_frame(r, 2, RECORD_ITEM);
+        put_bytes(r, r->run.texts[i].at, r->run.texts[i].n);
         end_frame(r, at);
     }
 }
@@ -124,6 +135,17 @@ int record_open(struct record **out, const struct record_run *run, struct ssx_er
 
 /* --- events --- */
 
+/* For so many elements behind it. */
+static size_t begin_event(struct record *r, size_t elements, const struct ssx_fleet_event *e)
+{
+    bool items = r->run.item_count > 0;
+    size_t at = begin_frame(r, elements + 2 + items, RECORD_EVENT + (unsigned)e->kind);
+    put_number(r, e->host == SSX_FLEET_NONE ? RECORD_NONE : e->host);
+    if (items)
+        put_number(r, e->item == SSX_FLEET_NONE ? RECORD_NONE : e->item);
+    return at;
+}
+
 static void put_end(struct record *r, const struct ssx_fleet_event *e)
 {
     const struct ssx_ending *x = e->ending;
@@ -135,8 +157,7 @@ static void put_end(struct record *r, const struct ssx_fleet_event *e)
     };
     const char *const texts[] = {x->reason, x->message, x->text, x->digest, x->sandbox};
     const size_t count = sizeof numbers / sizeof *numbers, text_count = sizeof texts / sizeof *texts;
-    size_t at = begin_frame(r, 6 + text_count + count, RECORD_EVENT + SSX_FLEET_END);
-    put_number(r, e->host);
+    size_t at = begin_event(r, 4 + text_count + count, e);
     put_number(r, x->outcome);
     put_number(r, (uint64_t)x->exit_code);
     put_number(r, x->code);
@@ -151,11 +172,10 @@ static void put_end(struct record *r, const struct ssx_fleet_event *e)
 static void put_said(struct record *r, const struct ssx_fleet_event *e)
 {
     const struct descriptor *d = r->run.descriptor;
-    size_t at = begin_frame(r, 4, RECORD_EVENT + (unsigned)e->kind);
-    put_number(r, e->host);
+    size_t at = begin_event(r, 2, e);
     put_number(r, (uint64_t)(e->kind == SSX_FLEET_LOG ? e->level : e->stream));
     switch (e->kind) {
-    case SSX_FLEET_LOG: put_text(r, e->text); break;
+    case SSX_FLEET_LOG: case SSX_FLEET_RETURNED: put_text(r, e->text); break;
     case SSX_FLEET_ITEM: put_value(r, d->items, e->bytes, e->n); break;
     case SSX_FLEET_RESULT: put_value(r, d->result, e->bytes, e->n); break;
     case SSX_FLEET_STATE: put_value(r, d->state, e->bytes, e->n); break;
@@ -168,11 +188,11 @@ void record_event(struct record *r, const struct ssx_fleet_event *e)
 {
     if (r->broken || e->kind == SSX_FLEET_PROGRESS || e->kind == SSX_FLEET_NOTE)
         return;
-    if (e->kind == SSX_FLEET_END) {
+    if (e->kind == SSX_FLEET_END || e->kind == SSX_FLEET_DEALT) {
         put_end(r, e);
         return;
     }
-    r->said += e->kind == SSX_FLEET_LOG ? strlen(e->text) : e->n;
+    r->said += e->text ? strlen(e->text) : e->n;
     if (!r->full && r->said > RECORD_SAID_MAX)
         end_frame(r, begin_frame(r, 1, RECORD_FULL));
     r->full |= r->said > RECORD_SAID_MAX;

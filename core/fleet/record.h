@@ -5,19 +5,23 @@
  * them. A last frame that is not whole is as if it were not there. */
 #ifndef FLEET_RECORD_H
 #define FLEET_RECORD_H
+#include "wire/message.h"
 #include "worker/descriptor.h"
 
 #include <sshexec/fleet.h>
 
 #define RECORD_VERSION 1
+#define RECORD_VERSION_ITEMS 2       /* of a run that dealt items: readers of version 1 know no such thing */
+#define RECORD_NONE UINT64_MAX       /* no item, no host */
 #define RECORD_SAID_MAX (256u << 20) /* bytes that hosts say; beyond that only their ends are recorded, for a flood must not fill the disk */
 
 /* What frames hold. An event's kind is RECORD_EVENT + enum ssx_fleet_event_kind. */
 enum record_frame {
-    RECORD_RUN = 0,    /* version, when it began (ms since 1970), type, note, state, how many hosts */
+    RECORD_RUN = 0,    /* version, when it began (ms since 1970), type, note, state, how many hosts; in version 2 how many items, whether their lines are here, how many a host has at once */
     RECORD_HOST = 1,   /* name */
     RECORD_FULL = 2,   /* RECORD_SAID_MAX is reached */
-    RECORD_EVENT = 16, /* host; then stream (or level) and bytes; or for an end its outcome, code, ... : record.c */
+    RECORD_ITEM = 3,   /* its line; behind the hosts */
+    RECORD_EVENT = 16, /* host, in version 2 item; then stream (or level) and bytes; or for an end its outcome, code, ... : record.c */
 };
 
 struct record;
@@ -30,6 +34,8 @@ struct record_run {
     size_t state_size;
     char *const *hosts;
     size_t count;
+    const struct span *texts;        /* of the items that are dealt: their lines; NULL: secret */
+    size_t item_count, per_host;     /* 0: each host has a run of its own */
 };
 
 /* Begins a record, a new file of mode 0600 in records_place(), and removes old ones (records_prune). Returns 0,

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 
 #define HOSTS_MAX 4000000 /* HOSTSET_MAX */
+#define ITEMS_MAX 100000000
 
 struct record_reader {
     const char *path;
@@ -89,24 +90,59 @@ static int read_hosts(struct record_reader *r, uint64_t count, struct ssx_error 
     return 0;
 }
 
+static int read_items(struct record_reader *r, struct ssx_error *err)
+{
+    struct value_reader v;
+    uint64_t kind;
+    if (r->head.item_count > r->size) /* each takes a byte at least */
+        return damaged(r, err);
+    r->head.texts = calloc(r->head.item_count + 1, sizeof *r->head.texts);
+    if (!r->head.texts)
+        return error_set(err, SSX_ERROR_SYSTEM, "out of memory for items");
+    for (size_t i = 0; i < r->head.item_count; i++) {
+        int rc = next_frame(r, &v, &kind, err);
+        if (rc <= 0)
+            return rc ? -1 : error_set(err, SSX_ERROR_USAGE, "the run was ended before it had begun");
+        if (kind != RECORD_ITEM || !take_bytes(&v, &r->head.texts[i].at, &r->head.texts[i].n))
+            return damaged(r, err);
+    }
+    return 0;
+}
+
+/* What version 2 has beside hosts. */
+static bool take_dealt(struct record_reader *r, struct value_reader *v, bool *texts)
+{
+    uint64_t items, here, per_host;
+    if (!take_number(v, ITEMS_MAX, &items) || !items || !take_number(v, 1, &here) || !take_number(v, SSX_FLEET_PER_HOST_MAX, &per_host) || !per_host)
+        return false;
+    r->head.item_count = items;
+    r->head.per_host = per_host;
+    *texts = here;
+    return true;
+}
+
 static int read_run(struct record_reader *r, struct ssx_error *err)
 {
     struct value_reader v;
     const void *note;
     size_t n;
     uint64_t kind, version, began, count;
+    bool texts = false;
     int rc = next_frame(r, &v, &kind, NULL);
     if (rc <= 0 || kind != RECORD_RUN || !take_number(&v, UINT64_MAX, &version))
         return error_set(err, SSX_ERROR_USAGE, "that is no record of a run");
-    if (version != RECORD_VERSION)
-        return error_set(err, SSX_ERROR_USAGE, "the record has version %llu, this sshexec reads %d", (unsigned long long)version, RECORD_VERSION);
+    if (version < RECORD_VERSION || version > RECORD_VERSION_ITEMS)
+        return error_set(err, SSX_ERROR_USAGE, "the record has version %llu, this sshexec reads %d and %d", (unsigned long long)version, RECORD_VERSION, RECORD_VERSION_ITEMS);
     if (!take_number(&v, INT64_MAX, &began) || !take_text(&v, &r->head.type) || !take_bytes(&v, &note, &n) ||
-        !take_bytes(&v, &r->head.state, &r->head.state_size) || !take_number(&v, HOSTS_MAX, &count))
+        !take_bytes(&v, &r->head.state, &r->head.state_size) || !take_number(&v, HOSTS_MAX, &count) ||
+        (version == RECORD_VERSION_ITEMS && !take_dealt(r, &v, &texts)))
         return damaged(r, err);
     r->head.began_ms = (int64_t)began;
     if (r->head.state_size && value_scan(r->head.state, r->head.state_size, err))
         return -1;
-    return descriptor_parse(&r->head.descriptor, note, n, err) ? -1 : read_hosts(r, count, err);
+    if (descriptor_parse(&r->head.descriptor, note, n, err) || read_hosts(r, count, err))
+        return -1;
+    return texts ? read_items(r, err) : 0;
 }
 
 static int map_file(struct record_reader *r, struct ssx_error *err)
@@ -152,6 +188,7 @@ void record_reader_close(struct record_reader *r)
         munmap(r->file, r->size);
     descriptor_dispose(&r->head.descriptor);
     free(r->head.hosts);
+    free(r->head.texts);
     free(r);
 }
 
@@ -192,7 +229,7 @@ static bool read_said(struct ssx_fleet_event *e, struct value_reader *v)
     uint64_t detail;
     if (e->kind == SSX_FLEET_PROGRESS || e->kind == SSX_FLEET_NOTE || !take_number(v, 3, &detail)) /* 3: SSX_LOG_ERROR */
         return false;
-    if (e->kind == SSX_FLEET_LOG) {
+    if (e->kind == SSX_FLEET_LOG || e->kind == SSX_FLEET_RETURNED) {
         e->level = (int)detail;
         return take_text(v, &e->text);
     }
@@ -200,14 +237,32 @@ static bool read_said(struct ssx_fleet_event *e, struct value_reader *v)
     return take_bytes(v, &e->bytes, &e->n) && (!is_value(e->kind) || value_scan(e->bytes, e->n, NULL) == 0);
 }
 
+/* Whether there is such a host and such an item, and both where it takes both. */
+static bool fits_there(const struct record_reader *r, const struct ssx_fleet_event *e)
+{
+    bool no_host = e->host == SSX_FLEET_NONE, no_item = e->item == SSX_FLEET_NONE;
+    if ((!no_host && e->host >= r->head.count) || (!no_item && e->item >= r->head.item_count))
+        return false;
+    switch (e->kind) {
+    case SSX_FLEET_DEALT: return !no_item;
+    case SSX_FLEET_RETURNED: return !no_item && !no_host;
+    case SSX_FLEET_END: return no_item && !no_host;
+    default: return !no_host;
+    }
+}
+
 static bool read_event(struct record_reader *r, struct ssx_fleet_event *e, struct value_reader *v)
 {
-    uint64_t host;
-    if (!r->head.count || !take_number(v, r->head.count - 1, &host))
+    uint64_t host, item = RECORD_NONE;
+    bool dealt = r->head.item_count > 0;
+    if (!take_number(v, UINT64_MAX, &host) || (dealt && !take_number(v, UINT64_MAX, &item)))
         return false;
-    e->host = host;
-    e->name = r->head.hosts[host];
-    if (e->kind != SSX_FLEET_END)
+    e->host = host == RECORD_NONE ? SSX_FLEET_NONE : (size_t)host;
+    e->item = item == RECORD_NONE ? SSX_FLEET_NONE : (size_t)item;
+    if (!fits_there(r, e))
+        return false;
+    e->name = e->host == SSX_FLEET_NONE ? NULL : r->head.hosts[e->host];
+    if (e->kind != SSX_FLEET_END && e->kind != SSX_FLEET_DEALT)
         return read_said(e, v);
     e->ending = &r->ending;
     e->timing = &r->timing;
@@ -224,7 +279,7 @@ int record_reader_next(struct record_reader *r, struct ssx_fleet_event *e, struc
     if (rc <= 0)
         return rc;
     *e = (struct ssx_fleet_event){.kind = (enum ssx_fleet_event_kind)(kind - RECORD_EVENT)};
-    if (kind < RECORD_EVENT + SSX_FLEET_OUTPUT || kind > RECORD_EVENT + SSX_FLEET_END || !read_event(r, e, &v))
+    if (kind < RECORD_EVENT + SSX_FLEET_OUTPUT || kind > RECORD_EVENT + SSX_FLEET_RETURNED || !read_event(r, e, &v))
         return damaged(r, err);
     return 1;
 }

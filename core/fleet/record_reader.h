@@ -1,6 +1,7 @@
 /* Reading a record back: what was run, and then each event as it came. A record that is being written can be read, too, as far as it goes. */
 #ifndef FLEET_RECORD_READER_H
 #define FLEET_RECORD_READER_H
+#include "wire/message.h"
 #include "worker/descriptor.h"
 
 #include <sshexec/fleet.h>
@@ -16,6 +17,8 @@ struct record_head {
     size_t state_size;
     char **hosts;
     size_t count;
+    struct span *texts;              /* of the items that were dealt: their lines; NULL: not recorded */
+    size_t item_count, per_host;     /* 0: each host had a run of its own */
 };
 
 /* Opens the file at path. Returns 0: the caller closes *out; or -1 with err (USAGE: it can't be read, or is no record; SYSTEM). */

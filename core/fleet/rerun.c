@@ -45,43 +45,92 @@ static int parse_words(unsigned *out, const char *words, struct ssx_error *err)
     }
 }
 
-static int read_ends(unsigned char *ends, struct record_reader *r, struct ssx_error *err)
+/* A record that is looked at for how its rows ended: items where it dealt any, else hosts. Those without an end are lost. */
+struct ended { struct record_reader *reader; const struct record_head *head; unsigned char *ends; unsigned outcomes; char path[PATH_MAX]; };
+
+static void ended_close(struct ended *e)
 {
-    struct ssx_fleet_event e;
+    free(e->ends);
+    record_reader_close(e->reader);
+}
+
+static int read_ends(struct ended *e, struct ssx_error *err)
+{
+    struct ssx_fleet_event event;
+    enum ssx_fleet_event_kind end = e->head->item_count ? SSX_FLEET_DEALT : SSX_FLEET_END;
     int rc;
-    while ((rc = record_reader_next(r, &e, err)) == 1)
-        if (e.kind == SSX_FLEET_END)
-            ends[e.host] = (unsigned char)e.ending->outcome;
+    while ((rc = record_reader_next(e->reader, &event, err)) == 1)
+        if (event.kind == end)
+            e->ends[end == SSX_FLEET_END ? event.host : event.item] = (unsigned char)event.ending->outcome;
     return rc;
 }
 
-static int add_ended(struct hostset *out, const struct record_head *head, const unsigned char *ends, unsigned outcomes, struct ssx_error *err)
+/* Returns 0 or -1; ended_close in both cases. */
+static int ended_open(struct ended *e, const char *words, const char *record, struct ssx_error *err)
 {
-    for (size_t i = 0; i < head->count; i++)
-        if ((outcomes & BIT(ends[i])) && hostset_add_name(out, head->hosts[i], strlen(head->hosts[i]), err))
+    *e = (struct ended){0};
+    if (parse_words(&e->outcomes, words, err) || records_find(e->path, sizeof e->path, record, err) || record_reader_open(&e->reader, e->path, err))
+        return -1;
+    e->head = record_reader_head(e->reader);
+    size_t count = e->head->item_count ? e->head->item_count : e->head->count;
+    e->ends = malloc(count + 1);
+    if (!e->ends)
+        return error_set(err, SSX_ERROR_SYSTEM, "out of memory for how %zu ended", count);
+    memset(e->ends, SSX_OUTCOME_LOST, count + 1);
+    return read_ends(e, err);
+}
+
+/* Of a run that dealt items, hosts come all or none: it is the items that ended in one way or another. */
+static int add_hosts(struct hostset *out, const struct ended *e, struct ssx_error *err)
+{
+    bool dealt = e->head->item_count > 0;
+    if (dealt && e->outcomes != ALL)
+        return error_set(err, SSX_ERROR_USAGE, "%s dealt items: --rerun is of those, with --scatter FIELD and no --items (--rerun all: all of its hosts)", e->path);
+    for (size_t i = 0; i < e->head->count; i++)
+        if ((dealt || (e->outcomes & BIT(e->ends[i]))) && hostset_add_name(out, e->head->hosts[i], strlen(e->head->hosts[i]), err))
             return -1;
     return 0;
 }
 
 int rerun_hosts(struct hostset *out, const char *words, const char *record, struct ssx_error *err)
 {
-    char path[PATH_MAX];
-    struct record_reader *r;
-    unsigned outcomes;
-    if (parse_words(&outcomes, words, err) || records_find(path, sizeof path, record, err) || record_reader_open(&r, path, err))
-        return -1;
-    const struct record_head *head = record_reader_head(r);
-    unsigned char *ends = malloc(head->count + 1);
-    int rc = -1;
-    if (ends) {
-        memset(ends, SSX_OUTCOME_LOST, head->count + 1);
-        rc = read_ends(ends, r, err) || add_ended(out, head, ends, outcomes, err) ? -1 : 0;
-    } else {
-        error_set(err, SSX_ERROR_SYSTEM, "out of memory for the ends of hosts");
-    }
+    struct ended e;
+    int rc = ended_open(&e, words, record, err) || add_hosts(out, &e, err) ? -1 : 0;
     if (rc == 0 && !hostset_count(out))
-        rc = error_set(err, SSX_ERROR_USAGE, "--rerun %s: no host of %s ended so", words, path);
-    free(ends);
-    record_reader_close(r);
+        rc = error_set(err, SSX_ERROR_USAGE, "--rerun %s: no host of %s ended so", words, e.path);
+    ended_close(&e);
+    return rc;
+}
+
+/* --- items --- */
+
+static int copy_texts(struct span **texts, size_t *count, struct buf *bytes, const struct ended *e, struct ssx_error *err)
+{
+    *texts = calloc(e->head->item_count + 1, sizeof **texts);
+    for (size_t i = 0; *texts && i < e->head->item_count; i++)
+        if (e->outcomes & BIT(e->ends[i])) {
+            (*texts)[(*count)++].n = e->head->texts[i].n;
+            buf_add(bytes, e->head->texts[i].at, e->head->texts[i].n);
+        }
+    if (!*texts || bytes->failed)
+        return error_set(err, SSX_ERROR_SYSTEM, "out of memory for %zu items", e->head->item_count);
+    const unsigned char *at = bytes->at ? buf_data(bytes) : (const unsigned char *)"";
+    for (size_t i = 0; i < *count; at += (*texts)[i++].n)
+        (*texts)[i].at = at; /* only now: they moved while there came more */
+    return 0;
+}
+
+int rerun_items(struct span **texts, size_t *count, struct buf *bytes, const char *words, const char *record, struct ssx_error *err)
+{
+    struct ended e;
+    *count = 0;
+    int rc = ended_open(&e, words, record, err);
+    if (rc == 0 && !e.head->texts)
+        rc = error_set(err, SSX_ERROR_USAGE, e.head->item_count ? "the items of %s are secret, so that it does not hold them: --items FILE" : "%s dealt no items: --items FILE", e.path);
+    if (rc == 0)
+        rc = copy_texts(texts, count, bytes, &e, err);
+    if (rc == 0 && !*count)
+        rc = error_set(err, SSX_ERROR_USAGE, "--rerun %s: no item of %s ended so", words, e.path);
+    ended_close(&e);
     return rc;
 }

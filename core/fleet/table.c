@@ -149,13 +149,13 @@ int table_add_rows(struct buf *out, const struct table *t, char *const *names, c
                    struct table_order order, struct table_look look)
 {
     size_t rows, *hosts = present_hosts(t, &rows);
-    struct layout *layout = calloc(count + 1, sizeof *layout), name = {strlen("host"), false};
+    struct layout *layout = calloc(count + 1, sizeof *layout), name = {strlen(look.row), false};
     if (hosts && order.by_column)
         qsort_r(hosts, rows, sizeof *hosts, by_cell, &(struct sorting){t, order.column, order.descending});
     for (size_t i = 0; hosts && i < rows; i++)
         name.width = strlen(names[hosts[i]]) > name.width ? strlen(names[hosts[i]]) : name.width;
     buf_add_text(out, look.before);
-    add_cell(out, "host", strlen("host"), name, false);
+    add_cell(out, look.row, strlen(look.row), name, false);
     for (size_t c = 0; hosts && layout && c < count; c++) {
         layout[c] = measure(t, hosts, rows, columns[c]);
         pad(out, GAP);

@@ -21,7 +21,7 @@ struct table_order { bool by_column, descending; size_t column; };
 
 /* A line a host: its name and these columns, aligned, numbers to the right; a header in front, between `before` and `after`. Returns 0
  * or -1. */
-struct table_look { const char *before, *after; }; /* what goes around a header: colours, or "" */
+struct table_look { const char *before, *after, *row; }; /* what goes around a header: colours, or ""; what a row is: "host" */
 int table_add_rows(struct buf *out, const struct table *t, char *const *names, const size_t *columns, size_t count,
                    struct table_order order, struct table_look look);
 

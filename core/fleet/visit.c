@@ -3,58 +3,41 @@
 #include "base/error.h"
 #include "base/io.h"
 #include "fleet/member.h"
+#include "fleet/visit_calls.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
-
-#define CANCEL_MS 2500   /* how long after the grace time the agent has to say how a cancelled call ended */
-#define OVERDUE_MS 10000 /* the same after a call's own time limit, which the agent watches over */
-
-static int64_t grace_ms(const struct client_request *call) { return (int64_t)(call->grace_ms ? call->grace_ms : GRACE_MS_DEFAULT); }
 
 static struct news *news_of(const struct visit *v) { return engine_news(v->member->engine); }
+
+static struct news_from of_host(const struct visit *v) { return visit_call_from(v, NULL); }
 
 /* --- telling --- */
 
 static struct timing timing_of(const struct visit *v, const struct message_end *e)
 {
     const struct transport_attempt *a = &v->attempt;
-    int64_t now = clock_us(), began = engine_began_us(v->member->engine);
-    int64_t in_hand = v->sent_us ? v->sent_us : v->answered_us;
-    struct timing t = {.look_us = a->look_us, .resolve_us = a->resolve_us, .connect_us = a->connect_us, .exchange_us = a->exchange_us, .auth_us = a->auth_us,
-                       .run_us = (int64_t)e->wall_us, .total_us = now - began, .tries = v->member->tries, .wait_us = v->began_us - began};
-    if (v->answered_us)
-        t.agent_us = a->start_us + v->answered_us - v->opened_us;
-    if (v->sent_us)
-        t.upload_us = v->sent_us - v->upload_us;
-    if (in_hand && now - in_hand > t.run_us)
-        t.load_us = now - in_hand - t.run_us;
+    struct timing t = v->did;
+    if (v->calls && !engine_deals(v->member->engine))
+        t = visit_call_timing(v, &v->calls[0], e->wall_us);
+    t.total_us = clock_us() - engine_began_us(v->member->engine);
+    t.wait_us = v->began_us - engine_began_us(v->member->engine);
+    t.look_us = a->look_us;
+    t.resolve_us = a->resolve_us;
+    t.connect_us = a->connect_us;
+    t.exchange_us = a->exchange_us;
+    t.auth_us = a->auth_us;
+    t.agent_us = v->answered_us ? a->start_us + v->answered_us - v->opened_us : 0;
+    t.tries = v->member->tries;
     return t;
-}
-
-/* Words for a host that did not come to its end because the run was ended before. */
-static void settle(const struct visit *v, struct message_end *e)
-{
-    const char *why;
-    enum ssx_outcome stopped = engine_stopped(v->member->engine, &why);
-    if (stopped == SSX_OUTCOME_OK || !v->stopping)
-        return;
-    if (e->outcome == SSX_OUTCOME_UNREACHABLE) {
-        e->outcome = stopped == SSX_OUTCOME_CANCELLED ? SSX_OUTCOME_CANCELLED : SSX_OUTCOME_UNREACHABLE;
-        e->message = span_text(why);
-    } else if (e->outcome == SSX_OUTCOME_CANCELLED && stopped == SSX_OUTCOME_TIMEOUT) {
-        e->outcome = SSX_OUTCOME_TIMEOUT;
-        e->message = span_text(why);
-    }
 }
 
 static void tell_end(struct visit *v, struct message *m)
 {
-    settle(v, &m->end);
+    visit_settle(v, &m->end);
     struct timing timing = timing_of(v, &m->end);
     engine_ends(v->member);
-    news_put(news_of(v), NEWS_END, v->member->number, m, &timing); /* where memory is out, the engine makes up for it */
+    news_put(news_of(v), NEWS_END, of_host(v), m, &timing); /* where memory is out, the engine makes up for it */
 }
 
 void visit_fail(struct visit *v, const struct ssx_error *err)
@@ -69,7 +52,7 @@ static void tell_note(void *ctx, int level, const char *text)
 {
     const struct visit *v = ctx;
     struct message m = {.kind = MESSAGE_LOG, .log = {.level = (uint64_t)level, .text = span_text(text)}};
-    news_put(news_of(v), NEWS_NOTE, v->member->number, &m, NULL);
+    news_put(news_of(v), NEWS_NOTE, of_host(v), &m, NULL);
 }
 
 static void tell_stderr(void *user, const void *bytes, size_t n)
@@ -77,26 +60,10 @@ static void tell_stderr(void *user, const void *bytes, size_t n)
     const struct visit *v = user;
     struct message m = {.kind = MESSAGE_OUTPUT, .data = {.bytes = {bytes, n}}};
     if (engine_options_of(v->member->engine)->listener.on_stderr)
-        news_put(news_of(v), NEWS_STDERR, v->member->number, &m, NULL);
+        news_put(news_of(v), NEWS_STDERR, of_host(v), &m, NULL);
 }
-
 
 /* --- opening --- */
-
-static int start_call(struct visit *v, struct ssx_error *err)
-{
-    const struct engine_options *o = engine_options_of(v->member->engine);
-    struct client_request request = o->call;
-    if (v->member->state) {
-        request.state = v->member->state;
-        request.state_size = v->member->state_size;
-    }
-    request.input = o->input_fd >= 0;
-    v->input_at = request.input ? 0 : -1;
-    v->link.on_stderr = tell_stderr;
-    v->link.user = v;
-    return client_call(v->link.client, &v->call, &request, err);
-}
 
 int visit_open(struct visit *v, struct ssx_error *err)
 {
@@ -113,7 +80,9 @@ int visit_open(struct visit *v, struct ssx_error *err)
         return -1;
     v->opened_us = clock_us();
     v->checked_ms = clock_ms();
-    if (start_call(v, err)) {
+    v->link.on_stderr = tell_stderr;
+    v->link.user = v;
+    if (visit_calls_new(v, err) || (!engine_deals(v->member->engine) && visit_calls_own(v, err))) {
         link_close(&v->link);
         return -1;
     }
@@ -125,6 +94,8 @@ int visit_open(struct visit *v, struct ssx_error *err)
 void visit_close(struct visit *v)
 {
     link_close(&v->link);
+    free(v->calls);
+    free(v->refusal);
     free(v->why);
     free(v);
 }
@@ -149,41 +120,50 @@ static void fail_later(struct visit *v, struct ssx_error *err)
         link_fail(&v->link, "out of memory");
 }
 
-/* The agent watches over the call's time, from the worker's start; we watch over the agent. */
-static void limit(struct visit *v)
+void visit_give_up(struct visit *v, const char *why)
 {
-    const struct client_request *call = &engine_options_of(v->member->engine)->call;
-    if (!call->timeout_ms || v->stopping)
-        return;
-    v->give_up_ms = clock_ms() + (int64_t)call->timeout_ms + grace_ms(call) + OVERDUE_MS;
-    v->give_up_why = "the agent has not ended the call, long after its time was over";
+    if (!v->why)
+        v->why = strdup(why); /* without memory it ends without a word */
+    link_fail(&v->link, why);
 }
 
-static void take_hello(struct visit *v)
+static void take_hello(struct visit *v, const struct message_hello *hello)
 {
     v->answered_us = clock_us();
     engine_logged_in(v->member);
     link_answered(&v->link);
-    limit(v);
+    visit_calls_answered(v, hello->calls);
 }
 
-/* Returns whether it was the END. */
+static bool may_try_again(struct visit *v) { return was_turned_away(v) && engine_may_try_again(v->member, v->attempt.timeout_ms); }
+
+/* Returns whether it was the END of the host's own call. */
+static bool take_end(struct visit *v, struct message *m)
+{
+    struct visit_call *call = visit_call_of(v, m->id);
+    if (call && call->item != NEWS_NONE) {
+        visit_calls_item_ended(v, call, m);
+        return false;
+    }
+    v->again = m->end.outcome == SSX_OUTCOME_UNREACHABLE && may_try_again(v);
+    if (!v->again)
+        tell_end(v, m);
+    return true;
+}
+
+/* Returns whether the visit is over. */
 static bool take_message(struct visit *v, struct message *m)
 {
+    if (m->kind == MESSAGE_END)
+        return take_end(v, m);
     if (m->kind == MESSAGE_HELLO)
-        take_hello(v);
-    if (m->kind == MESSAGE_END) {
-        v->again = m->end.outcome == SSX_OUTCOME_UNREACHABLE && was_turned_away(v) && engine_may_try_again(v->member, v->attempt.timeout_ms);
-        if (!v->again)
-            tell_end(v, m);
-        return true;
-    }
-    if (news_put(news_of(v), NEWS_MESSAGE, v->member->number, m, NULL))
+        take_hello(v, &m->hello);
+    if (news_put(news_of(v), NEWS_MESSAGE, visit_call_from(v, visit_call_of(v, m->id)), m, NULL))
         fail_later(v, &(struct ssx_error){SSX_ERROR_SYSTEM, "out of memory for what the host said"});
     return false;
 }
 
-/* Returns whether the END has come. */
+/* Returns whether the visit is over. */
 static bool take_messages(struct visit *v)
 {
     struct ssx_error err = {0};
@@ -201,57 +181,60 @@ static bool take_messages(struct visit *v)
     return false;
 }
 
-/* The input is a file that all visits read, each at its own pace. Returns whether there may be more to give at once. */
-static bool give_input(struct visit *v)
+/* How a host ends that items were dealt to. */
+static void end_host(struct visit *v)
 {
-    unsigned char bytes[DATA_MAX];
-    size_t room = v->input_at < 0 ? 0 : client_input_room(v->link.client, v->call);
-    if (!room)
-        return false;
-    ssize_t n = pread(engine_options_of(v->member->engine)->input_fd, bytes, room < sizeof bytes ? room : sizeof bytes, v->input_at);
-    if (n > 0) {
-        v->input_at += (off_t)client_input(v->link.client, v->call, bytes, (size_t)n);
-    } else {
-        client_input_end(v->link.client, v->call);
-        v->input_at = -1;
+    struct message m = {.kind = MESSAGE_END, .end = {.message = span_text(v->why ? v->why : "")}};
+    if (v->link.ended && !v->link.answered) {
+        m.end.outcome = SSX_OUTCOME_UNREACHABLE;
+        v->again = may_try_again(v);
+    } else if (v->link.ended) {
+        m.end.outcome = SSX_OUTCOME_LOST;
+    } else if (v->stopping) {
+        m.end.outcome = SSX_OUTCOME_CANCELLED;
+    } else if (v->refusal) {
+        m.end.outcome = SSX_OUTCOME_REFUSED;
+        m.end.message = span_text(v->refusal);
     }
-    return true;
+    if (!v->again)
+        tell_end(v, &m);
 }
 
 static void count_upload(struct visit *v)
 {
     uint64_t sent, asked;
-    client_upload(v->link.client, v->call, &sent, &asked);
+    client_upload(v->link.client, v->calls[0].id, &sent, &asked);
     if (!asked)
         return;
     atomic_store_explicit(&v->member->sent, sent, memory_order_relaxed);
     atomic_store_explicit(&v->member->asked, asked, memory_order_relaxed);
 }
 
-/* When the plugin's upload began, and when all of it was sent. */
-static void watch_upload(struct visit *v)
+/* Takes items. Returns whether the host is done with. */
+static bool deal(struct visit *v)
 {
-    size_t waiting;
-    if (v->sent_us || !v->link.answered)
-        return;
-    client_outgoing(v->link.client, &waiting);
-    bool sends = client_sends_object(v->link.client, v->call);
-    if (sends && !v->upload_us)
-        v->upload_us = clock_us();
-    else if (v->upload_us && !sends && !waiting)
-        v->sent_us = clock_us();
-    if (v->upload_us)
-        limit(v);
+    const char *why;
+    if (!v->stopping)
+        visit_calls_fill(v);
+    if (!v->link.answered && !v->link.ended && engine_has_dealt(v->member->engine, &why)) {
+        v->stopping = true;
+        visit_give_up(v, why);
+    }
+    bool done = v->link.ended || (v->link.answered && (v->no_more || v->stopping));
+    if (!engine_deals(v->member->engine) || v->open_calls || !done)
+        return false;
+    end_host(v);
+    return true;
 }
 
 enum visit_state visit_step(struct visit *v)
 {
     struct ssx_error err = {0};
-    if (take_messages(v))
+    if (take_messages(v) || deal(v))
         return VISIT_OVER;
     bool room = news_has_room(news_of(v));
-    bool gave = give_input(v);
-    watch_upload(v);
+    bool gave = visit_calls_input(v);
+    visit_calls_watch(v);
     int rc = v->why ? 0 : link_step(&v->link, room, &err);
     if (rc < 0)
         fail_later(v, &err);
@@ -263,31 +246,24 @@ enum visit_state visit_step(struct visit *v)
     return rc || gave || v->why ? VISIT_READY : VISIT_WAITS;
 }
 
-void visit_consumed(struct visit *v, size_t n) { client_consumed(v->link.client, v->call, n); }
-
 void visit_stop(struct visit *v)
 {
-    const struct client_request *call = &engine_options_of(v->member->engine)->call;
     if (v->stopping)
         return;
     v->stopping = true;
-    if (!v->link.answered) {
-        link_fail(&v->link, "given up before its agent answered");
-        return;
-    }
-    client_cancel(v->link.client, v->call);
-    v->give_up_ms = clock_ms() + grace_ms(call) + CANCEL_MS;
-    v->give_up_why = "the agent did not answer the cancel";
+    if (v->link.answered)
+        visit_calls_cancel(v);
+    else
+        visit_give_up(v, "given up before its agent answered");
 }
 
 void visit_check_time(struct visit *v, int64_t now_ms)
 {
-    if (v->give_up_ms && v->was_paused)
-        v->give_up_ms += now_ms - v->checked_ms; /* it was the program that kept it waiting */
+    const char *why = visit_calls_overdue(v, now_ms, v->was_paused ? now_ms - v->checked_ms : 0); /* it was the program that kept it waiting */
     v->checked_ms = now_ms;
     v->was_paused = v->is_paused;
-    if (v->give_up_ms && now_ms >= v->give_up_ms)
-        link_fail(&v->link, v->give_up_why);
+    if (why)
+        visit_give_up(v, why);
 }
 
 size_t visit_poll(struct visit *v, struct pollfd *out) { return v->is_paused ? 0 : link_poll(&v->link, true, out); }

@@ -338,6 +338,19 @@ int state_builder_json(struct state_builder *b, const char *name, const char *js
 
 /* --- the state --- */
 
+static void pack_node(struct buf *out, const struct node *node);
+
+static void pack_slot(struct buf *out, const struct slot *slot)
+{
+    msgpack_packer p = packer(out);
+    if (slot->form == ELEMENTS)
+        msgpack_pack_array(&p, slot->count);
+    if (slot->form == NESTED)
+        pack_node(out, slot->nested);
+    else
+        buf_add(out, buf_data(&slot->bytes), buf_length(&slot->bytes));
+}
+
 static void pack_node(struct buf *out, const struct node *node)
 {
     msgpack_packer p = packer(out);
@@ -346,16 +359,10 @@ static void pack_node(struct buf *out, const struct node *node)
         count += node->slots[i].form != ABSENT;
     msgpack_pack_map(&p, count);
     for (size_t i = 0; i < node->s->count; i++) {
-        const struct slot *slot = &node->slots[i];
-        if (slot->form == ABSENT)
+        if (node->slots[i].form == ABSENT)
             continue;
         pack_text(&p, node->s->fields[i].name);
-        if (slot->form == ELEMENTS)
-            msgpack_pack_array(&p, slot->count);
-        if (slot->form == NESTED)
-            pack_node(out, slot->nested);
-        else
-            buf_add(out, buf_data(&slot->bytes), buf_length(&slot->bytes));
+        pack_slot(out, &node->slots[i]);
     }
 }
 
@@ -382,5 +389,64 @@ int state_builder_finish(struct state_builder *b, struct buf *out, struct ssx_er
     if (rc == 0 && schema_pack_struct(out, b->d->state, buf_data(&raw), buf_length(&raw)))
         rc = no_memory(err);
     buf_free(&raw);
+    return rc;
+}
+
+/* --- one field with one more word --- */
+
+static int slot_copy(struct slot *out, const struct slot *slot);
+
+static struct node *node_copy(const struct node *node)
+{
+    struct node *copy = node_new(node->s);
+    for (size_t i = 0; copy && i < node->s->count; i++)
+        if (slot_copy(&copy->slots[i], &node->slots[i])) {
+            node_free(copy);
+            return NULL;
+        }
+    return copy;
+}
+
+static int slot_copy(struct slot *out, const struct slot *slot)
+{
+    *out = (struct slot){.form = slot->form, .from_base = slot->from_base, .count = slot->count};
+    if (slot->nested && !(out->nested = node_copy(slot->nested)))
+        return -1;
+    return buf_add(&out->bytes, buf_data(&slot->bytes), buf_length(&slot->bytes));
+}
+
+static int add_field(const struct state_builder *b, const struct schema_field *f, const struct slot *slot, struct buf *out, struct ssx_error *err)
+{
+    char where[SSX_ERROR_TEXT];
+    struct buf raw = {0};
+    msgpack_packer p = packer(out);
+    snprintf(where, sizeof where, "field %s", f->name);
+    pack_slot(&raw, slot);
+    int rc = check_size(b, &raw, err);
+    if (rc == 0)
+        rc = schema_check(b->d, &f->type, where, buf_data(&raw), buf_length(&raw), err);
+    msgpack_pack_map(&p, 1);
+    pack_text(&p, f->name);
+    if (rc == 0 && schema_pack(out, &f->type, buf_data(&raw), buf_length(&raw)))
+        rc = no_memory(err);
+    buf_free(&raw);
+    return rc;
+}
+
+int state_builder_try(struct state_builder *b, const char *name, bool json, const char *text, size_t n, struct buf *out, struct ssx_error *err)
+{
+    size_t length = strcspn(name, ".");
+    struct slot before;
+    const struct schema_field *f = schema_field_find(b->root->s, name, length);
+    if (!f)
+        return schema_unknown_field(b->d, b->root->s, "", name, length, err);
+    struct slot *slot = &b->root->slots[f - b->root->s->fields];
+    int rc = slot_copy(&before, slot) ? no_memory(err) : 0;
+    if (rc == 0)
+        rc = json ? state_builder_json(b, name, text, n, err) : state_builder_text(b, name, text, n, err);
+    if (rc == 0)
+        rc = add_field(b, f, slot, out, err);
+    slot_clear(slot);
+    *slot = before;
     return rc;
 }

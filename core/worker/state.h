@@ -25,6 +25,9 @@ int state_builder_json(struct state_builder *b, const char *name, const char *js
 /* One more element for the `rest` field (words after --). An error where the type has none. */
 int state_builder_rest(struct state_builder *b, const char *text, struct ssx_error *err);
 
+/* What the field would be with one more word, name=text or name:=json: a map of nothing but the field that the name's path begins with, checked. Adds it to out; the builder stays as it was. */
+int state_builder_try(struct state_builder *b, const char *name, bool json, const char *text, size_t n, struct buf *out, struct ssx_error *err);
+
 /* The state: a map of what was given, in canonical form (schema_pack_struct), checked as state_check does. Adds it to out. */
 int state_builder_finish(struct state_builder *b, struct buf *out, struct ssx_error *err);
 

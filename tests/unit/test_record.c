@@ -48,7 +48,7 @@ static int tear_down(void **state)
 
 static void put(struct record *r, enum ssx_fleet_event_kind kind, size_t host, const char *bytes, size_t n)
 {
-    const struct ssx_fleet_event e = {.kind = kind, .host = host, .stream = kind == SSX_FLEET_OUTPUT ? SSX_STDOUT : 0, .bytes = bytes, .n = n};
+    const struct ssx_fleet_event e = {.kind = kind, .host = host, .item = SSX_FLEET_NONE, .stream = kind == SSX_FLEET_OUTPUT ? SSX_STDOUT : 0, .bytes = bytes, .n = n};
     record_event(r, &e);
 }
 
@@ -57,7 +57,7 @@ static void put_end(struct record *r, size_t host, enum ssx_outcome outcome, int
     const struct ssx_fleet_timing timing = {.run_us = 7, .total_us = 9, .tries = 2};
     const struct ssx_ending ending = {.outcome = outcome, .exit_code = code, .reason = "", .message = "no luck", .text = "failed: no luck",
                                       .digest = "", .sandbox = "none", .wall_us = 5};
-    const struct ssx_fleet_event e = {.kind = SSX_FLEET_END, .host = host, .ending = &ending, .timing = &timing};
+    const struct ssx_fleet_event e = {.kind = SSX_FLEET_END, .host = host, .item = SSX_FLEET_NONE, .ending = &ending, .timing = &timing};
     record_event(r, &e);
 }
 
@@ -71,7 +71,7 @@ static const char *newest(void)
 static void write_one(void)
 {
     char *hosts[] = {(char[]){"a"}, (char[]){"b"}};
-    const struct record_run run = {&d, "./w.so", STATE, sizeof STATE - 1, hosts, 2};
+    const struct record_run run = {.descriptor = &d, .type = "./w.so", .state = STATE, .state_size = sizeof STATE - 1, .hosts = hosts, .count = 2};
     struct record *r;
     assert_int_equal(record_open(&r, &run, NULL), 0);
     put(r, SSX_FLEET_OUTPUT, 1, "x\0y", 3);
@@ -169,7 +169,7 @@ static void one_that_is_being_written_is_not_removed(void **state)
 {
     (void)state;
     char **names, *hosts[] = {(char[]){"a"}};
-    const struct record_run run = {&d, "w", NULL, 0, hosts, 1};
+    const struct record_run run = {.descriptor = &d, .type = "w", .hosts = hosts, .count = 1};
     struct record *r;
     size_t count;
     records_prune(0);

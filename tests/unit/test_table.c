@@ -76,11 +76,11 @@ static void rows_are_aligned_and_sorted(void **state)
     static const size_t columns[] = {1, 0};
     struct table *t = four();
     struct buf out = {0};
-    assert_int_equal(table_add_rows(&out, t, names, columns, 2, (struct table_order){true, true, 1}, (struct table_look){"", ""}), 0);
+    assert_int_equal(table_add_rows(&out, t, names, columns, 2, (struct table_order){true, true, 1}, (struct table_look){"", "", "host"}), 0);
     buf_add(&out, "", 1);
     assert_string_equal((char *)buf_data(&out), "host   n     k\nn4     text  -\nn2     100   5.10\nn1     5     6.1\nnode3  -3    6.1\n");
     buf_free(&out);
-    assert_int_equal(table_add_rows(&out, t, names, columns + 1, 1, (struct table_order){true, false, 0}, (struct table_look){"<", ">"}), 0);
+    assert_int_equal(table_add_rows(&out, t, names, columns + 1, 1, (struct table_order){true, false, 0}, (struct table_look){"<", ">", "host"}), 0);
     buf_add(&out, "", 1);
     assert_string_equal((char *)buf_data(&out), "<host   k>\nn2     5.10\nn1     6.1\nnode3  6.1\nn4     -\n");
     buf_free(&out);

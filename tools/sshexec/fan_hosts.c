@@ -31,7 +31,7 @@ int fan_hosts_find(struct fan_hosts *h, const struct settings *s, struct ssx_err
     for (size_t i = 0; rc == 0 && i < s->host_word_count; i++)
         rc = host_sets_take(&sets, s->host_words[i].option, s->host_words[i].value, err);
     if (rc == 0 && s->rerun)
-        rc = host_sets_rerun(&sets, s->rerun, s->record, err);
+        rc = host_sets_rerun(&sets, s->scatter && !s->items ? "all" : s->rerun, s->record, err); /* which: of its items then */
     if (rc == 0)
         rc = host_sets_finish(&sets, "run", err);
     if (rc == 0 && hostset_each(sets.included, add_name, h, err))

@@ -2,6 +2,7 @@
 
 #include "fan_show.h"
 #include "interrupt.h"
+#include "scatter.h"
 #include "state_map.h"
 #include "tool.h"
 
@@ -32,6 +33,8 @@ struct fan {
     char *const *names;
     struct buf *states;              /* of each host; NULL: all have the same */
     size_t count;
+    struct scatter scatter;          /* count 0: nothing is dealt */
+    char **labels;                   /* of its items */
     struct ssx_fleet *fleet;         /* of the batch that runs */
     struct rolling rolling;
     int64_t waited_us;               /* until that batch began */
@@ -98,7 +101,7 @@ static void take_event(struct fan *f, const struct ssx_fleet_event *e)
 {
     if (f->record)
         record_event(f->record, e);
-    if (e->kind == SSX_FLEET_END)
+    if (fan_show_is_end(&f->show, e))
         rolling_ended(&f->rolling, e->ending->outcome);
     if (fan_show_event(&f->show, e) && !f->cancelled) { /* nobody reads what we print */
         f->cancelled = true;
@@ -120,7 +123,7 @@ static void tell(void *context, const struct ssx_fleet_event *event)
         e.timing = &timing;
     }
     take_event(f, &e);
-    if (e.kind == SSX_FLEET_END && rolling_stopped(&f->rolling))
+    if (fan_show_is_end(&f->show, &e) && rolling_stopped(&f->rolling))
         ssx_fleet_stop(f->fleet);
 }
 
@@ -135,11 +138,14 @@ static int make_fleet(struct fan *f, const struct call *call, struct ssx_error *
     o.deadline_ms = !s->deadline_ms ? 0 : left_ms > 0 ? (uint64_t)left_ms : 1;
     o.input_fd = call->input_fd;
     o.notes = s->verbose > 0;
+    o.per_host = (size_t)s->per_host;
     o.context = f;
     o.on_event = tell;
     int rc = ssx_fleet_open(&f->fleet, call->name, buf_data(&call->state), buf_length(&call->state), &o, err);
-    for (size_t i = f->show.first; rc == 0 && i < f->show.first + f->rolling.batch; i++)
+    for (size_t i = f->show.first; rc == 0 && i < f->show.first + f->show.batch; i++)
         rc = ssx_fleet_add(f->fleet, f->names[i], f->states ? buf_data(&f->states[i]) : NULL, f->states ? buf_length(&f->states[i]) : 0, NULL, err);
+    if (rc == 0)
+        rc = scatter_deal(&f->scatter, f->fleet, err);
     return rc ? -1 : ssx_fleet_start(f->fleet, err);
 }
 
@@ -181,7 +187,9 @@ static void converse(struct fan *f)
 static void begin_record(struct fan *f, const struct call *call)
 {
     struct ssx_error err = {0};
-    const struct record_run run = {&f->type->plugin.descriptor, call->name, buf_data(&call->state), buf_length(&call->state), f->names, f->count};
+    const struct scatter *d = &f->scatter;
+    const struct record_run run = {.descriptor = &f->type->plugin.descriptor, .type = call->name, .state = buf_data(&call->state), .state_size = buf_length(&call->state),
+                                   .hosts = f->names, .count = f->count, .texts = d->secret ? NULL : d->texts, .item_count = d->count, .per_host = scatter_per_host(f->settings)};
     if (record_open(&f->record, &run, &err))
         tool_complain(&err);
 }
@@ -195,7 +203,7 @@ static void say_fanout(const struct fan *f)
 
 static int run_batch(struct fan *f, const struct call *call, struct ssx_error *err)
 {
-    f->show.batch = f->rolling.batch;
+    f->show.batch = f->scatter.count ? f->count : f->rolling.batch;
     f->waited_us = clock_us() - f->show.began_us;
     int rc = make_fleet(f, call, err);
     if (rc == 0) {
@@ -216,14 +224,14 @@ static void end_unbegun(struct fan *f)
                                       .digest = "", .sandbox = "", .text = why};
     const uint64_t waited_us = (uint64_t)(clock_us() - f->show.began_us);
     const struct ssx_fleet_timing timing = {.wait_us = waited_us, .total_us = waited_us};
-    for (size_t i = f->rolling.begun; i < f->count; i++)
-        take_event(f, &(struct ssx_fleet_event){.kind = SSX_FLEET_END, .host = i, .name = f->names[i], .ending = &ending, .timing = &timing});
+    for (size_t i = f->rolling.begun; i < f->count && !f->scatter.count; i++)
+        take_event(f, &(struct ssx_fleet_event){.kind = SSX_FLEET_END, .host = i, .item = SSX_FLEET_NONE, .name = f->names[i], .ending = &ending, .timing = &timing});
 }
 
 static int run_batches(struct fan *f, const struct call *call, struct ssx_error *err)
 {
     char reason[128];
-    rolling_init(&f->rolling, f->count, &f->settings->rolling);
+    rolling_init(&f->rolling, f->show.count, &f->settings->rolling);
     while (!f->cancelled && rolling_next(&f->rolling)) {
         if (f->show.first == 0)
             begin_record(f, call);
@@ -240,7 +248,8 @@ static int run(struct fan *f, struct call *call)
 {
     struct ssx_error err = {0};
     session_options(&call->session, f->settings);
-    int rc = fan_show_init(&f->show, f->settings, &f->type->plugin.descriptor, call->name, f->names, f->count, &err) || run_batches(f, call, &err);
+    const struct fan_rows rows = {f->names, f->count, f->labels, f->scatter.count, scatter_per_host(f->settings)};
+    int rc = fan_show_init(&f->show, f->settings, &f->type->plugin.descriptor, call->name, &rows, &err) || run_batches(f, call, &err);
     record_close(f->record);
     int code = rc ? tool_complain(&err) : fan_show_end(&f->show, f->settings->largest);
     int output_error = f->show.output_error;
@@ -260,6 +269,21 @@ static int make_host_state(struct fan *f, size_t i, const struct word_list *word
     if (f->settings->state_map && !(host.state = state_map_find(map, f->names[i], &host.state_size)))
         return error_set(err, SSX_ERROR_USAGE, "--state-map %s has no state for %s", f->settings->state_map, f->names[i]);
     return words_state(&f->states[i], words, &host, err) ? error_prefix(err, "%s", f->names[i]) : 0;
+}
+
+/* What is dealt, with the first of it in the states that are made next, for checking: each of the others then has its place there. */
+static int make_items(struct fan *f, struct word_list *words, struct word *first, struct ssx_error *err)
+{
+    struct scatter *d = &f->scatter;
+    if (!f->settings->scatter)
+        return 0;
+    if (scatter_read(d, f->settings, words, err) || scatter_type(d, f->settings, words, err))
+        return -1;
+    if (scatter_labels(&f->labels, d->secret ? NULL : d->texts, d->count))
+        return error_set(err, SSX_ERROR_SYSTEM, "out of memory for %zu items", d->count);
+    *first = (struct word){.name = d->field, .operator = d->operator, .value = d->texts[0].at, .n = d->texts[0].n};
+    words->last = first;
+    return 0;
 }
 
 /* All of them, before any is sent. */
@@ -282,7 +306,7 @@ static bool takes_input(const struct fan *f, const struct word_list *words)
 {
     bool map_is_stdin = f->settings->state_map && strcmp(f->settings->state_map, "-") == 0;
     bool wanted = (f->type->plugin.descriptor.traits & TRAIT_TAKES_INPUT) && !f->settings->no_input;
-    return wanted && !words->read_stdin && !map_is_stdin && !isatty(STDIN_FILENO);
+    return wanted && !words->read_stdin && !map_is_stdin && !scatter_reads_stdin(f->settings) && !isatty(STDIN_FILENO);
 }
 
 static void dispose(struct fan *f, struct call *call)
@@ -292,6 +316,8 @@ static void dispose(struct fan *f, struct call *call)
     for (size_t i = 0; f->states && i < f->count; i++)
         buf_free(&f->states[i]);
     free(f->states);
+    scatter_labels_free(f->labels, f->scatter.count);
+    scatter_free(&f->scatter);
 }
 
 int fan_out(const struct settings *s, const struct fan_hosts *hosts, const struct type *type, const char *name, const struct word_list *words)
@@ -299,8 +325,12 @@ int fan_out(const struct settings *s, const struct fan_hosts *hosts, const struc
     struct fan f = {.settings = s, .type = type, .names = hosts->names, .count = hosts->count};
     struct ssx_error err = {0};
     struct call call = {.name = name, .input_fd = -1};
+    struct word_list all = *words;
+    struct word first;
     f.interrupt_fd = interrupt_watch();
-    int rc = make_states(&f, &call, words, &err);
+    int rc = make_items(&f, &all, &first, &err);
+    if (rc == 0)
+        rc = make_states(&f, &call, &all, &err);
     if (rc == 0 && takes_input(&f, words))
         rc = open_input(&call.input_fd, &err);
     int code = rc ? (interrupt_count() ? EXIT_SIGNAL + interrupt_signal() : tool_complain(&err)) : run(&f, &call);

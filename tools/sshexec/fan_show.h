@@ -3,6 +3,7 @@
 #define SSHEXEC_FAN_SHOW_H
 #include "color.h"
 #include "fan_table.h"
+#include "in_order.h"
 #include "lines.h"
 #include "outdir.h"
 #include "report.h"
@@ -13,19 +14,25 @@
 
 #include <sshexec/fleet.h>
 
+/* Who runs it, and what is dealt over them; items NULL: each host has a run of its own. Borrowed. */
+struct fan_rows { char *const *hosts; size_t host_count; char *const *items; size_t item_count, per_host; };
+
 struct fan_show {
     const struct settings *settings;
     struct report report;            /* for JSON, and what a type shows */
-    char *const *names;
+    struct fan_rows rows;
+    char *const *names;              /* of what is counted and compared: the items where any are dealt, else the hosts */
     size_t count;
     size_t first, batch;             /* where the hosts of the fleet that runs begin, and how many they are */
-    struct voice { struct lines out, err; struct buf result; bool has_result; } *voices;
+    struct voice { struct lines out, err; struct buf result; bool has_result; size_t item; } *voices; /* of each host its own, then those of the items that it has now */
+    size_t voices_each;
     struct gather *gather;           /* -b, -L, --diff; else NULL */
     struct fan_table table;          /* --pick and the like: table.table; else NULL */
+    struct in_order *in_order;       /* -k; else NULL */
     struct outdir outdir;            /* --outdir */
     struct colors colors;
     struct ssx_fleet_timing *times;  /* --timing; else NULL */
-    struct tally tally;
+    struct tally tally, host_tally;  /* host_tally: where items are dealt */
     bool progress;                   /* there is a terminal for the line */
     bool for_terminal;               /* stdout is one */
     int output_error;                /* errno of stdout; 0: it can be written to */
@@ -33,15 +40,22 @@ struct fan_show {
     int64_t took_us;                 /* all of a run that is over; 0: it is not */
 };
 
-/* Returns 0 or -1; fan_show_free in both cases. names is borrowed. */
-int fan_show_init(struct fan_show *f, const struct settings *s, const struct descriptor *d, const char *type, char *const *names, size_t count, struct ssx_error *err);
+/* Returns 0 or -1; fan_show_free in both cases. */
+int fan_show_init(struct fan_show *f, const struct settings *s, const struct descriptor *d, const char *type, const struct fan_rows *rows, struct ssx_error *err);
 void fan_show_free(struct fan_show *f);
+
+/* Whether it is the end of a row, and which row it is about. */
+bool fan_show_is_end(const struct fan_show *f, const struct ssx_fleet_event *e);
+size_t fan_show_row(const struct fan_show *f, const struct ssx_fleet_event *e);
 
 /* Shows it. Returns 0, or -1 when stdout can't be written to any more. */
 int fan_show_event(struct fan_show *f, const struct ssx_fleet_event *e);
 
 /* One line on stderr: "NAME: WORD: TEXT", or without the word (NULL). */
 void fan_show_remark(const char *name, const char *word, const char *text);
+
+/* How it ended, in words. */
+void fan_show_describe(struct buf *out, const struct fan_show *f, double seconds);
 
 /* Draws the progress line, unless it was drawn just now. */
 void fan_show_progress(struct fan_show *f, struct ssx_fleet *fleet);

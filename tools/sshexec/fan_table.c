@@ -71,7 +71,7 @@ static int add_groups(struct buf *out, const struct fan_table *f, char *const *n
         size_t w = text_width((const char *)buf_data(&values[i]), buf_length(&values[i]));
         width = w > width ? w : width;
     }
-    buf_printf(out, "%s%-*s  count  hosts%s\n", look.before, (int)width, f->paths[column], look.after);
+    buf_printf(out, "%s%-*s  count  %ss%s\n", look.before, (int)width, f->paths[column], look.row, look.after);
     for (size_t i = 0; values && i < count; i++) {
         size_t w = text_width((const char *)buf_data(&values[i]), buf_length(&values[i]));
         buf_add(out, buf_data(&values[i]), buf_length(&values[i]));

@@ -15,4 +15,7 @@ void outdir_close(struct outdir *o);
  * name can't have as %HH. n 0: makes it at least. Returns 0 or -1 with err. */
 int outdir_write(struct outdir *o, size_t host, const char *name, const void *bytes, size_t n, struct ssx_error *err);
 
+/* What was written for it until now is not what will be: its file begins anew. */
+static inline void outdir_forget(struct outdir *o, size_t host) { o->begun[host] = false; }
+
 #endif

@@ -36,8 +36,13 @@ void report_free(struct report *r) { buf_free(&r->result); }
 static void json_start(struct buf *out, const struct report *r, uint32_t call, const char *event)
 {
     buf_add_text(out, "{\"host\":");
-    json_add_string(out, r->host, strlen(r->host));
+    if (r->host)
+        json_add_string(out, r->host, strlen(r->host));
+    else
+        buf_add_text(out, "null");
     buf_printf(out, ",\"call\":%u,\"event\":\"%s\"", (unsigned)call, event);
+    if (r->item)
+        buf_printf(out, ",\"item\":%zu", r->item);
 }
 
 static void json_text(struct buf *out, const char *key, struct span s)
@@ -148,6 +153,17 @@ static int report_json(struct report *r, const struct message *m)
     case MESSAGE_ITEM: case MESSAGE_RESULT: case MESSAGE_STATE: json_value(&line, r, m); break;
     default: json_end(&line, r, &m->end); break;
     }
+    buf_add_text(&line, "}\n");
+    int rc = line.failed ? -1 : fd_write_all(STDOUT_FILENO, buf_data(&line), buf_length(&line));
+    buf_free(&line);
+    return rc;
+}
+
+int report_returned(const struct report *r, const char *why)
+{
+    struct buf line = {0};
+    json_start(&line, r, 1, "returned");
+    json_text(&line, "text", span_text(why));
     buf_add_text(&line, "}\n");
     int rc = line.failed ? -1 : fd_write_all(STDOUT_FILENO, buf_data(&line), buf_length(&line));
     buf_free(&line);

@@ -8,9 +8,10 @@
 #include <stdbool.h>
 
 struct report {
-    const char *host;                  /* for messages: "node1", "local" */
+    const char *host;                  /* for messages: "node1", "local"; NULL, for JSON: none */
     const char *type;                  /* as it was named: "hello", "./hello.so" */
     const struct descriptor *descriptor;
+    size_t item;                       /* of those that are dealt, for JSON: its number from 1; 0: none */
     bool json, quiet;
     bool show_output, show_result;
     int out_fd;                        /* stdout; or stderr, where stdout is for the state that comes back */
@@ -27,5 +28,8 @@ void report_free(struct report *r);
 /* Shows OUTPUT, LOG, PROGRESS, ITEM (and STATE, as JSON); keeps RESULT; shows the result and what there is to say at END. Returns 0, or -1 with errno when stdout
  * can't be written to. */
 int report_message(struct report *r, const struct message *m);
+
+/* As JSON: that the host gave the item back. Returns as report_message. */
+int report_returned(const struct report *r, const char *why);
 
 #endif

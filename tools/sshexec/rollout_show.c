@@ -150,7 +150,7 @@ int rollout_sum_up(const struct rollout *r)
             : SSX_OUTCOME_FAILED;
         tally_add(&tally, i, outcome, h->answered ? h->code : outcome_exit_code(h->outcome, 0, 0, h->reason));
     }
-    tally_describe(&text, &tally, names, (double)r->took_ms / 1000);
+    tally_describe(&text, &tally, names, "host", (double)r->took_ms / 1000);
     if (r->count > 1 && !r->settings->json && !r->settings->quiet)
         fprintf(stderr, "sshexec: %.*s\n", (int)buf_length(&text), (const char *)buf_data(&text));
     int code = tally_exit_code(&tally, r->settings->largest);

@@ -5,6 +5,7 @@
 #include "interrupt.h"
 #include "node_type.h"
 #include "report.h"
+#include "scatter.h"
 #include "show_type.h"
 #include "state_out.h"
 #include "tool.h"
@@ -103,7 +104,9 @@ static int check_fleet(const struct settings *s, struct ssx_error *err)
 {
     if (s->record && !s->rerun)
         return error_set(err, SSX_ERROR_USAGE, "--record says which run --rerun takes its hosts from");
-    return s->state_out ? error_set(err, SSX_ERROR_USAGE, "--state-out is for a host alone, not with %s", s->for_hosts[0] ? s->for_hosts : "-w") : 0;
+    if (s->state_out)
+        return error_set(err, SSX_ERROR_USAGE, "--state-out is for a host alone, not with %s", s->for_hosts[0] ? s->for_hosts : "-w");
+    return scatter_check(s, err);
 }
 
 /* Which it is: a host with options for hosts is a set of one. Returns 0 or -1. */

@@ -12,6 +12,8 @@
 #include "transport/become.h"
 #include "transport/template.h"
 
+#include <sshexec/fleet.h>
+
 #include <errno.h>
 #include <getopt.h>
 #include <limits.h>
@@ -215,7 +217,8 @@ void settings_print(void)
 /* --- options --- */
 
 enum { HELP = 256, TRANSPORT, BECOME, LEASE, JSON, PLUGIN_PATH, STATE, STATE_OUT, BARE, FORCE, NO_BOOTSTRAP, EPHEMERAL, GDB, VALGRIND, IN_PROCESS,
-       HOSTFILE, DEADLINE, TIMING, STATE_MAP, SERIAL, MAX_FAIL, CANARY, RERUN, RECORD, LIST, DIFF, OUTDIR, PICK, SORT, GROUP_BY, SUM, MIN, MAX, AVG,
+       HOSTFILE, DEADLINE, TIMING, STATE_MAP, SCATTER, ITEMS, PER_HOST,
+       SERIAL, MAX_FAIL, CANARY, RERUN, RECORD, LIST, DIFF, OUTDIR, PICK, SORT, GROUP_BY, SUM, MIN, MAX, AVG,
        PCT, COLOR, OLDER_THAN, KEEP, REMOVE, DRY_RUN, SIGNERS, SIGNER, DOWNGRADE, ONE_PHASE, TO };
 
 #define FOR_HOSTS (1u << 31) /* beside its groups: hosts are run on as a set, be it of one */
@@ -242,6 +245,10 @@ static const struct { struct option option; unsigned group; const char *value, *
     {{"fanout", required_argument, NULL, 'f'}, OPTIONS_FLEET | OPTIONS_HOSTS, "N", "hosts at a time (64)"},
     {{"deadline", required_argument, NULL, DEADLINE}, OPTIONS_FLEET | OPTIONS_HOSTS | FOR_HOSTS, "TIME", "the longest that all hosts together may take"},
     {{"state-map", required_argument, NULL, STATE_MAP}, OPTIONS_FLEET | FOR_HOSTS, "FILE", "a state for each host: a JSON object, or lines HOST JSON (-: stdin); fields given as well replace its"},
+    {{"scatter", required_argument, NULL, SCATTER}, OPTIONS_FLEET | FOR_HOSTS, "FIELD", "deal items over the hosts, each the value of this field of one call (FIELD:=: items are JSON)"},
+    {{"items", required_argument, NULL, ITEMS}, OPTIONS_FLEET | FOR_HOSTS, "FILE", "the items, a line each (-: stdin)"},
+    {{"null", no_argument, NULL, '0'}, OPTIONS_FLEET | FOR_HOSTS, NULL, "--items: a NUL ends each, not a newline"},
+    {{"per-host", required_argument, NULL, PER_HOST}, OPTIONS_FLEET | FOR_HOSTS, "N", "items that a host works on at once (1)"},
     {{"serial", required_argument, NULL, SERIAL}, OPTIONS_FLEET | OPTIONS_ROLLING | FOR_HOSTS, "N|N%", "in batches of N hosts: the next begins when all of one have ended"},
     {{"max-fail", required_argument, NULL, MAX_FAIL}, OPTIONS_FLEET | OPTIONS_ROLLING | FOR_HOSTS, "N|N%", "begin with no further host once more than N have failed (unreachable ones do not count)"},
     {{"canary", required_argument, NULL, CANARY}, OPTIONS_FLEET | OPTIONS_ROLLING | FOR_HOSTS, "N", "first on N hosts alone; go on if all of them are ok"},
@@ -260,6 +267,7 @@ static const struct { struct option option; unsigned group; const char *value, *
     {{"max", required_argument, NULL, MAX}, OPTIONS_OUTPUT | FOR_HOSTS, "FIELD", "the greatest"},
     {{"avg", required_argument, NULL, AVG}, OPTIONS_OUTPUT | FOR_HOSTS, "FIELD", "the mean"},
     {{"pct", required_argument, NULL, PCT}, OPTIONS_OUTPUT | FOR_HOSTS, "FIELD", "the percentiles 50, 90 and 99"},
+    {{"keep-order", no_argument, NULL, 'k'}, OPTIONS_OUTPUT | FOR_HOSTS, NULL, "show the output of items in their order, not as they finish"},
     {{"color", optional_argument, NULL, COLOR}, OPTIONS_OUTPUT, "[=WHEN]", "auto (on a terminal, unless NO_COLOR is set), always or never"},
     {{"timing", no_argument, NULL, TIMING}, OPTIONS_OUTPUT | FOR_HOSTS, NULL, "at the end, show where the time of each host went"},
     {{"largest", no_argument, NULL, 'S'}, OPTIONS_FLEET | OPTIONS_HOSTS, NULL, "exit with the largest code of all hosts"},
@@ -347,6 +355,14 @@ static int take_fanout(struct settings *s, const char *value, struct ssx_error *
     return *end || s->fanout < 1 || s->fanout > FANOUT_MAX ? error_set(err, SSX_ERROR_USAGE, "-f: \"%s\" is no number of hosts from 1 to %d", value, FANOUT_MAX) : 0;
 }
 
+static int take_per_host(struct settings *s, const char *value, struct ssx_error *err)
+{
+    char *end;
+    s->per_host = strtol(value, &end, 10);
+    return *end || s->per_host < 1 || s->per_host > SSX_FLEET_PER_HOST_MAX
+               ? error_set(err, SSX_ERROR_USAGE, "--per-host: \"%s\" is no number of items from 1 to %d", value, SSX_FLEET_PER_HOST_MAX) : 0;
+}
+
 static int take_canary(struct settings *s, const char *value, struct ssx_error *err)
 {
     struct amount amount;
@@ -376,6 +392,10 @@ static int take_fleet_option(struct settings *s, int option, const char *value, 
     case 'f': return take_fanout(s, value, err);
     case DEADLINE: return take_duration(&s->deadline_ms, "--deadline", value, err);
     case STATE_MAP: s->state_map = value; return 0;
+    case SCATTER: s->scatter = value; return 0;
+    case ITEMS: s->items = value; return 0;
+    case '0': s->nul = true; return 0;
+    case PER_HOST: return take_per_host(s, value, err);
     case SERIAL: return amount_parse(&s->rolling.serial, "--serial", value, 1, err);
     case MAX_FAIL: return amount_parse(&s->rolling.max_fail, "--max-fail", value, 0, err);
     case CANARY: return take_canary(s, value, err);
@@ -420,6 +440,7 @@ static int take_output_option(struct settings *s, int option, const char *value,
     switch (option) {
     case 'N': s->no_names = true; return 0;
     case 'b': s->gather = true; return 0;
+    case 'k': s->keep_order = true; return 0;
     case TIMING: s->timing = true; return 0;
     case 'L': s->by_host = true; return 0;
     case DIFF: s->diff = true; return 0;

@@ -54,6 +54,9 @@ struct settings {
     enum { COLOR_AUTO, COLOR_ALWAYS, COLOR_NEVER } color;
     struct rolling_options rolling;  /* --serial, --max-fail, --canary */
     const char *state_map;           /* a file; NULL: none */
+    const char *scatter, *items;     /* a field, and where what is dealt over the hosts comes from; NULL: not given */
+    bool nul, keep_order;            /* of items: NUL ends them; output in their order */
+    long per_host;                   /* 0: not given */
     const char *rerun, *record;      /* which hosts of which run; NULL: not given */
     bool list;                       /* the records */
     bool json, no_input, quiet, check, bare, force, help;

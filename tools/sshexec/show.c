@@ -1,5 +1,6 @@
 /* sshexec show: a run over many hosts, once more from its record. */
 #include "fan_show.h"
+#include "scatter.h"
 #include "tool.h"
 
 #include "base/error.h"
@@ -19,14 +20,16 @@
 
 /* --- one record --- */
 
-/* A host that the record has no end of: the run was killed, or goes on. It may have run there. */
-static int end_missing(struct fan_show *show, const struct record_head *head)
+/* A host, or an item, that the record has no end of: the run was killed, or goes on. It may have run. */
+static int end_missing(struct fan_show *show)
 {
     static const struct ssx_fleet_timing timing = {0};
     const struct ssx_ending ending = {.outcome = SSX_OUTCOME_LOST, .exit_code = EXIT_UNREACHABLE, .reason = "", .message = "",
                                       .digest = "", .sandbox = "", .text = "lost: the record ends before it did"};
-    for (size_t i = 0; i < head->count; i++) {
-        const struct ssx_fleet_event e = {.kind = SSX_FLEET_END, .host = i, .name = head->hosts[i], .ending = &ending, .timing = &timing};
+    for (size_t i = 0; i < show->count; i++) {
+        const struct ssx_fleet_event of_host = {.kind = SSX_FLEET_END, .host = i, .item = SSX_FLEET_NONE, .name = show->names[i], .ending = &ending, .timing = &timing};
+        const struct ssx_fleet_event of_item = {.kind = SSX_FLEET_DEALT, .host = SSX_FLEET_NONE, .item = i, .ending = &ending, .timing = &timing};
+        const struct ssx_fleet_event e = show->rows.items ? of_item : of_host;
         if (show->tally.hosts[i].outcome < 0 && fan_show_event(show, &e))
             return -1;
     }
@@ -39,15 +42,23 @@ static int replay(struct fan_show *show, struct record_reader *r, struct ssx_err
     struct ssx_fleet_event e;
     int rc;
     while ((rc = record_reader_next(r, &e, err)) == 1) {
-        if (e.kind == SSX_FLEET_END && show->tally.hosts[e.host].outcome >= 0)
+        bool ends = fan_show_is_end(show, &e);
+        if (ends && show->tally.hosts[fan_show_row(show, &e)].outcome >= 0)
             continue; /* only a forged record has two */
-        if (e.kind == SSX_FLEET_END && (int64_t)e.timing->total_us > show->took_us)
+        if (ends && (int64_t)e.timing->total_us > show->took_us)
             show->took_us = (int64_t)e.timing->total_us;
         if (fan_show_event(show, &e))
             return 1;
     }
     show->took_us += show->took_us == 0;
-    return end_missing(show, record_reader_head(r)) ? 1 : rc;
+    return end_missing(show) ? 1 : rc;
+}
+
+/* What stands for its items; NULL: it dealt none. */
+static int labels_of(char ***out, const struct record_head *head, struct ssx_error *err)
+{
+    *out = NULL;
+    return head->item_count && scatter_labels(out, head->texts, head->item_count) ? error_set(err, SSX_ERROR_SYSTEM, "out of memory for %zu items", head->item_count) : 0;
 }
 
 static int show_record(const struct settings *s, struct record_reader *r)
@@ -55,8 +66,13 @@ static int show_record(const struct settings *s, struct record_reader *r)
     struct ssx_error err = {0};
     struct fan_show show;
     const struct record_head *head = record_reader_head(r);
-    if (fan_show_init(&show, s, &head->descriptor, head->type, head->hosts, head->count, &err)) {
+    char **labels;
+    if (labels_of(&labels, head, &err))
+        return tool_complain(&err);
+    const struct fan_rows rows = {head->hosts, head->count, labels, head->item_count, head->per_host};
+    if (fan_show_init(&show, s, &head->descriptor, head->type, &rows, &err)) {
         fan_show_free(&show);
+        scatter_labels_free(labels, head->item_count);
         return tool_complain(&err);
     }
     show.progress = false;
@@ -64,6 +80,7 @@ static int show_record(const struct settings *s, struct record_reader *r)
     fan_show_end(&show, false);
     int output_error = show.output_error;
     fan_show_free(&show);
+    scatter_labels_free(labels, head->item_count);
     if (output_error)
         return tool_output_lost(output_error);
     if (record_reader_full(r))
@@ -89,19 +106,24 @@ static int show_one(const struct settings *s, const char *name)
 
 /* --- the list --- */
 
-struct listed { struct tally tally; struct record_reader *reader; int64_t took_us; };
+struct listed { struct tally tally; struct record_reader *reader; char **labels; int64_t took_us; }; /* labels of items; NULL: it dealt none */
 
 static int count_ends(struct listed *l, struct ssx_error *err)
 {
     struct ssx_fleet_event e;
+    const struct record_head *head = record_reader_head(l->reader);
     int rc;
-    if (tally_init(&l->tally, record_reader_head(l->reader)->count))
+    if (labels_of(&l->labels, head, err))
+        return -1;
+    if (tally_init(&l->tally, l->labels ? head->item_count : head->count))
         return error_set(err, SSX_ERROR_SYSTEM, "out of memory for the ends of hosts");
-    while ((rc = record_reader_next(l->reader, &e, err)) == 1)
-        if (e.kind == SSX_FLEET_END && l->tally.hosts[e.host].outcome < 0) {
-            tally_add(&l->tally, e.host, e.ending->outcome, e.ending->exit_code);
+    while ((rc = record_reader_next(l->reader, &e, err)) == 1) {
+        size_t row = l->labels ? e.item : e.host;
+        if (e.kind == (l->labels ? SSX_FLEET_DEALT : SSX_FLEET_END) && l->tally.hosts[row].outcome < 0) {
+            tally_add(&l->tally, row, e.ending->outcome, e.ending->exit_code);
             l->took_us = (int64_t)e.timing->total_us > l->took_us ? (int64_t)e.timing->total_us : l->took_us;
         }
+    }
     return rc;
 }
 
@@ -111,7 +133,7 @@ static void list_line(const char *name, const struct listed *l)
     struct buf state = {0}, ends = {0};
     if (head->state_size)
         value_show_json(&state, head->descriptor.state, head->state, head->state_size);
-    tally_describe(&ends, &l->tally, head->hosts, (double)l->took_us / 1e6);
+    tally_describe(&ends, &l->tally, l->labels ? l->labels : head->hosts, l->labels ? "item" : "host", (double)l->took_us / 1e6);
     if (l->tally.ended < l->tally.count)
         buf_printf(&ends, ", %zu without an end", l->tally.count - l->tally.ended);
     char words[WORDS_MAX];
@@ -130,6 +152,7 @@ static int list_one(const char *name, struct ssx_error *err)
     int rc = count_ends(&l, err);
     list_line(name, &l);
     tally_free(&l.tally);
+    scatter_labels_free(l.labels, record_reader_head(l.reader)->item_count);
     record_reader_close(l.reader);
     return rc;
 }

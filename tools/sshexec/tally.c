@@ -76,10 +76,15 @@ static bool has_outcome(void *ctx, size_t host)
     return t->tally->hosts[host].outcome == t->outcome;
 }
 
-void tally_describe(struct buf *out, const struct tally *t, char *const *names, double seconds)
+void tally_describe(struct buf *out, const struct tally *t, char *const *names, const char *what, double seconds)
+{
+    buf_printf(out, "%zu %s%s in %.1f s", t->count, what, t->count == 1 ? "" : "s", seconds);
+    tally_outcomes(out, t, names);
+}
+
+void tally_outcomes(struct buf *out, const struct tally *t, char *const *names)
 {
     const char *separator = ": ";
-    buf_printf(out, "%zu host%s in %.1f s", t->count, t->count == 1 ? "" : "s", seconds);
     for (int outcome = 0; outcome < SSX_OUTCOMES; outcome++) {
         struct those those = {t, outcome};
         if (!t->by_outcome[outcome])

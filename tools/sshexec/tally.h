@@ -22,8 +22,11 @@ void tally_add(struct tally *t, size_t host, enum ssx_outcome outcome, int code)
 /* 0 where all hosts have 0; the one code that all have; else 123, or the largest where that is asked for. */
 int tally_exit_code(const struct tally *t, bool largest);
 
-/* Adds "64 hosts in 2.1 s: 60 ok, 3 unreachable (node[1-3]), 1 timeout (node7)". */
-void tally_describe(struct buf *out, const struct tally *t, char *const *names, double seconds);
+/* Adds "64 hosts in 2.1 s: 60 ok, 3 unreachable (node[1-3]), 1 timeout (node7)". what: a host, an item. */
+void tally_describe(struct buf *out, const struct tally *t, char *const *names, const char *what, double seconds);
+
+/* Adds what stands behind the colon of that, and the colon. */
+void tally_outcomes(struct buf *out, const struct tally *t, char *const *names);
 
 /* Adds the names of these hosts, folded. */
 void names_fold_these(struct buf *out, char *const *names, const size_t *hosts, size_t count);

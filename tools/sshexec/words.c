@@ -204,7 +204,7 @@ static int build(struct state_builder *b, const struct word_list *w, const struc
     for (char **rest = w->rest; rest && *rest; rest++)
         if (state_builder_rest(b, *rest, err))
             return -1;
-    return 0;
+    return w->last ? add_field(b, w->last, host, err) : 0;
 }
 
 int words_state(struct buf *out, const struct word_list *w, const struct word_host *host, struct ssx_error *err)
@@ -215,6 +215,36 @@ int words_state(struct buf *out, const struct word_list *w, const struct word_ho
     int rc = build(b, w, host, err) || state_builder_finish(b, out, err) ? -1 : 0;
     state_builder_free(b);
     return rc;
+}
+
+/* What all hosts have; a field that differs by host is none that an item adds to. */
+static int build_common(struct state_builder *b, const struct word_list *w, struct ssx_error *err)
+{
+    struct word_list common = *w;
+    common.words = calloc(w->count + 1, sizeof *common.words);
+    common.count = 0;
+    for (size_t i = 0; common.words && i < w->count; i++)
+        if (w->words[i].operator != '%')
+            common.words[common.count++] = w->words[i];
+    int rc = common.words ? build(b, &common, NULL, err) : error_set(err, SSX_ERROR_SYSTEM, "out of memory");
+    free(common.words);
+    return rc;
+}
+
+int words_items(struct items *out, const struct word_list *w, const struct word_items *items, size_t *failed, struct ssx_error *err)
+{
+    struct state_builder *b = state_builder_new(w->descriptor);
+    *failed = items->count;
+    int rc = b ? build_common(b, w, err) : error_set(err, SSX_ERROR_SYSTEM, "out of memory");
+    for (size_t i = 0; rc == 0 && i < items->count; i++) {
+        struct buf fields = {0};
+        rc = state_builder_try(b, items->field, items->operator == ':', items->texts[i].at, items->texts[i].n, &fields, err) ||
+             items_add(out, buf_data(&fields), buf_length(&fields), err);
+        buf_free(&fields);
+        *failed = rc ? i : items->count;
+    }
+    state_builder_free(b);
+    return rc ? -1 : 0;
 }
 
 int words_parse(struct buf *out, const char **host, bool *read_stdin, const struct descriptor *d, char **words, int count, char **rest,

@@ -2,7 +2,9 @@
 #ifndef SSHEXEC_WORDS_H
 #define SSHEXEC_WORDS_H
 #include "base/buf.h"
+#include "fleet/items.h"
 #include "transport/target.h"
+#include "wire/message.h"
 #include "worker/descriptor.h"
 
 /* The word that is the host, of those behind TYPE; NULL: none. For a caller that has no descriptor yet. */
@@ -22,6 +24,7 @@ struct word_list {
     const char *host;                /* the word that is no field; NULL: none */
     bool read_stdin;
     bool by_host;                    /* a value differs by host */
+    const struct word *last;         /* one more, behind the rest; NULL: none */
 };
 
 /* One of many hosts: what name%=text takes of it, and a state of its own, which fields replace (state_size 0: none). */
@@ -33,6 +36,11 @@ void words_forget(struct word_list *w);
 
 /* Adds the state for a host of many, or for the only one (NULL), checked against the descriptor. Returns 0 or -1. */
 int words_state(struct buf *out, const struct word_list *w, const struct word_host *host, struct ssx_error *err);
+
+/* Adds one item for each text: a map of the one field, as it is with the words given for it and this text as one more behind them (operator as in struct word). Returns 0, or -1 with err;
+ * *failed is then which text it was, or count: none of them. */
+struct word_items { const char *field; char operator; const struct span *texts; size_t count; };
+int words_items(struct items *out, const struct word_list *w, const struct word_items *items, size_t *failed, struct ssx_error *err);
 
 /* For one host. Splits the words behind TYPE: *host is the one that isn't a field (NULL: none), and the state is made of the others, of the file `state_file` (NULL: none; "-": stdin) and of the rest
  * words (NULL: there was no "--"), checked against the descriptor. Adds the state to out. *read_stdin tells that stdin was used up for the state. Returns 0 or -1. */

@@ -1,4 +1,4 @@
-/* One worker on many hosts at once: what `sshexec run TYPE -w SET` uses.
+/* One worker on many hosts at once: what `sshexec run TYPE -w SET` uses. Each host runs it once, or items are dealt over the hosts, each of which is one run on whichever host is free.
  *
  *     struct ssx_fleet_options o = ssx_fleet_defaults();
  *     o.on_event = tell;                                  SSX_FLEET_OUTPUT, SSX_FLEET_RESULT ... SSX_FLEET_END, of each host
@@ -13,6 +13,11 @@
  *
  * Every host ends with exactly one SSX_FLEET_END, whatever becomes of it, and after it nothing more comes from it. A host that says more
  * than the program takes is made to wait; nothing that waits for the program grows beyond some MiB, however many hosts there are.
+ *
+ * Where items were added by ssx_fleet_deal, hosts have no run of their own. A host takes the next item whenever it has room for one, so a faster one takes more; its session stays open
+ * for all of them. Each item ends with exactly one SSX_FLEET_DEALT, and each host, which may have had many items or none, with its SSX_FLEET_END. An item whose host could not finish it
+ * is given back (SSX_FLEET_RETURNED) and goes to another: where it was never sent; where the host refused it, and takes nothing else; and, for types that declare themselves idempotent,
+ * where the link broke while it ran. Once three hosts have failed under an item it ends as the last of them said. Items that no host is left for end as `unreachable`.
  *
  * Names, errors and lifetimes are those of <sshexec/client.h>. A fleet belongs to one thread at a time, which is the one that is called
  * back, from within ssx_fleet_step; threads of its own do the rest. They handle no signal. Where more sessions are wanted than the soft
@@ -37,7 +42,11 @@ enum ssx_fleet_event_kind {
     SSX_FLEET_NOISE = 7,     /* bytes, n: what the host, or the ssh that leads there, says beside the worker */
     SSX_FLEET_NOTE = 8,      /* level (1; 2: more), text: how the host is being reached. Only where `notes` is set */
     SSX_FLEET_END = 9,       /* ending, timing: the host's last one */
+    SSX_FLEET_DEALT = 10,    /* ending, timing: the item's last one. host: where it ran; SSX_FLEET_NONE (name and context NULL) if it came to none */
+    SSX_FLEET_RETURNED = 11, /* text: why. What came of the item until now counts no more: another host will get it */
 };
+
+#define SSX_FLEET_NONE ((size_t)-1) /* no item; no host */
 
 /* Where a host's time went, in microseconds; 0: it did not come to that, or a child process did it unseen. Later versions append. */
 struct ssx_fleet_timing {
@@ -67,6 +76,7 @@ struct ssx_fleet_event {
     uint64_t done, total;
     const struct ssx_ending *ending;
     const struct ssx_fleet_timing *timing;
+    size_t item;             /* which of those that are dealt this is about: how many were added before it; SSX_FLEET_NONE: none */
 };
 
 /* How a fleet runs. Start from ssx_fleet_defaults(); later versions append. What is zero is not given. */
@@ -81,7 +91,10 @@ struct ssx_fleet_options {
     bool notes;              /* SSX_FLEET_NOTE is wanted */
     void *context;           /* handed to on_event */
     void (*on_event)(void *context, const struct ssx_fleet_event *event);
+    size_t per_host;         /* items that a host works on at once; 0: 1. At most SSX_FLEET_PER_HOST_MAX, and what its agent takes */
 };
+
+#define SSX_FLEET_PER_HOST_MAX 1000
 
 static inline struct ssx_fleet_options ssx_fleet_defaults(void)
 {
@@ -98,11 +111,15 @@ SSX_API int ssx_fleet_open(struct ssx_fleet **out, const char *type, const void 
 /* Adds a host, before the start: "node1", "user@node1:2222". state: its own, copied; NULL: that of the fleet. Returns 0, or -1: SSX_ERROR_USAGE once it has been started, SSX_ERROR_SYSTEM. */
 SSX_API int ssx_fleet_add(struct ssx_fleet *fleet, const char *host, const void *state, size_t n, void *context, struct ssx_error *err);
 
+/* Adds an item to be dealt, before the start: one msgpack map of n bytes, copied. Its fields replace those of the state of the host that gets it. Returns 0, or -1: SSX_ERROR_USAGE once the
+ * fleet has been started, SSX_ERROR_REFUSED (it is no map), SSX_ERROR_SYSTEM. */
+SSX_API int ssx_fleet_deal(struct ssx_fleet *fleet, const void *fields, size_t n, struct ssx_error *err);
+
 /* Begins. Returns 0, or -1: SSX_ERROR_USAGE (no host, or it was started before), SSX_ERROR_SYSTEM (no threads, no descriptors). */
 SSX_API int ssx_fleet_start(struct ssx_fleet *fleet, struct ssx_error *err);
 
 /* Calls back for what has come, having waited for it until timeout_ms have passed (0: not at all; -1: for ever) or a signal was handled. Now and then it returns before having told
- * all, for the program's own loop. Returns 1 while there are hosts that have not ended, else 0. */
+ * all, for the program's own loop. Returns 1 while there are hosts or items that have not ended, else 0. */
 SSX_API int ssx_fleet_step(struct ssx_fleet *fleet, int timeout_ms);
 
 /* A descriptor for the program's own event loop: readable (in poll, epoll, select) whenever ssx_fleet_step has something to tell. The fleet's: never read, write or close it. -1 before the start. */
@@ -112,14 +129,15 @@ SSX_API int ssx_fleet_fd(const struct ssx_fleet *fleet);
  * called from a callback, and again. */
 SSX_API void ssx_fleet_cancel(struct ssx_fleet *fleet);
 
-/* Begins with no further host: those that wait for their turn end as `cancelled`, those that are being reached or run go on. May be called from a callback, and again. */
+/* Begins with no further host or item: those that wait for their turn end as `cancelled`, those that are being reached or run go on. May be called from a callback, and again. */
 SSX_API void ssx_fleet_stop(struct ssx_fleet *fleet);
 
 enum ssx_fleet_place { SSX_FLEET_WAITING = 0, SSX_FLEET_OPENING = 1, SSX_FLEET_RUNNING = 2, SSX_FLEET_ENDED = 3 };
 #define SSX_FLEET_PLACES 4
 
-/* How many hosts are in each place, and where one is. Its end may not have been told yet. */
+/* How many hosts are in each place, how many items, and where a host is. Its end may not have been told yet. */
 SSX_API void ssx_fleet_count(struct ssx_fleet *fleet, size_t counts[SSX_FLEET_PLACES]);
+SSX_API void ssx_fleet_count_items(struct ssx_fleet *fleet, size_t counts[SSX_FLEET_PLACES]);
 SSX_API enum ssx_fleet_place ssx_fleet_where(struct ssx_fleet *fleet, size_t host);
 
 /* How many sessions may be open at once; fewer than was asked for where the process's descriptors allow no more. */
