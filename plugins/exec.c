@@ -168,7 +168,8 @@ static int exec_run(struct ssx_call *call, const struct exec *in, struct exec_re
     pid_t pid = start(words, &why);
     if (pid < 0) {
         out->status = why == ENOENT ? NOT_FOUND : CANNOT_EXECUTE;
-        return ssx_fail(call, out->status, "can't run %s: %s", words[0], strerror(why));
+        bool is_line = why == ENOENT && strpbrk(words[0], " |;&<>$*");
+        return ssx_fail(call, out->status, "can't run %s: %s%s", words[0], strerror(why), is_line ? " (a line for the shell is cmd='...')" : "");
     }
     return finish(call, pid, started, out);
 }

@@ -14,7 +14,7 @@
 
 /* --- options --- */
 
-enum { HOSTFILE = OPTION_HOSTFILE, EXPAND, FOLD, COUNT, HELP };
+enum { HOSTFILE = OPTION_HOSTFILE, HELP };
 
 static const struct { struct option option; const char *value, *about; } table[] = {
     {{"hosts", required_argument, NULL, 'w'}, "SET", "these hosts: node[01-10,12], a,b  a!b  a&b  a^b, @group, ^FILE"},
@@ -25,9 +25,9 @@ static const struct { struct option option; const char *value, *about; } table[]
     {{"hostfile", required_argument, NULL, HOSTFILE}, "FILE", "the hosts in a file (-: stdin), sets with blanks or newlines between them"},
     {{"groupsource", required_argument, NULL, 's'}, "SOURCE", "look for groups here where none is named: one of groups.conf, dsh, genders, ansible, ssh"},
     {{"ssh-config", required_argument, NULL, 'F'}, "FILE", "the configuration that the group source ssh reads"},
-    {{"expand", no_argument, NULL, EXPAND}, NULL, "print each name (the default)"},
-    {{"fold", no_argument, NULL, FOLD}, NULL, "print one set"},
-    {{"count", no_argument, NULL, COUNT}, NULL, "print how many there are"},
+    {{"expand", no_argument, NULL, 'e'}, NULL, "print each name (the default)"},
+    {{"fold", no_argument, NULL, 'f'}, NULL, "print one set"},
+    {{"count", no_argument, NULL, 'c'}, NULL, "print how many there are"},
     {{"separator", required_argument, NULL, 'S'}, "TEXT", "between expanded names, instead of a newline; \\n, \\t and \\\\ as in C"},
     {{"help", no_argument, NULL, HELP}, NULL, "print help and exit"},
 };
@@ -35,14 +35,14 @@ static const struct { struct option option; const char *value, *about; } table[]
 
 struct request {
     struct groups_options groups;
-    int output;            /* EXPAND, FOLD, COUNT */
+    int output;            /* 'e', 'f', 'c' */
     const char *separator;
     bool help;
 };
 
 static int print_help(void)
 {
-    puts("usage: sshexec hosts [-w SET] [-g GROUP] [-a] [--hostfile FILE] [-x SET] [-X GROUP] [--expand|--fold|--count]\n\n"
+    puts("usage: sshexec hosts [SET...] [-w SET] [-g GROUP] [-a] [--hostfile FILE] [-x SET] [-X GROUP] [--expand|--fold|--count]\n\n"
          "Prints the hosts that a set stands for. The syntax is ClusterShell's; sshexec-hosts(1) has all of it.\n\n"
          "options:");
     for (size_t i = 0; i < OPTIONS; i++) {
@@ -54,7 +54,7 @@ static int print_help(void)
         printf("  %-27s %s\n", names, table[i].about);
     }
     puts("\nexamples:\n"
-         "  sshexec hosts -w 'node[01-10,12]!node03'\n"
+         "  sshexec hosts 'node[01-10,12]!node03'\n"
          "  sshexec hosts -g web -X drained --fold\n"
          "  sshexec hosts --hostfile - --count < machines");
     return 0;
@@ -99,14 +99,15 @@ static int take_options(struct request *r, struct host_sets *s, int argc, char *
         case 's': r->groups.source = optarg; break;
         case 'F': r->groups.ssh_config = optarg; break;
         case 'S': r->separator = optarg; break;
-        case EXPAND: case FOLD: case COUNT: r->output = c; break;
+        case 'e': case 'f': case 'c': r->output = c; break;
         default:
             if (sets && host_sets_take(s, c, optarg, err))
                 return -1;
         }
     }
-    if (optind < argc)
-        return error_set(err, SSX_ERROR_USAGE, "hosts takes no word \"%s\"; hosts go behind -w", argv[optind]);
+    for (; sets && optind < argc; optind++)
+        if (host_sets_take(s, 'w', argv[optind], err))
+            return -1;
     return 0;
 }
 
@@ -151,8 +152,8 @@ static int print(const struct request *r, struct hostset *s, struct ssx_error *e
         p.length = strlen(separator);
     }
     if (rc == 0)
-        rc = r->output == FOLD ? hostset_fold(s, &p.out, err)
-             : r->output == COUNT ? buf_printf(&p.out, "%zu", hostset_count(s)) : hostset_each(s, add_name, &p, err);
+        rc = r->output == 'f' ? hostset_fold(s, &p.out, err)
+             : r->output == 'c' ? buf_printf(&p.out, "%zu", hostset_count(s)) : hostset_each(s, add_name, &p, err);
     if (rc || buf_add(&p.out, "\n", 1))
         rc = error_set(err, SSX_ERROR_SYSTEM, "out of memory for host names");
     else if (fwrite(buf_data(&p.out), 1, buf_length(&p.out), stdout) != buf_length(&p.out) || fflush(stdout))
@@ -164,7 +165,7 @@ static int print(const struct request *r, struct hostset *s, struct ssx_error *e
 
 int command_hosts(int argc, char **argv)
 {
-    struct request r = {.groups = {.watch = interrupt_watch, .unwatch = interrupt_unwatch}, .output = EXPAND};
+    struct request r = {.groups = {.watch = interrupt_watch, .unwatch = interrupt_unwatch}, .output = 'e'};
     struct settings settings;
     struct host_sets s = {0};
     struct ssx_error err = {0};

@@ -61,13 +61,17 @@ static int version(void)
 
 static int unknown(const char *name)
 {
+    if (*name == '-') {
+        fprintf(stderr, "sshexec: a command stands before its options: sshexec run %s ... (sshexec help)\n", name);
+        return EXIT_USAGE;
+    }
     fprintf(stderr, "sshexec: unknown command \"%s\"", name);
     for (size_t i = 0; i < COMMANDS; i++)
         if (text_is_near(name, commands[i].name)) {
             fprintf(stderr, "; did you mean %s?", commands[i].name);
             break;
         }
-    fputs(" (sshexec help)\n", stderr);
+    fprintf(stderr, " (sshexec help; workers are run by sshexec run %s)\n", text_is_type_name(name) ? name : "TYPE");
     return EXIT_USAGE;
 }
 
@@ -76,9 +80,9 @@ int main(int argc, char **argv)
     const char *name = argc > 1 ? argv[1] : "help";
     if (fd_hold_standard())
         return EXIT_USAGE;
-    if (strcmp(name, "version") == 0 || strcmp(name, "--version") == 0)
+    if (strcmp(name, "version") == 0 || strcmp(name, "--version") == 0 || strcmp(name, "-V") == 0)
         return version();
-    if (strcmp(name, "help") == 0 || strcmp(name, "--help") == 0) {
+    if (strcmp(name, "help") == 0 || strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) {
         if (argc < 3)
             return argc > 1 ? help() : (help(), EXIT_USAGE);
         static char option[] = "--help";

@@ -135,12 +135,30 @@ static int run_fleet(struct run *r, char **words, int count, char **rest)
     return code;
 }
 
+/* For those who are used to ssh, pdsh or clush: a command stands where the type should, or the host before it. Returns whether that is so: no host needs to be asked then. */
+static bool advise(const struct run *r, struct ssx_error *err)
+{
+    struct type type;
+    struct ssx_error none = {0};
+    size_t n = strlen(err->text);
+    if (!r->host || strchr(r->host, '/') || type_open(&type, r->host, r->settings.plugin_path, &none)) {
+        snprintf(err->text + n, sizeof err->text - n, " (a program is run by the type exec: sshexec run exec ... -- %s)", r->name);
+        return false;
+    }
+    type_close(&type);
+    *err = (struct ssx_error){0};
+    error_set(err, SSX_ERROR_UNKNOWN_TYPE, "there is no type %s, but a type %s: it stands before the host (sshexec run %s %s)", r->name, r->host, r->host, r->name);
+    return true;
+}
+
 /* The type, from here or else from where it will run. Returns 0 or the exit code. */
 static int open_type(struct run *r)
 {
     struct ssx_error err = {0};
     if (type_open(&r->type, r->name, r->settings.plugin_path, &err) == 0)
         return 0;
+    if (err.code == SSX_ERROR_UNKNOWN_TYPE && advise(r, &err))
+        return tool_complain(&err);
     if (err.code != SSX_ERROR_UNKNOWN_TYPE || !text_is_type_name(r->name) || !(r->host || r->hosts.count))
         return tool_complain(&err);
     if (r->hosts.count)

@@ -534,11 +534,12 @@ static void note_option(struct settings *s, int option)
     }
 }
 
-static int complain(int c, const char *command, const char *word, struct ssx_error *err)
+static int complain(int c, const char *command, const char *word, unsigned groups, struct ssx_error *err)
 {
     char letter[3] = {'-', (char)optopt, 0};
     const char *name = optopt > 0 && optopt < 256 ? letter : word;
-    return error_set(err, SSX_ERROR_USAGE, c == ':' ? "%s needs a value (sshexec %s --help)" : "unknown option %s (sshexec %s --help)", name, command);
+    return error_set(err, SSX_ERROR_USAGE, "%s%s%s (sshexec %s --help%s)", c == ':' ? "" : "unknown option ", name, c == ':' ? " needs a value" : "", command,
+                     groups & OPTIONS_CALL ? "; words for the worker stand behind --" : "");
 }
 
 int settings_options(struct settings *s, unsigned groups, int argc, char **argv, char ***words, int *count, char ***rest, struct ssx_error *err)
@@ -556,7 +557,7 @@ int settings_options(struct settings *s, unsigned groups, int argc, char **argv,
     optind = 0;
     while ((c = getopt_long(before, argv, shorts, longs, NULL)) != -1) {
         if (c == '?' || c == ':')
-            return complain(c, argv[0], argv[optind - 1], err);
+            return complain(c, argv[0], argv[optind - 1], groups, err);
         note_option(s, c);
         if (take_option(s, c, optarg, err))
             return -1;
