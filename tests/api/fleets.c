@@ -36,7 +36,8 @@ static void add(struct tale *t, const char *host, const char *json)
     ssx_value_free(state);
 }
 
-static void open_fleet(struct tale *t, struct ssx_session_options *session, const char *type, const char *json)
+static void open_fleet_for(struct tale *t, struct ssx_session_options *session, const char *type, const char *json,
+                           void (*on_event)(void *context, const struct ssx_fleet_event *e), void *context)
 {
     struct ssx_error err = {0};
     struct ssx_fleet_options o = ssx_fleet_defaults();
@@ -46,11 +47,16 @@ static void open_fleet(struct tale *t, struct ssx_session_options *session, cons
     if (!place.host)
         session->transport_command = "env H=%h %c";
     o.session = session;
-    o.context = t;
-    o.on_event = tell;
+    o.context = context;
+    o.on_event = on_event;
     MUST(ssx_value_from_json(&state, &n, json, strlen(json), &err));
     MUST(ssx_fleet_open(&t->fleet, type, state, n, &o, &err));
     ssx_value_free(state);
+}
+
+static void open_fleet(struct tale *t, struct ssx_session_options *session, const char *type, const char *json)
+{
+    open_fleet_for(t, session, type, json, tell, t);
 }
 
 static const char *name(int i)
@@ -115,6 +121,70 @@ static void closing_a_fleet_under_way_leaves_nothing(void)
     CHECK(now_ms() - began < 8000 && t.ends[0] == 0);
 }
 
+enum { ITEMS = 6 };
+struct dealt { size_t ends[ITEMS], hosts[2], items_of[2]; char text[ITEMS][64]; };
+
+static void tell_dealt(void *context, const struct ssx_fleet_event *e)
+{
+    struct dealt *d = context;
+    if (e->kind == SSX_FLEET_END) {
+        CHECK(e->host < 2 && e->item == SSX_FLEET_NONE && e->ending->outcome == SSX_OUTCOME_OK);
+        d->hosts[e->host]++;
+        return;
+    }
+    CHECK(e->item < ITEMS && e->host < 2 && d->hosts[e->host] == 0 && d->ends[e->item] == 0); /* nothing comes after the end of either */
+    if (e->kind == SSX_FLEET_OUTPUT && e->stream == SSX_STDOUT) {
+        CHECK(e->n < sizeof d->text[0]);
+        memcpy(d->text[e->item], e->bytes, e->n);
+    }
+    if (e->kind == SSX_FLEET_DEALT) {
+        CHECK(e->ending->outcome == SSX_OUTCOME_OK && e->timing->total_us >= e->timing->run_us);
+        d->ends[e->item]++;
+        d->items_of[e->host]++;
+    }
+}
+
+static void deal(struct ssx_fleet *fleet, int number)
+{
+    struct ssx_error err = {0};
+    char json[64];
+    void *fields;
+    size_t n;
+    snprintf(json, sizeof json, "{\"name\":\"item %d\"}", number);
+    MUST(ssx_value_from_json(&fields, &n, json, strlen(json), &err));
+    MUST(ssx_fleet_deal(fleet, fields, n, &err));
+    ssx_value_free(fields);
+}
+
+static void items_are_dealt_and_each_ends_once(void)
+{
+    struct ssx_error err = {0};
+    struct dealt d = {0};
+    struct tale t = {0};
+    struct ssx_session_options session;
+    size_t counts[SSX_FLEET_PLACES];
+    open_fleet_for(&t, &session, "hello", "{\"name\":\"nobody\"}", tell_dealt, &d);
+    add(&t, name(0), NULL);
+    add(&t, name(1), NULL);
+    CHECK(ssx_fleet_deal(t.fleet, "\x01", 1, &err) == -1 && err.code == SSX_ERROR_REFUSED); /* no map */
+    err = (struct ssx_error){0};
+    for (int i = 0; i < ITEMS; i++)
+        deal(t.fleet, i);
+    MUST(ssx_fleet_start(t.fleet, &err));
+    CHECK(ssx_fleet_deal(t.fleet, "\x80", 1, &err) == -1 && err.code == SSX_ERROR_USAGE);
+    while (ssx_fleet_step(t.fleet, -1))
+        ;
+    for (int i = 0; i < ITEMS; i++) {
+        char wanted[64];
+        snprintf(wanted, sizeof wanted, "hello, item %d\n", i);
+        CHECK(d.ends[i] == 1 && strcmp(d.text[i], wanted) == 0);
+    }
+    CHECK(d.hosts[0] == 1 && d.hosts[1] == 1 && d.items_of[0] + d.items_of[1] == ITEMS);
+    ssx_fleet_count_items(t.fleet, counts);
+    CHECK(counts[SSX_FLEET_ENDED] == ITEMS);
+    ssx_fleet_close(t.fleet);
+}
+
 static void what_can_be_no_fleet_says_so(void)
 {
     struct ssx_error err = {0};
@@ -138,6 +208,7 @@ const struct api_case fleet_cases[] = {
     {"each_host_of_a_fleet_says_its_own_and_ends_once", each_host_says_its_own_and_ends_once},
     {"a_cancel_from_a_callback_ends_all_hosts", a_cancel_from_a_callback_ends_all},
     {"closing_a_fleet_under_way_leaves_nothing", closing_a_fleet_under_way_leaves_nothing},
+    {"items_are_dealt_and_each_ends_once", items_are_dealt_and_each_ends_once},
     {"what_can_be_no_fleet_says_so", what_can_be_no_fleet_says_so},
     {NULL, NULL},
 };
