@@ -49,7 +49,7 @@ ZOO        := $(patsubst tests/zoo/%.c,%,$(wildcard tests/zoo/*.c))
 PAGES      := $(patsubst docs/%,$(BUILD)/%,$(wildcard docs/man/*.[1-8]))
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 # Parts of the agent in which no time goes: made small, for each new host is sent them, and they have to stay below 500 KB packed.
-SMALL   := $(addprefix agent/,deploy.c describe.c keygen.c main.c once.c orphans.c plugins.c sink.c stops.c tending.c vouch.c) \
+SMALL   := $(addprefix agent/,child.c deploy.c describe.c keygen.c main.c once.c orphans.c plugins.c proof.c sink.c stops.c tending.c vouch.c) \
   $(addprefix core/bundle/,generation.c inspect.c manifest.c signature.c store.c tend.c upload.c) $(filter-out %/codec.c,$(wildcard core/worker/*.c)) \
   $(wildcard core/wire/json_*.c) core/wire/workload.c core/base/ini.c core/base/tree.c
 

@@ -2,6 +2,7 @@
 
 #include "host.h"
 #include "keygen.h"
+#include "proof.h"
 
 #include "base/error.h"
 #include "base/io.h"
@@ -17,19 +18,29 @@
 #include <sys/stat.h>
 #include <sys/utsname.h>
 
-#define DEPLOYS_MAX 4           /* open at once in a session */
 #define NEED_MAX 64             /* digests in one frame */
+#define ASKED_MAX (16u << 20)   /* bytes of objects that wait in memory for their test, or are on their way */
 #define LIST_MAX 60000          /* bytes of a list of generations: what any sender's window takes */
 
 /* One object of the bundle: the variant for this node. */
-struct want { const struct variant *variant; enum { TO_COME, TO_PROVE, SOUND } state; };
+struct want {
+    const struct variant *variant;
+    enum { TO_COME, ASKED, TO_PROVE, SOUND } state;
+    struct image *came;             /* TO_PROVE: what the sender sent, held; NULL: it is in the store */
+};
 
 struct deploy {
     struct deploy *next;
     uint32_t id;
     struct plugins *plugins;
+    struct child **children;        /* where those are listed that it starts */
     struct buf *out;
-    bool install, downgrade;        /* install: put it in force at once */
+    bool look, install, downgrade;  /* look: no more than that; install: put it in force at once */
+    bool judging;                   /* its signature is being verified */
+    size_t judges;                  /* files of signers that were asked */
+    struct keygen keygen;
+    struct proof proof;
+    struct want *proving;           /* what it is about */
     struct manifest manifest;
     struct digest digest;           /* of the manifest's text */
     char signer[GENERATION_SIGNER];
@@ -37,6 +48,7 @@ struct deploy {
     struct want *wants;             /* as many as the manifest has types */
     size_t coming, needed;          /* objects that are still to come; that had to come at all */
     uint64_t bytes;                 /* of those */
+    uint64_t asked;                 /* bytes of objects that were asked for, and are not in the store yet */
     struct upload upload;
 };
 
@@ -83,47 +95,7 @@ static void answer(struct buf *out, uint32_t id, unsigned generation, bool chang
     buf_free(&value);
 }
 
-/* --- those under way --- */
-
-static void deploy_free(struct deploy *d)
-{
-    upload_abort(&d->upload);
-    manifest_dispose(&d->manifest);
-    free(d->wants);
-    free(d);
-}
-
-static void drop(struct deploy **link)
-{
-    struct deploy *d = *link;
-    *link = d->next;
-    deploy_free(d);
-}
-
-size_t deploy_count(const struct deploy *all)
-{
-    size_t n = 0;
-    for (; all; all = all->next)
-        n++;
-    return n;
-}
-
-void deploy_clear(struct deploy **all)
-{
-    while (*all)
-        drop(all);
-}
-
 /* --- what is checked before anything comes --- */
-
-static int check_signature(struct deploy *d, const struct message_order *o, struct ssx_error *err)
-{
-    const char *signers;
-    for (size_t i = 0; o->signature.n && (signers = policy_signers(d->plugins->policy, i)); i++)
-        if (keygen_verify(d->signer, sizeof d->signer, signers, o->manifest, o->signature, err))
-            return -1;
-    return 0;
-}
 
 static int check_policy(const struct deploy *d, const char **reason, struct ssx_error *err)
 {
@@ -211,13 +183,18 @@ static void look_for(struct deploy *d, struct want *w, const struct buf *now)
     d->bytes += w->state == TO_COME ? w->variant->size : 0;
 }
 
-static void ask(const struct deploy *d)
+/* Asks for those that are to come, as many as memory is given to until they are tested; a large one comes alone. */
+static void ask(struct deploy *d)
 {
     struct message_object list[NEED_MAX];
     size_t n = 0;
     for (size_t i = 0; i < d->manifest.type_count; i++) {
-        if (d->wants[i].state == TO_COME)
-            list[n++].digest = d->wants[i].variant->digest;
+        struct want *w = &d->wants[i];
+        if (w->state == TO_COME && (!d->asked || d->asked + w->variant->size <= ASKED_MAX)) {
+            list[n++].digest = w->variant->digest;
+            w->state = ASKED;
+            d->asked += w->variant->size;
+        }
         if (n && (n == NEED_MAX || i + 1 == d->manifest.type_count)) {
             message_encode(d->out, &(struct message){.kind = MESSAGE_NEED, .id = d->id, .objects = {.count = n, .list = list}}, FROM_AGENT);
             n = 0;
@@ -227,57 +204,134 @@ static void ask(const struct deploy *d)
 
 /* --- testing them --- */
 
-/* Whether an object is what the manifest says of it, loads here, and passes its own test. */
-static int prove(struct deploy *d, const struct want *w, struct image *image, char reason[16], struct ssx_error *err)
+static struct want *next_to_prove(const struct deploy *d)
+{
+    for (size_t i = 0; i < d->manifest.type_count; i++)
+        if (d->wants[i].state == TO_PROVE)
+            return &d->wants[i];
+    return NULL;
+}
+
+/* Whether an object is what the manifest says of it. */
+static int check_object(const struct deploy *d, const struct want *w, const struct image *image, struct ssx_error *err)
 {
     void *at = mmap(NULL, (size_t)w->variant->size, PROT_READ, MAP_PRIVATE, image->fd, 0);
-    snprintf(reason, 16, "object");
     if (at == MAP_FAILED)
         return error_system(err, "can't read the %s of the bundle", image->type);
     int rc = bundle_check_object(&d->manifest, w->variant, at, (size_t)w->variant->size, err);
     munmap(at, (size_t)w->variant->size);
-    return rc ? -1 : host_prove(image, reason, err);
-}
-
-static int prove_stored(struct deploy *d, struct want *w, char reason[16], struct ssx_error *err)
-{
-    struct refusal why = {.reason = ""};
-    const char *type = manifest_type_of(&d->manifest, w->variant)->name;
-    struct image *image = plugins_stored(d->plugins, type, &w->variant->digest, &why);
-    if (!image) {
-        snprintf(reason, 16, "%s", why.error.code ? why.reason : "object");
-        return why.error.code ? error_set(err, why.error.code, "%s", why.error.text)
-                              : error_set(err, SSX_ERROR_REFUSED, "the stored %s was damaged meanwhile; deploy again", type);
-    }
-    w->state = SOUND;
-    int rc = prove(d, w, image, reason, err);
-    plugins_drop(d->plugins, image);
     return rc;
 }
 
-static int keep(struct deploy *d, struct want *w, const struct image *image, char reason[16], struct ssx_error *err)
+/* One that came is tested from memory: what fails isn't even stored. */
+static int start_proof(struct deploy *d, struct want *w, char reason[PROOF_REASON], struct ssx_error *err)
 {
-    snprintf(reason, 16, "store");
-    w->state = SOUND;
-    d->coming--;
-    if (plugins_check_room(d->plugins, w->variant->size, err))
-        return -1;
-    return store_put(&d->plugins->store, &w->variant->digest, image->fd, err);
+    struct refusal why = {.reason = ""};
+    const char *type = manifest_type_of(&d->manifest, w->variant)->name;
+    struct image *image = w->came ? w->came : plugins_stored(d->plugins, type, &w->variant->digest, &why);
+    snprintf(reason, PROOF_REASON, "%s", why.error.code ? why.reason : "object");
+    if (!image)
+        return why.error.code ? error_set(err, why.error.code, "%s", why.error.text)
+                              : error_set(err, SSX_ERROR_REFUSED, "the stored %s was damaged meanwhile; deploy again", type);
+    d->proving = w;
+    int rc = check_object(d, w, image, err) ? -1 : proof_begin(&d->proof, d->children, image, reason, err);
+    if (rc && !w->came)
+        plugins_drop(d->plugins, image);
+    return rc;
 }
 
-/* Tested first, from memory: what fails isn't even stored. */
-static int take_object(struct deploy *d, struct want *w, int fd, char reason[16], struct ssx_error *err)
+static int keep(struct deploy *d, const struct want *w, struct ssx_error *err)
+{
+    return plugins_check_room(d->plugins, w->variant->size, err) ? -1 : store_put(&d->plugins->store, &w->variant->digest, w->came->fd, err);
+}
+
+/* Nobody needs the image of an object any more. */
+static void let_go(struct deploy *d, struct want *w)
+{
+    if (!w->came)
+        return;
+    image_release(w->came);
+    plugins_drop(d->plugins, w->came);
+    w->came = NULL;
+}
+
+/* Ends the proof that is under way. */
+static void end_proof(struct deploy *d)
+{
+    struct image *image = d->proof.host ? d->proof.host->image : NULL;
+    proof_end(&d->proof);
+    if (image && d->proving && !d->proving->came)
+        plugins_drop(d->plugins, image);
+}
+
+/* The proof that is under way: -1 with err where the plugin fails, or can't be kept. */
+static int follow_proof(struct deploy *d, char reason[PROOF_REASON], struct ssx_error *err)
+{
+    struct want *w = d->proving;
+    int rc = proof_look(&d->proof, reason, err);
+    if (rc == 0)
+        return 0;
+    end_proof(d);
+    if (rc > 0 && w->came) {
+        snprintf(reason, PROOF_REASON, "store");
+        rc = keep(d, w, err);
+        d->asked -= w->variant->size;
+        d->coming--;
+        let_go(d, w);
+    }
+    w->state = SOUND;
+    if (rc >= 0)
+        ask(d);
+    return rc < 0 ? -1 : 0;
+}
+
+static int take_object(struct deploy *d, struct want *w, int fd, char reason[PROOF_REASON], struct ssx_error *err)
 {
     struct refusal why = {.reason = ""};
     struct message_call call = {.type = span_text(manifest_type_of(&d->manifest, w->variant)->name), .digest = w->variant->digest};
     struct image *image = plugins_take(d->plugins, &call, fd, &why);
     if (!image) {
-        snprintf(reason, 16, "%s", why.reason);
+        snprintf(reason, PROOF_REASON, "%s", why.reason);
         return error_set(err, why.error.code, "%s", why.error.text);
     }
-    int rc = prove(d, w, image, reason, err) || keep(d, w, image, reason, err) ? -1 : 0;
-    plugins_drop(d->plugins, image);
-    return rc;
+    w->came = image_hold(image);
+    w->state = TO_PROVE;
+    return 0;
+}
+
+/* --- those under way --- */
+
+static void deploy_free(struct deploy *d)
+{
+    end_proof(d);
+    keygen_close(&d->keygen);
+    for (size_t i = 0; d->wants && i < d->manifest.type_count; i++)
+        let_go(d, &d->wants[i]);
+    upload_abort(&d->upload);
+    manifest_dispose(&d->manifest);
+    free(d->wants);
+    free(d);
+}
+
+static void drop(struct deploy **link)
+{
+    struct deploy *d = *link;
+    *link = d->next;
+    deploy_free(d);
+}
+
+size_t deploy_count(const struct deploy *all)
+{
+    size_t n = 0;
+    for (; all; all = all->next)
+        n++;
+    return n;
+}
+
+void deploy_clear(struct deploy **all)
+{
+    while (*all)
+        drop(all);
 }
 
 /* --- the end of it --- */
@@ -298,59 +352,16 @@ static int finish(struct deploy *d, struct ssx_error *err)
     return rc;
 }
 
-static struct want *next_to_prove(const struct deploy *d)
-{
-    for (size_t i = 0; i < d->manifest.type_count; i++)
-        if (d->wants[i].state == TO_PROVE)
-            return &d->wants[i];
-    return NULL;
-}
-
-static bool has_work(const struct deploy *d) { return !d->coming || next_to_prove(d); }
-
-bool deploy_is_busy(const struct deploy *all)
-{
-    while (all && !has_work(all))
-        all = all->next;
-    return all != NULL;
-}
-
-void deploy_step(struct deploy **all)
-{
-    struct ssx_error err = {0};
-    char reason[16] = "store";
-    while (*all && !has_work(*all))
-        all = &(*all)->next;
-    if (!*all)
-        return;
-    struct want *w = next_to_prove(*all);
-    int rc = w ? prove_stored(*all, w, reason, &err) : finish(*all, &err);
-    if (rc)
-        refuse((*all)->out, (*all)->id, reason, &err);
-    if (rc || !w)
-        drop(all);
-}
-
 /* --- an OFFER --- */
 
-/* Looks at the bundle and at the node. Returns 1 where there is nothing to do any more, 0 where objects are to come or to be tested, -1
- * with err. */
-static int begin(struct deploy *d, const struct message_order *o, const char **reason, struct ssx_error *err)
+/* Looks at the node, for a bundle whose signature was judged. Returns 1 where there is nothing to do any more, 0 where objects are to come or to
+ * be tested, -1 with err. */
+static int settle(struct deploy *d, const char **reason, struct ssx_error *err)
 {
     struct buf now = {0};
-    bool same, look = span_is(o->what, "look");
-    *reason = "store";
-    if (!d->plugins->store.dir[0])
-        return error_set(err, SSX_ERROR_REFUSED, "this node keeps nothing (--ephemeral), so nothing can be deployed on it");
-    *reason = "object";
-    if (manifest_parse(&d->manifest, o->manifest.at, o->manifest.n, err))
-        return -1;
-    digest_of(&d->digest, o->manifest.at, o->manifest.n);
-    d->wants = calloc(d->manifest.type_count, sizeof *d->wants);
-    if (!d->wants)
-        return error_set(err, SSX_ERROR_SYSTEM, "out of memory for a bundle");
+    bool same;
     *reason = "signature";
-    if (check_signature(d, o, err) || check_policy(d, reason, err) || choose(d, reason, err))
+    if (check_policy(d, reason, err) || choose(d, reason, err))
         return -1;
     *reason = "generation";
     int rc = check_generation(d, &now, &same, err);
@@ -361,13 +372,51 @@ static int begin(struct deploy *d, const struct message_order *o, const char **r
     if (rc || plugins_check_room(d->plugins, d->bytes, err))
         return -1;
     d->coming = d->needed;
-    if (!look && !(same && !d->needed))
+    if (!d->look && !(same && !d->needed)) {
+        ask(d);
         return 0;
+    }
     answer(d->out, d->id, generation_current(&d->plugins->store), !same || d->needed, d);
     return 1;
 }
 
-static void add_bundle(struct deploy **all, struct plugins *plugins, const struct message *m, struct buf *out)
+/* Each file of signers has to know who signed, one after the other. Returns 1 once all do, 0 while one is asked, -1 with err. */
+static int judge(struct deploy *d, struct ssx_error *err)
+{
+    int rc = d->judges ? keygen_look(&d->keygen, d->children, err) : 1;
+    if (rc <= 0)
+        return rc;
+    const char *signers = policy_signers(d->plugins->policy, d->judges);
+    if (signers) {
+        d->judges++;
+        return keygen_begin(&d->keygen, d->children, signers, err);
+    }
+    snprintf(d->signer, sizeof d->signer, "%s", d->keygen.signer);
+    keygen_close(&d->keygen);
+    return 1;
+}
+
+/* Looks at what came. Returns 1, 0, -1 as settle does. */
+static int begin(struct deploy *d, const struct message_order *o, const char **reason, struct ssx_error *err)
+{
+    *reason = "store";
+    if (!d->plugins->store.dir[0])
+        return error_set(err, SSX_ERROR_REFUSED, "this node keeps nothing (--ephemeral), so nothing can be deployed on it");
+    *reason = "object";
+    if (manifest_parse(&d->manifest, o->manifest.at, o->manifest.n, err))
+        return -1;
+    digest_of(&d->digest, o->manifest.at, o->manifest.n);
+    d->wants = calloc(d->manifest.type_count, sizeof *d->wants);
+    if (!d->wants)
+        return error_set(err, SSX_ERROR_SYSTEM, "out of memory for a bundle");
+    if (!o->signature.n || !policy_signers(d->plugins->policy, 0))
+        return settle(d, reason, err);
+    *reason = "signature";
+    d->judging = true;
+    return keygen_open(&d->keygen, o->manifest, o->signature, err) ? -1 : judge(d, err);
+}
+
+static void add_bundle(struct deploy **all, struct plugins *plugins, struct child **children, const struct message *m, struct buf *out)
 {
     const struct message_order *o = &m->objects.order;
     struct ssx_error err = {0};
@@ -375,8 +424,8 @@ static void add_bundle(struct deploy **all, struct plugins *plugins, const struc
     struct deploy *d = deploy_count(*all) < DEPLOYS_MAX ? calloc(1, sizeof *d) : NULL;
     int rc = d ? 0 : error_set(&err, SSX_ERROR_REFUSED, "no room for one more bundle in this session");
     if (d) {
-        *d = (struct deploy){.id = m->id, .plugins = plugins, .out = out, .install = span_is(o->what, "install"),
-                             .downgrade = o->downgrade};
+        *d = (struct deploy){.id = m->id, .plugins = plugins, .children = children, .out = out, .look = span_is(o->what, "look"),
+                             .install = span_is(o->what, "install"), .downgrade = o->downgrade};
         rc = begin(d, o, &reason, &err);
     }
     if (rc < 0)
@@ -385,7 +434,6 @@ static void add_bundle(struct deploy **all, struct plugins *plugins, const struc
         deploy_free(d);
     if (rc)
         return;
-    ask(d);
     d->next = *all;
     *all = d;
 }
@@ -488,11 +536,11 @@ static void list(struct plugins *plugins, const struct message *m, struct buf *o
     buf_free(&value);
 }
 
-void deploy_add(struct deploy **all, struct plugins *plugins, const struct message *m, struct buf *out)
+void deploy_add(struct deploy **all, struct plugins *plugins, struct child **children, const struct message *m, struct buf *out)
 {
     struct span what = m->objects.order.what;
     if (span_is(what, "look") || span_is(what, "prepare") || span_is(what, "install"))
-        add_bundle(all, plugins, m, out);
+        add_bundle(all, plugins, children, m, out);
     else if ((span_is(what, "switch") && m->objects.order.has_bundle) || span_is(what, "rollback"))
         change(plugins, m, out);
     else if (span_is(what, "list"))
@@ -506,7 +554,7 @@ void deploy_add(struct deploy **all, struct plugins *plugins, const struct messa
 static struct want *find_want(const struct deploy *d, const struct digest *digest)
 {
     for (size_t i = 0; i < d->manifest.type_count; i++)
-        if (d->wants[i].state == TO_COME && digest_equal(&d->wants[i].variant->digest, digest))
+        if (d->wants[i].state == ASKED && digest_equal(&d->wants[i].variant->digest, digest))
             return &d->wants[i];
     return NULL;
 }
@@ -551,4 +599,71 @@ int deploy_take(struct deploy **all, const struct message *m, struct ssx_error *
         drop(all);
     }
     return 0;
+}
+
+/* --- a turn --- */
+
+/* Whether it waits for a child. */
+static bool is_waiting(const struct deploy *d) { return d->judging || d->proof.host; }
+
+static bool has_work(const struct deploy *d) { return !is_waiting(d) && (!d->coming || next_to_prove(d)); }
+
+bool deploy_is_busy(const struct deploy *all)
+{
+    while (all && !has_work(all))
+        all = all->next;
+    return all != NULL;
+}
+
+int64_t deploy_next_ms(const struct deploy *all)
+{
+    int64_t next = INT64_MAX;
+    for (; all; all = all->next) {
+        int64_t then = all->judging ? all->keygen.until_ms : all->proof.host ? all->proof.until_ms : INT64_MAX;
+        next = then < next ? then : next;
+    }
+    return next;
+}
+
+size_t deploy_fds(const struct deploy *all, int out[DEPLOYS_MAX])
+{
+    size_t n = 0;
+    for (; all; all = all->next)
+        if (is_waiting(all))
+            out[n++] = all->judging ? all->keygen.said_fd : all->proof.host->socket;
+    return n;
+}
+
+/* Returns 1 once it is over, 0, or -1 with err. */
+static int step(struct deploy *d, const char **reason, char word[PROOF_REASON], struct ssx_error *err)
+{
+    if (d->judging) {
+        *reason = "signature";
+        int rc = judge(d, err);
+        d->judging = rc == 0;
+        return rc > 0 ? settle(d, reason, err) : rc;
+    }
+    *reason = word;
+    if (d->proof.host)
+        return follow_proof(d, word, err);
+    struct want *w = next_to_prove(d);
+    if (w)
+        return start_proof(d, w, word, err);
+    return d->coming ? 0 : finish(d, err) ? -1 : 1;
+}
+
+void deploy_step(struct deploy **all)
+{
+    while (*all) {
+        struct ssx_error err = {0};
+        char word[PROOF_REASON] = "store";
+        const char *reason = word;
+        int rc = step(*all, &reason, word, &err);
+        if (rc < 0)
+            refuse((*all)->out, (*all)->id, reason, &err);
+        if (rc)
+            drop(all);
+        else
+            all = &(*all)->next;
+    }
 }

@@ -25,9 +25,6 @@
 
 #define FORGOTTEN_MS 500 /* for a process that has closed its pipes and said END to be gone */
 
-#define PROOF_MS 10000
-#define REASON_ROOM 16
-
 extern char **environ;
 
 /* embed.S: the program of agent/worker-host. */
@@ -259,36 +256,4 @@ void host_end(struct host *h)
         tree_remove(h->temp);
     image_release(h->image);
     free(h);
-}
-
-/* What became of a host that was to prove its plugin. */
-static int take_proof(struct host *h, char *reason, struct ssx_error *err)
-{
-    struct host_report report;
-    struct pollfd fd = {.fd = h->socket, .events = POLLIN};
-    int rc;
-    int64_t until_ms = clock_ms() + PROOF_MS;
-    snprintf(reason, REASON_ROOM, "load");
-    while ((rc = host_report(h, &report)) == 0) {
-        int64_t left = until_ms - clock_ms();
-        if (left <= 0)
-            return error_set(err, SSX_ERROR_REFUSED, "it did not load, and pass its selftest, within %d s", PROOF_MS / 1000);
-        poll(&fd, 1, (int)left);
-    }
-    if (rc > 0 && report.op == HOST_READY)
-        return 0;
-    if (rc < 0 || report.op != HOST_FAILED)
-        return error_set(err, SSX_ERROR_REFUSED, "it ended its process while it was loaded or tested itself");
-    snprintf(reason, REASON_ROOM, "%s", report.reason);
-    return error_set(err, SSX_ERROR_REFUSED, "%s", report.text);
-}
-
-int host_prove(struct image *image, char *reason, struct ssx_error *err)
-{
-    struct host *h = host_start(image, true, err);
-    snprintf(reason, REASON_ROOM, "busy");
-    int rc = h ? take_proof(h, reason, err) : -1;
-    if (h)
-        host_end(h);
-    return rc ? error_prefix(err, "%s", image->type) : 0;
 }

@@ -36,10 +36,6 @@ struct host {
  * and leaves. */
 struct host *host_start(struct image *image, bool prove, struct ssx_error *err);
 
-/* Whether a plugin loads on this node and its selftest, where it has one, passes; waited for. Returns 0, or -1 with err, and in reason
- * (16 bytes) the word for END. */
-int host_prove(struct image *image, char *reason, struct ssx_error *err);
-
 /* Asks it for a process (a lane where a page is among the descriptors, else fds[HOST_FD_PAGE] is -1) that works on these descriptors, in
  * the order of host_run_fd; they stay the caller's. Returns 0 with *process, the number for it, or -1 with errno (EPIPE: the host has
  * gone). */

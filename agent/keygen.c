@@ -8,15 +8,15 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define PATIENCE_MS 10000
+#define PATIENCE_MS 10000 /* of each of the two steps */
 #define SAID_MAX 4096
 #define SIGNATURE_FD 3
 #define SIGNATURE_FILE "/dev/fd/3"
@@ -63,42 +63,44 @@ static pid_t start(char *const *argv, int manifest, int signature, int said)
     return errno ? -1 : pid;
 }
 
-/* Reads what it says until it ends. Returns whether it does: not if it says too much, or takes too long. */
-static bool listen_to(struct buf *said, int fd)
+/* Runs one of its commands. */
+static int run(struct keygen *k, struct child **children, const char *const *words, struct ssx_error *err)
 {
-    int64_t until_ms = clock_ms() + PATIENCE_MS;
-    struct pollfd p = {.fd = fd, .events = POLLIN};
-    while (buf_length(said) < SAID_MAX && clock_ms() < until_ms) {
-        unsigned char *at = poll(&p, 1, (int)(until_ms - clock_ms())) > 0 ? buf_reserve(said, 1024) : NULL;
-        ssize_t n = at ? read(fd, at, 1024) : -1;
-        if (n == 0 || (n < 0 && at && errno != EINTR))
-            return n == 0;
-        said->end += n > 0 ? (size_t)n : 0;
-    }
-    return false;
-}
-
-/* Returns its exit code, or -1 with err. */
-static int run(struct buf *said, const char *const *words, struct span manifest, struct span signature, struct ssx_error *err)
-{
-    int pair[2] = {-1, -1}, status = -1, text = in_memory(manifest), armour = in_memory(signature), out = -1;
+    int pair[2] = {-1, -1}, out = -1;
     pid_t pid = -1;
-    if (text >= 0 && armour >= 0 && pipe2(pair, O_CLOEXEC) == 0 && (out = fcntl(pair[1], F_DUPFD_CLOEXEC, SIGNATURE_FD + 1)) >= 0)
-        pid = start((char *const *)words, text, armour, out);
+    if (lseek(k->text, 0, SEEK_SET) == 0 && pipe2(pair, O_CLOEXEC) == 0 && (out = fcntl(pair[1], F_DUPFD_CLOEXEC, SIGNATURE_FD + 1)) >= 0)
+        pid = start((char *const *)words, k->text, k->armour, out);
     if (pid < 0)
         error_system(err, "can't run %s", words[0]);
     fd_close(&out);
     fd_close(&pair[1]);
-    if (pid > 0) {
-        if (!listen_to(said, pair[0]))
-            kill(pid, SIGKILL);
-        while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-            ;
+    if (pid < 0) {
+        fd_close(&pair[0]);
+        return -1;
     }
-    fd_close(&pair[0]);
-    fd_close(&text);
-    fd_close(&armour);
-    return pid < 0 ? -1 : WIFEXITED(status) ? WEXITSTATUS(status) : 255;
+    child_watch(children, &k->child, pid);
+    k->said_fd = pair[0];
+    k->until_ms = clock_ms() + PATIENCE_MS;
+    fd_set_nonblocking(k->said_fd, true);
+    return 0;
+}
+
+/* Reads what it says. Returns 0 for more to come, 1 once it has ended, -1 where it says too much or takes too long. */
+static int listen_to(struct keygen *k)
+{
+    for (;;) {
+        unsigned char *at = buf_reserve(&k->said, 1024);
+        ssize_t n = at ? read(k->said_fd, at, 1024) : -1;
+        if (n == 0)
+            return 1;
+        if (n < 0 && at && errno == EAGAIN)
+            return clock_ms() < k->until_ms ? 0 : -1;
+        if (n < 0 && (!at || errno != EINTR))
+            return -1;
+        k->said.end += n > 0 ? (size_t)n : 0;
+        if (buf_length(&k->said) > SAID_MAX)
+            return -1;
+    }
 }
 
 /* The first line of what it said. */
@@ -109,31 +111,64 @@ static void first_line(char *out, size_t size, const struct buf *said)
     text_escape(out, size, buf_length(said) ? at : "", end ? (size_t)(end - at) : buf_length(said));
 }
 
-static int refuse(const char *signers, const char *why, struct ssx_error *err)
+static int refuse(const struct keygen *k, const char *why, struct ssx_error *err)
 {
-    return error_set(err, SSX_ERROR_REFUSED, "the bundle's signature does not hold by %s%s%s", signers, *why ? ": " : "", why);
+    return error_set(err, SSX_ERROR_REFUSED, "the bundle's signature does not hold by %s%s%s", k->signers, *why ? ": " : "", why);
 }
 
-int keygen_verify(char *signer, size_t size, const char *signers, struct span manifest, struct span signature, struct ssx_error *err)
+int keygen_open(struct keygen *k, struct span manifest, struct span signature, struct ssx_error *err)
 {
-    const char *keygen = program();
-    char line[512];
     struct signature s;
-    struct buf said = {0};
-    if (!keygen)
+    *k = (struct keygen){.text = -1, .armour = -1, .said_fd = -1};
+    if (!program())
         return error_set(err, SSX_ERROR_REFUSED, "this node can't check signatures: it has no ssh-keygen (of OpenSSH 8.2 or later)");
-    if (path_is_trusted(signers, err) || signature_read(&s, signature.at, signature.n, err))
+    if (signature_read(&s, signature.at, signature.n, err))
         return -1;
     signature_dispose(&s);
-    const char *find[] = {keygen, "-Y", "find-principals", "-s", SIGNATURE_FILE, "-f", signers, NULL};
-    int code = run(&said, find, manifest, signature, err);
-    first_line(signer, size, &said);
-    buf_free(&said);
-    if (code)
-        return code < 0 ? -1 : refuse(signers, *signer ? signer : "it has no line with that key", err);
-    const char *verify[] = {keygen, "-Y", "verify", "-n", SIGNATURE_NAMESPACE, "-s", SIGNATURE_FILE, "-f", signers, "-I", signer, NULL};
-    code = run(&said, verify, manifest, signature, err);
-    first_line(line, sizeof line, &said);
-    buf_free(&said);
-    return code < 0 ? -1 : code ? refuse(signers, line, err) : 0;
+    k->text = in_memory(manifest);
+    k->armour = in_memory(signature);
+    return k->text < 0 || k->armour < 0 ? error_system(err, "can't keep a signature in memory") : 0;
+}
+
+int keygen_begin(struct keygen *k, struct child **children, const char *signers, struct ssx_error *err)
+{
+    const char *find[] = {program(), "-Y", "find-principals", "-s", SIGNATURE_FILE, "-f", k->signers, NULL};
+    k->named = false;
+    if ((size_t)snprintf(k->signers, sizeof k->signers, "%s", signers) >= sizeof k->signers || !find[0])
+        return error_set(err, SSX_ERROR_REFUSED, "can't check a signature by %.64s...: the path is too long, or ssh-keygen has gone", signers);
+    return path_is_trusted(signers, err) ? -1 : run(k, children, find, err);
+}
+
+static int next_step(struct keygen *k, struct child **children, int code, struct ssx_error *err)
+{
+    char line[512];
+    first_line(line, sizeof line, &k->said);
+    buf_free(&k->said);
+    if (code || k->named)
+        return code ? refuse(k, *line || k->named ? line : "it has no line with that key", err) : 1;
+    const char *verify[] = {program(), "-Y", "verify", "-n", SIGNATURE_NAMESPACE, "-s", SIGNATURE_FILE, "-f", k->signers, "-I", k->signer, NULL};
+    snprintf(k->signer, sizeof k->signer, "%.*s", (int)sizeof k->signer - 1, line);
+    k->named = true;
+    return verify[0] ? run(k, children, verify, err) : refuse(k, "ssh-keygen has gone", err);
+}
+
+int keygen_look(struct keygen *k, struct child **children, struct ssx_error *err)
+{
+    int rc = listen_to(k);
+    if (rc == 0)
+        return 0;
+    int status = child_end(&k->child, rc < 0 ? SIGKILL : 0);
+    fd_close(&k->said_fd);
+    return next_step(k, children, WIFEXITED(status) ? WEXITSTATUS(status) : 255, err);
+}
+
+void keygen_close(struct keygen *k)
+{
+    child_end(&k->child, SIGKILL);
+    int *const fds[] = {&k->text, &k->armour, &k->said_fd};
+    for (size_t i = 0; i < sizeof fds / sizeof *fds; i++)
+        if (*fds[i] > 0)
+            fd_close(fds[i]);
+    buf_free(&k->said);
+    *k = (struct keygen){.text = -1, .armour = -1, .said_fd = -1};
 }

@@ -291,12 +291,13 @@ static void refuse_waiting(struct host *h, const struct host_report *report)
         job_refuse(h->waiting.first, report->reason, report->text);
 }
 
-static bool is_host(void *user, pid_t pid)
+static bool is_ours(void *user, pid_t pid)
 {
-    for (const struct host *h = ((const struct runner *)user)->hosts; h; h = h->next)
+    const struct runner *r = user;
+    for (const struct host *h = r->hosts; h; h = h->next)
         if (h->pid == pid && !h->dead)
             return true;
-    return false;
+    return child_is_listed(r->children, pid);
 }
 
 /* While it was loading, the calls that waited for it ended before anything of run was reached. */
@@ -337,7 +338,7 @@ static void lose_host(struct runner *r, struct host *h)
         link = &(*link)->next;
     *link = h->next;
     host_kill(h);
-    orphans_kill(is_host, r); /* before its directory is removed: what it forked may still write there */
+    orphans_kill(is_ours, r); /* before its directory is removed: what it forked may still write there */
     last.status = h->status;
     snprintf(last.text, sizeof last.text, loading ? "the plugin ended its host while it was loaded" : "the plugin ended its host");
     if (loading)
@@ -432,6 +433,7 @@ static void reap(struct runner *r)
                 h->dead = true;
                 h->status = status;
             }
+        child_reaped(r->children, pid, status);
     }
     for (struct host *h = r->hosts, *next; h; h = next) {
         next = h->next;
@@ -442,7 +444,7 @@ static void reap(struct runner *r)
             lose_host(r, h);
         }
     }
-    orphans_kill(is_host, r);
+    orphans_kill(is_ours, r);
 }
 
 static void take_signals(struct runner *r)
@@ -496,7 +498,7 @@ void runner_close(struct runner *r)
     for (int tries = 0; tries < 200; tries++) {
         while (waitpid(-1, NULL, WNOHANG) > 0)
             ;
-        if (!orphans_kill(is_host, r))
+        if (!orphans_kill(is_ours, r))
             break;
         poll(NULL, 0, 5);
     }

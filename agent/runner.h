@@ -2,6 +2,7 @@
  * one, and so does --once. */
 #ifndef AGENT_RUNNER_H
 #define AGENT_RUNNER_H
+#include "child.h"
 #include "job.h"
 #include "lane.h"
 
@@ -9,7 +10,7 @@
 #define LANES_MAX 8           /* of one plugin */
 #define HOSTS_MAX 16          /* worker hosts kept; beyond that the one longest idle goes */
 #define LEAVE_MS 1000         /* the most that a worker's grace may take once nobody is there for it */
-#define OWN_FDS 4             /* entries of the owner's in a struct polling */
+#define OWN_FDS 6             /* entries of the owner's in a struct polling: its two, and one a deploy */
 
 struct runner {
     struct plugins *plugins;
@@ -23,6 +24,7 @@ struct runner {
     struct job_queue running, done;    /* in processes of their own; with END sent */
     struct lane *lanes;
     struct host *hosts;
+    struct child *children;            /* the session's own, beside the hosts */
     int64_t deadline_ms;               /* no job's is earlier */
     int64_t hosts_ms;                  /* when a host must be seen to */
     struct {                           /* what was found for the last call: those that ask for the same soon after get the same */

@@ -239,7 +239,7 @@ static void take_offer(struct session *s, const struct message *m)
     else if (tends)
         tending_add(&s->tending, s->runner.plugins, m, s->sender_window, &s->out);
     else
-        deploy_add(&s->deploys, s->runner.plugins, m, &s->out);
+        deploy_add(&s->deploys, s->runner.plugins, &s->runner.children, m, &s->out);
 }
 
 static int take_opening(struct session *s, const struct message *m, struct ssx_error *err)
@@ -445,7 +445,17 @@ static int64_t patience(const struct session *s)
         return clock_ms() < s->leave_ms ? s->leave_ms : s->leave_ms + REPORT_MS;
     int64_t tidy = s->tidy_ms && !s->runner.open ? s->tidy_ms : INT64_MAX;
     int64_t lease = s->lease_ms ? s->heard_ms + s->lease_ms : INT64_MAX;
-    return tidy < lease ? tidy : lease;
+    int64_t deploy = deploy_next_ms(s->deploys), next = tidy < lease ? tidy : lease;
+    return deploy < next ? deploy : next;
+}
+
+/* The children of deploys wake the loop; each is looked at in every turn. */
+static void poll_deploys(const struct session *s, struct polling *p)
+{
+    int fds[DEPLOYS_MAX];
+    size_t n = deploy_fds(s->deploys, fds);
+    for (size_t i = 0; i < n; i++)
+        polling_add(p, fds[i], POLLIN);
 }
 
 /* One turn: what can be read and written, what has timed out. */
@@ -459,12 +469,12 @@ static void turn(struct session *s)
     p.n = 0;
     size_t in = polling_add(&p, s->leaving ? -1 : s->in_fd, reading ? POLLIN : POLLRDHUP);
     polling_add(&p, buf_length(&s->out) ? s->out_fd : -1, POLLOUT);
+    poll_deploys(s, &p);
     runner_poll(&s->runner, &p);
     polling_wait(&p, &s->runner, describing || deploying || tending ? 0 : patience(s));
     if (describing)
         describe_step(&s->describes, s->runner.plugins, &s->out);
-    if (deploying)
-        deploy_step(&s->deploys);
+    deploy_step(&s->deploys);
     if (tending)
         tending_step(&s->tending);
     runner_handle(&s->runner, &p);

@@ -329,6 +329,15 @@ def member(bundle, name):
     return subprocess.run(["sh", "-c", 'zstd -dcq "$0" | tar -xO "$1"', bundle, name], capture_output=True, check=True).stdout
 
 
+def looked(client, scratch, order):
+    """The END of one OFFER."""
+    agent = Raw(client.env, scratch, store=scratch / "store")
+    agent.send(greeting() + frame(OFFER, 1, [], order))
+    end = ends(agent.read_until(lambda frames: 1 in ends(frames)))[1]
+    agent.converse()
+    return end
+
+
 def test_a_signature_over_another_manifest(client, shop, scratch):
     key = shop.dir / "key"
     signers = signers_file(scratch, "ada@example.org " + make_key(key))
@@ -337,12 +346,9 @@ def test_a_signature_over_another_manifest(client, shop, scratch):
     (config / "agent.conf").write_text("require_signed = yes\nsigners = %s\n" % signers)
     one, other = (shop.bundle("web-1.%d" % i, PLUGINS / "hello.so", sign=key) for i in range(2))
     for order in ({"signature": member(other, "manifest.sig")}, {"signature": b"nonsense"}, {"signature": b""}, {}):
-        agent = Raw(client.env, scratch, store=scratch / "store")
-        outcome, end = ends(agent.converse(greeting() + frame(OFFER, 1, [], {"do": "look", "manifest": member(one, "manifest"), **order})))[1]
+        outcome, end = looked(client, scratch, {"do": "look", "manifest": member(one, "manifest"), **order})
         assert outcome == 5 and end["reason"] in ("signature", "policy"), end
-    agent = Raw(client.env, scratch, store=scratch / "store")
-    order = {"do": "look", "manifest": member(one, "manifest"), "signature": member(one, "manifest.sig")}
-    assert ends(agent.converse(greeting() + frame(OFFER, 1, [], order)))[1][0] == 0
+    assert looked(client, scratch, {"do": "look", "manifest": member(one, "manifest"), "signature": member(one, "manifest.sig")})[0] == 0
 
 
 def test_uploads_forbidden_means_bundles_too(shop, node, locked):
