@@ -44,6 +44,7 @@ struct deploy {
     struct manifest manifest;
     struct digest digest;           /* of the manifest's text */
     char signer[GENERATION_SIGNER];
+    char by[GENERATION_SAID];       /* who sends it, as the sender says */
     char has[MANIFEST_VERSION_MAX + 1]; /* the version of it that is in force; "": none */
     struct want *wants;             /* as many as the manifest has types */
     size_t coming, needed;          /* objects that are still to come; that had to come at all */
@@ -345,7 +346,7 @@ static int finish(struct deploy *d, struct ssx_error *err)
     int rc = make_text(&text, d) ? error_set(err, SSX_ERROR_SYSTEM, "out of memory for a generation")
         : generation_prepare(s, &d->digest, &text, err);
     if (rc == 0 && d->install)
-        rc = generation_switch(s, &d->digest, d->downgrade, &number, err);
+        rc = generation_switch(s, &d->digest, d->by, d->downgrade, &number, err);
     buf_free(&text);
     if (rc == 0)
         answer(d->out, d->id, number, true, d);
@@ -426,6 +427,7 @@ static void add_bundle(struct deploy **all, struct plugins *plugins, struct chil
     if (d) {
         *d = (struct deploy){.id = m->id, .plugins = plugins, .children = children, .out = out, .look = span_is(o->what, "look"),
                              .install = span_is(o->what, "install"), .downgrade = o->downgrade};
+        span_copy(d->by, sizeof d->by, o->by);
         rc = begin(d, o, &reason, &err);
     }
     if (rc < 0)
@@ -457,8 +459,10 @@ static void change(struct plugins *plugins, const struct message *m, struct buf 
     unsigned was = generation_current(&plugins->store), number = was;
     int rc = policy_check_bundle(plugins->policy, "what is prepared", &err);
     const char *reason = rc ? "policy" : "generation";
+    char by[GENERATION_SAID];
+    span_copy(by, sizeof by, o->by);
     if (rc == 0 && span_is(o->what, "switch"))
-        rc = generation_switch(&plugins->store, &o->bundle, o->downgrade, &number, &err);
+        rc = generation_switch(&plugins->store, &o->bundle, by, o->downgrade, &number, &err);
     else if (rc == 0)
         rc = generation_roll_back(&plugins->store, (unsigned)o->generation, &number, check_old, (void *)plugins->policy, &err);
     if (rc)
@@ -489,28 +493,34 @@ static void pack_bundles(msgpack_packer *p, const struct buf *text)
     }
 }
 
-/* [number, made: seconds since 1970, bundles]; one that can't be read has none. */
-static void pack_generation(struct buf *out, const struct store *s, unsigned number)
+/* [number, made: seconds since 1970, bundles], and into another list who made it; one that can't be read has neither. */
+static void pack_generation(struct buf *out, struct buf *makers, const struct store *s, unsigned number)
 {
     struct buf text = {0};
     struct stat st = {0};
+    struct generation_by by = {.said = ""};
     char path[PATH_MAX + 32];
-    msgpack_packer p = packer(out);
+    msgpack_packer p = packer(out), q = packer(makers);
+    bool whole = generation_load(&text, s, number, NULL) == 0;
     snprintf(path, sizeof path, "%s/generations/%u", s->dir, number);
-    stat(path, &st);
+    if (stat(path, &st) == 0 && st.st_mtime > 0)
+        by.made_s = (uint64_t)st.st_mtime; /* as good as what an older one says: nothing */
+    if (whole)
+        generation_made_by(&text, &by);
     msgpack_pack_array(&p, 3);
     msgpack_pack_uint32(&p, number);
-    msgpack_pack_uint64(&p, st.st_mtime > 0 ? (uint64_t)st.st_mtime : 0);
-    if (generation_load(&text, s, number, NULL) == 0)
+    msgpack_pack_uint64(&p, by.made_s);
+    if (whole)
         pack_bundles(&p, &text);
     else
         msgpack_pack_array(&p, 0);
+    pack_text(&q, by.said);
     buf_free(&text);
 }
 
 static void list(struct plugins *plugins, const struct message *m, struct buf *out)
 {
-    struct buf numbers = {0}, packed = {0}, value = {0};
+    struct buf numbers = {0}, packed = {0}, makers = {0}, value = {0};
     struct ssx_error err = {0};
     size_t count = 0;
     if (generation_list(&numbers, &plugins->store, &err)) {
@@ -519,27 +529,33 @@ static void list(struct plugins *plugins, const struct message *m, struct buf *o
     }
     const unsigned *at = (const unsigned *)(const void *)buf_data(&numbers);
     for (size_t n = buf_length(&numbers) / sizeof *at; n && buf_length(&packed) < LIST_MAX / 2; count++)
-        pack_generation(&packed, &plugins->store, at[--n]);
+        pack_generation(&packed, &makers, &plugins->store, at[--n]);
     msgpack_packer p = packer(&value);
-    msgpack_pack_map(&p, 2);
+    msgpack_pack_map(&p, 3);
     pack_text(&p, "generation");
     msgpack_pack_uint32(&p, generation_current(&plugins->store));
     pack_text(&p, "generations");
     msgpack_pack_array(&p, count);
     buf_add(&value, buf_data(&packed), buf_length(&packed));
+    pack_text(&p, "makers");
+    msgpack_pack_array(&p, count);
+    buf_add(&value, buf_data(&makers), buf_length(&makers));
     if (buf_length(&value) < LIST_MAX)
         put_result(out, m->id, &value);
     else
         end(out, m->id, SSX_OUTCOME_REFUSED, "store", "there are too many bundles in a generation to show them");
     buf_free(&numbers);
     buf_free(&packed);
+    buf_free(&makers);
     buf_free(&value);
 }
 
 void deploy_add(struct deploy **all, struct plugins *plugins, struct child **children, const struct message *m, struct buf *out)
 {
-    struct span what = m->objects.order.what;
-    if (span_is(what, "look") || span_is(what, "prepare") || span_is(what, "install"))
+    struct span what = m->objects.order.what, by = m->objects.order.by;
+    if (by.n && !generation_is_name((const char *)by.at, by.n))
+        end(out, m->id, SSX_OUTCOME_REFUSED, "generation", "who the sender says it is makes no sense: printable bytes without a blank, 127 at most");
+    else if (span_is(what, "look") || span_is(what, "prepare") || span_is(what, "install"))
         add_bundle(all, plugins, children, m, out);
     else if ((span_is(what, "switch") && m->objects.order.has_bundle) || span_is(what, "rollback"))
         change(plugins, m, out);

@@ -23,12 +23,6 @@
 
 /* --- the text --- */
 
-const char *generation_begin(const struct buf *text)
-{
-    const char *at = (const char *)buf_data(text);
-    return buf_length(text) > sizeof MAGIC ? at + sizeof MAGIC - 1 : "";
-}
-
 /* The next word of a line into out; the last one may hold blanks. Returns whether it is one that fits. */
 static bool take_word(const char **at, char *out, size_t size, bool last)
 {
@@ -39,6 +33,48 @@ static bool take_word(const char **at, char *out, size_t size, bool last)
     out[n] = 0;
     *at += n + 1;
     return true;
+}
+
+static const char *behind_magic(const struct buf *text)
+{
+    return buf_length(text) > sizeof MAGIC ? (const char *)buf_data(text) + sizeof MAGIC - 1 : "";
+}
+
+bool generation_is_name(const char *at, size_t n)
+{
+    size_t printable = 0;
+    while (printable < n && at[printable] > ' ' && at[printable] <= '~')
+        printable++;
+    return n && printable == n && n < GENERATION_SAID;
+}
+
+static bool take_by(const char **at, struct generation_by *out)
+{
+    char seconds[24], *end;
+    if (strncmp(*at, "by ", 3))
+        return false;
+    *at += 3;
+    if (!take_word(at, seconds, sizeof seconds, false) || !take_word(at, out->said, sizeof out->said, true) ||
+        !generation_is_name(out->said, strlen(out->said)))
+        return false;
+    out->made_s = strtoull(seconds, &end, 10);
+    if (strcmp(out->said, "-") == 0)
+        out->said[0] = 0;
+    return *seconds >= '0' && *seconds <= '9' && !*end && out->made_s <= INT64_MAX;
+}
+
+bool generation_made_by(const struct buf *text, struct generation_by *out)
+{
+    const char *at = behind_magic(text);
+    return take_by(&at, out);
+}
+
+/* A line about the whole that makes no sense stays, and is no bundle's. */
+const char *generation_begin(const struct buf *text)
+{
+    const char *first = behind_magic(text), *at = first;
+    struct generation_by by;
+    return take_by(&at, &by) ? at : first;
 }
 
 static bool take_digest(const char **at, struct digest *out, bool last)
@@ -322,14 +358,23 @@ int generation_prepare(struct store *s, const struct digest *manifest, const str
     return end_change(s, write_file(s, ready_path(s, manifest, path), buf_data(text), buf_length(text) - 1, err));
 }
 
-/* With the lock. */
-static int switch_over(struct store *s, const char *ready, bool downgrade, unsigned *number, struct ssx_error *err)
+/* The text of a generation with the line that says who made it. */
+static int sign_off(struct buf *out, const struct buf *text, const char *by, struct ssx_error *err)
 {
-    struct buf now = {0}, next = {0}, text = {0}, numbers = {0};
+    size_t magic = sizeof MAGIC - 1;
+    buf_printf(out, MAGIC "by %lld %s\n", (long long)time(NULL), *by ? by : "-");
+    return buf_add(out, buf_data(text) + magic, buf_length(text) - magic) || out->failed
+               ? error_set(err, SSX_ERROR_SYSTEM, "out of memory for a generation") : 0;
+}
+
+/* With the lock. */
+static int switch_over(struct store *s, const char *ready, const char *by, bool downgrade, unsigned *number, struct ssx_error *err)
+{
+    struct buf now = {0}, next = {0}, both = {0}, text = {0}, numbers = {0};
     char path[PATH_ROOM];
     unsigned current = generation_current(s);
-    int rc = generation_load(&now, s, current, err) || load(&next, ready, err) || generation_compose(&text, &now, &next, downgrade, err) ||
-        each_number(&numbers, s, true, err) ? -1 : 0;
+    int rc = generation_load(&now, s, current, err) || load(&next, ready, err) || generation_compose(&both, &now, &next, downgrade, err) ||
+        sign_off(&text, &both, by, err) || each_number(&numbers, s, true, err) ? -1 : 0;
     if (rc == 0) {
         size_t n = buf_length(&numbers) / sizeof(unsigned);
         *number = n ? ((const unsigned *)(const void *)buf_data(&numbers))[n - 1] + 1 : 1;
@@ -341,6 +386,7 @@ static int switch_over(struct store *s, const char *ready, bool downgrade, unsig
     }
     buf_free(&now);
     buf_free(&next);
+    buf_free(&both);
     buf_free(&text);
     buf_free(&numbers);
     return rc;
@@ -362,7 +408,7 @@ static int has_manifest(const struct store *s, const struct digest *manifest, un
     return rc ? -1 : kind > 0;
 }
 
-int generation_switch(struct store *s, const struct digest *manifest, bool downgrade, unsigned *number, struct ssx_error *err)
+int generation_switch(struct store *s, const struct digest *manifest, const char *by, bool downgrade, unsigned *number, struct ssx_error *err)
 {
     char ready[PATH_ROOM];
     if (begin_change(s, err))
@@ -372,7 +418,7 @@ int generation_switch(struct store *s, const struct digest *manifest, bool downg
     if (rc) /* another sender was faster with the same bundle */
         return end_change(s, rc < 0 ? -1 : 0);
     rc = access(ready, F_OK) ? error_set(err, SSX_ERROR_REFUSED, "the bundle was not prepared on this node")
-        : switch_over(s, ready, downgrade, number, err);
+        : switch_over(s, ready, by, downgrade, number, err);
     return end_change(s, rc);
 }
 

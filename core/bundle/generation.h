@@ -8,6 +8,7 @@
 #include "bundle/store.h"
 
 #define GENERATION_SIGNER 256            /* room for who signed a bundle */
+#define GENERATION_SAID 128              /* room for who deployed, as the sender says */
 #define GENERATIONS_KEPT 10              /* the newest, and the one in force */
 
 /* What a line says of a bundle, and of a type of it. */
@@ -17,6 +18,15 @@ struct generation_bundle {
     struct digest manifest;
 };
 struct generation_type { char name[TYPE_NAME_MAX + 1], version[MANIFEST_VERSION_MAX + 1]; struct digest object; };
+
+/* When a generation was made, and by whom, as the sender said: nobody checked it. "": it said nothing. */
+struct generation_by { uint64_t made_s; char said[GENERATION_SAID]; };
+
+/* Whether these bytes can be such a name (user@host): printable, without a blank, and not too long. */
+bool generation_is_name(const char *at, size_t n);
+
+/* Returns whether a text says so; those of before 0.1 don't. */
+bool generation_made_by(const struct buf *text, struct generation_by *out);
 
 /* Reads a text's lines: *at is where (begin with generation_begin), *b the bundle that stands above. Returns 1 for a type, 2 for a
  * bundle, 0 at the end, -1 for a line that is none. */
@@ -46,9 +56,9 @@ int generation_compose(struct buf *out, const struct buf *now, const struct buf 
 /* Keeps the text of a bundle (a NUL behind it), prepared, under its manifest's digest. Returns 0 or -1. */
 int generation_prepare(struct store *s, const struct digest *manifest, const struct buf *text, struct ssx_error *err);
 
-/* Makes a generation with the bundle that was prepared, and puts it in force: *number. Nothing is made where it is in force already.
+/* Makes a generation with the bundle that was prepared, which says that `by` made it (a name as above, or "") now, and puts it in force: *number. Nothing is made where it is in force already.
  * Returns 0, or -1 with err and the old one in force, whole. */
-int generation_switch(struct store *s, const struct digest *manifest, bool downgrade, unsigned *number, struct ssx_error *err);
+int generation_switch(struct store *s, const struct digest *manifest, const char *by, bool downgrade, unsigned *number, struct ssx_error *err);
 
 /* Puts an older one (to 0: the one before) in force. Returns 0 with *number, or -1 with err. check (may be NULL) may object to its text. */
 int generation_roll_back(struct store *s, unsigned to, unsigned *number,

@@ -175,6 +175,7 @@ static void order_entries(struct entries *e, const struct message *m)
     entry_uint(e, "generation", o->generation);
     entry_true(e, "downgrade", o->downgrade);
     entry_text(e, "words", o->words);
+    entry_text(e, "by", o->by);
 }
 
 static void put_map(struct buf *out, const struct message *m, void (*fill)(struct entries *, const struct message *))
@@ -411,6 +412,7 @@ static int take_order(struct value_reader *r, const struct value *key, struct me
          : value_is_text(key, "bundle") ? take_digest(r, &o->bundle)
          : value_is_text(key, "generation") ? value_take_uint(r, UINT32_MAX, &o->generation)
          : value_is_text(key, "words") ? take_span(r, &o->words)
+         : value_is_text(key, "by") ? take_span(r, &o->by)
          : value_is_text(key, "downgrade") ? value_take_bool(r, &o->downgrade)
          : 1;
 }

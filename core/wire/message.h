@@ -79,6 +79,7 @@ struct message_object { struct digest digest; uint64_t size; }; /* NEED: no size
 /* What an OFFER wants done with a bundle; `what` empty: nothing was said. */
 struct message_order {
     struct span what, manifest, signature, words;
+    struct span by;                    /* who sends it, as the sender says */
     bool has_bundle, downgrade;
     struct digest bundle;              /* of a manifest that was prepared */
     uint64_t generation;

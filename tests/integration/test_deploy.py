@@ -104,7 +104,7 @@ def test_what_was_deployed_runs_and_rolls_back(client, shop, node):
     assert back.code == 0 and "generation 1" in back.text and node.ran() == digest(old.read_bytes())[:12]
     assert node.run("rollback", "--to", "2").code == 0 and node.ran() == digest(new.read_bytes())[:12]
     shown = node.run("generations")
-    assert re.search(r"^\* +2 .* web 1\.1$", shown.text, re.M) and re.search(r"^  +1 .* web 1\.0$", shown.text, re.M), shown
+    assert re.search(r"^\* +2 .* said \S+@\S+ +web 1\.1 \(serial 2\)$", shown.text, re.M) and re.search(r"^  +1 .* web 1\.0 \(serial 1\)$", shown.text, re.M), shown
     refused(node.run("rollback", "--to", "7"), "there is no generation 7")
     assert node.is_sound()
 
@@ -192,6 +192,25 @@ def test_an_older_serial_is_a_step_back(shop, here):
     refused(here.deploy(old), "web 1.0 has the serial 1, older than the 2 of 1.1", "--allow-downgrade")
     assert here.current() == before
     assert here.deployed("--allow-downgrade", old)["switched"]
+
+
+def test_generations_say_who_deployed(client, shop, here, scratch):
+    """As the sender says; a generation of before that was kept says nothing, and a name that could drive a terminal is not taken."""
+    here.deployed(shop.bundle("web-1.0", PLUGINS / "hello.so"))
+    here.deployed("--no-two-phase", shop.bundle("web-1.1", shop.plugin(extra=b"1"), serial=2))
+    name = "%s@%s" % (subprocess.run(["id", "-un"], capture_output=True, text=True, check=True).stdout.strip(), os.uname().nodename)
+    first = here.dir / "generations" / "1"
+    assert re.match(r"sshexec-generation 1\nby \d+ %s\nbundle web 1.0 1 " % re.escape(name), first.read_text()), first.read_text()
+    first.write_text(re.sub(r"\nby .*\n", "\n", first.read_text()))
+    shown = [json.loads(line) for line in here.run("generations", "--json").text.splitlines()]
+    assert [(g["generation"], g["said_by"]) for g in shown] == [(2, name), (1, None)] and shown[0]["bundles"][0]["serial"] == 2, shown
+    assert here.run("rollback").code == 0 and here.ran() == digest((PLUGINS / "hello.so").read_bytes())[:12]
+    text = member(shop.bundle("web-1.2", PLUGINS / "hello.so", serial=3), "manifest")
+    for by in ("a b", "\x1b[2J", "x" * 128, "h\u00f6st"):
+        agent = Raw(client.env, scratch, store=here.dir)
+        frames = agent.converse(greeting() + frame(OFFER, 1, [], {"do": "install", "manifest": text, "by": by}))
+        assert ends(frames)[1][0] == 5 and "who the sender says it is makes no sense" in ends(frames)[1][1]["message"], frames
+    assert here.is_sound()
 
 
 def test_a_plugin_s_own_test_has_to_pass_on_the_node(shop, here):

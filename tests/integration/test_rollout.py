@@ -75,7 +75,7 @@ def test_hosts_that_say_the_same_are_shown_once(shop, farm):
     done = hosts.client.run(["rollback", hosts.set])
     assert done.text == "127.0.0.[1-3]: back to generation 1\n" and hosts.versions() == ["1.0"] * 3, done
     done = hosts.client.run(["generations", "-w", hosts.set])
-    assert re.fullmatch(r"127.0.0.\[1-3\]:\n     2  .* web 1.1\n\*    1  .* web 1.0\n", done.text), done
+    assert re.fullmatch(r"127.0.0.\[1-3\]:\n     2  .* web 1.1 \(serial 2\)\n\*    1  .* web 1.0 \(serial 1\)\n", done.text), done
 
 
 def test_a_switch_that_fails_stops_the_batches(shop, farm):

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -62,7 +63,7 @@ static int deploy(const char *name, const char *version, uint64_t serial, const 
     struct buf text = {0};
     struct digest manifest = digest_of_text(version);
     make(&text, name, version, serial, type);
-    int rc = generation_prepare(&store, &manifest, &text, err) || generation_switch(&store, &manifest, downgrade, number, err) ? -1 : 0;
+    int rc = generation_prepare(&store, &manifest, &text, err) || generation_switch(&store, &manifest, "ada@laptop", downgrade, number, err) ? -1 : 0;
     buf_free(&text);
     return rc;
 }
@@ -163,12 +164,57 @@ static void write_text(const char *name, const char *text)
     assert_int_equal(file_write_atomic(path, text, strlen(text), 0600, NULL), 0);
 }
 
+/* The format of BUNDLE.md, section 5, byte for byte; what an agent of before the line `by` wrote is read, too. */
+static void test_golden(void **state)
+{
+    (void)state;
+    static const char head[] = "sshexec-generation 1\n", tail[] =
+        "bundle web 1.1 2 b4f58fbd1c4ea0a5a1c3ac04b4a6d2a3b9a8bb0d1d1d1d1d1d1d1d1d1d1d1d1d ada@example.org, bob\n"
+        "type hello 1.0 b4f58fbd1c4ea0a5a1c3ac04b4a6d2a3b9a8bb0d1d1d1d1d1d1d1d1d1d1d1d1d\n";
+    static const struct { const char *line; bool says; uint64_t made_s; const char *said; } cases[] = {
+        {"", false, 0, ""}, {"by 1764062000 ada@laptop\n", true, 1764062000, "ada@laptop"}, {"by 1764062000 -\n", true, 1764062000, ""}};
+    unsigned number;
+    assert_int_equal(deploy("web", "1.0", 1, "hello", false, &number, NULL), 0);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct buf out = {0};
+        struct generation_by by = {.said = ""};
+        struct generation_bundle b;
+        struct generation_type t;
+        char text[512];
+        snprintf(text, sizeof text, "%s%s%s", head, cases[i].line, tail);
+        write_text("1", text);
+        assert_int_equal(generation_load(&out, &store, 1, NULL), 0);
+        assert_int_equal(generation_made_by(&out, &by), cases[i].says);
+        assert_true(by.made_s == cases[i].made_s && strcmp(by.said, cases[i].said) == 0);
+        assert_true(generation_find(&out, "hello", &b, &t) && b.serial == 2 && strcmp(b.signer, "ada@example.org, bob") == 0);
+        buf_free(&out);
+    }
+}
+
+static void test_who_made_it_is_written_down(void **state)
+{
+    (void)state;
+    struct buf out = {0};
+    struct generation_by by;
+    char expected[128];
+    unsigned number;
+    assert_int_equal(deploy("web", "1.0", 1, "hello", false, &number, NULL) | deploy("db", "2.0", 1, "query", false, &number, NULL), 0);
+    assert_int_equal(generation_load(&out, &store, 2, NULL), 0);
+    assert_true(generation_made_by(&out, &by) && strcmp(by.said, "ada@laptop") == 0 && by.made_s + 600 > (uint64_t)time(NULL));
+    snprintf(expected, sizeof expected, "sshexec-generation 1\nby %llu ada@laptop\nbundle db 2.0 1 ", (unsigned long long)by.made_s);
+    assert_int_equal(strncmp((const char *)buf_data(&out), expected, strlen(expected)), 0);
+    assert_null(strstr((const char *)buf_data(&out) + strlen(expected), "\nby ")); /* that of the generation before is not kept */
+    buf_free(&out);
+}
+
 /* What isn't whole, or isn't ours, is said, and nothing comes into force by way of it. */
 static void test_damaged(void **state)
 {
     (void)state;
     static const char digest[] = "5a13d2d86e6d21cbd891669bf1445b3958f4b69577165db5fca93cd984c1288d";
     static const char *const bad[] = {"", "sshexec-generation 1", "sshexec-generation 2\n", "sshexec-generation 1\nbundle web 1.0 1 %s",
+                                      "sshexec-generation 1\nby 1 a b\nbundle web 1.0 1 %s -\n", "sshexec-generation 1\nby x ada\nbundle web 1.0 1 %s -\n",
+                                      "sshexec-generation 1\nby 1 \033[2J\nbundle web 1.0 1 %s -\n", "sshexec-generation 1\nbundle web 1.0 1 %s -\nby 1 ada\n",
                                       "sshexec-generation 1\nbundle web 1.0 x %s -\n",
                                       "sshexec-generation 1\nbundle web 1.0 1 12 -\n",
                                       "sshexec-generation 1\nbundle web 1.0 1 %s -\ntype hello 1.0\n",
@@ -213,6 +259,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_switching, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_rolling_back, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_old_ones_go, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_golden, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_who_made_it_is_written_down, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_damaged, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_link_elsewhere_is_none, set_up, tear_down),
     };

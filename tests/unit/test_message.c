@@ -74,6 +74,8 @@ static const struct golden { enum message_party from; const char *hex; struct me
      {.kind = MESSAGE_OFFER, .id = 11, .objects.order = {.what = SPAN("rollback"), .generation = 7}}},
     {FROM_SENDER, "0000001894100c9082a2646fa474656e64a5776f726473a46c697374",
      {.kind = MESSAGE_OFFER, .id = 12, .objects.order = {.what = SPAN("tend"), .words = SPAN("list")}}},
+    {FROM_SENDER, "0000004694100d9083a2646fa6737769746368a662756e646c65c420000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1fa26279aa616461406c6170746f70",
+     {.kind = MESSAGE_OFFER, .id = 13, .objects.order = {.what = SPAN("switch"), .has_bundle = true, .bundle = DIGEST, .by = SPAN("ada@laptop")}}},
     {FROM_AGENT, "0000002693110191" DIGEST_BIN, {.kind = MESSAGE_NEED, .id = 1, .objects = {.count = 1, .list = one_object}}},
     {FROM_SENDER, "0000002c951201" DIGEST_BIN "c4047f454c46c3", {.kind = MESSAGE_CHUNK, .id = 1, .chunk = {DIGEST, SPAN("\x7f" "ELF"), true}}},
     {FROM_SENDER, "00000028951201" DIGEST_BIN "c400c2", {.kind = MESSAGE_CHUNK, .id = 1, .chunk = {DIGEST, SPAN(""), false}}},
@@ -114,6 +116,7 @@ static void assert_same_objects(struct message *decoded, const struct message *m
     assert_same_span(is->manifest, was->manifest);
     assert_same_span(is->signature, was->signature);
     assert_same_span(is->words, was->words);
+    assert_same_span(is->by, was->by);
 }
 
 static void assert_same_hello(const struct message_hello *a, const struct message_hello *b)

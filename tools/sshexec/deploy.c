@@ -3,6 +3,7 @@
 #include "interrupt.h"
 #include "payload.h"
 #include "rollout.h"
+#include "sender.h"
 #include "tool.h"
 
 #include "base/error.h"
@@ -27,9 +28,10 @@ static struct span span_of(const struct buf *b) { return (struct span){buf_data(
 static int ask(struct deploy *d, const char *what, const struct rolling_options *rolling, const char *doing, struct ssx_error *err)
 {
     bool brings = strcmp(what, "switch");
+    char name[SENDER_NAME];
     struct client_offer offer = {.objects = d->payload.objects, .count = d->payload.count,
                                  .order = {.what = span_text(what), .downgrade = d->settings->downgrade, .has_bundle = !brings,
-                                           .bundle = d->payload.manifest}};
+                                           .bundle = d->payload.manifest, .by = span_text(sender_name(name))}};
     if (brings) {
         offer.order.manifest = span_of(bundle_manifest_text(d->payload.bundle));
         offer.order.signature = span_of(bundle_signature(d->payload.bundle));

@@ -1,6 +1,8 @@
 /* sshexec rollback, sshexec generations: what was deployed on hosts, and back to it. */
+#include "answer.h"
 #include "interrupt.h"
 #include "rollout.h"
+#include "sender.h"
 #include "tool.h"
 
 #include "base/error.h"
@@ -34,16 +36,6 @@ static void add_rollback(void *user, struct buf *out, const struct rollout_host 
 struct entry { uint64_t number, made; size_t bundles; };
 struct bundle_entry { char name[96], version[96], signer[300]; uint64_t serial; };
 
-static int take_text(struct value_reader *r, char *out, size_t size)
-{
-    const char *at;
-    size_t n;
-    if (value_take_str(r, &at, &n))
-        return -1;
-    text_escape(out, size, at, n);
-    return 0;
-}
-
 static int take_entry(struct value_reader *r, struct entry *e)
 {
     size_t parts;
@@ -55,9 +47,9 @@ static int take_entry(struct value_reader *r, struct entry *e)
 static int take_bundle(struct value_reader *r, struct bundle_entry *b)
 {
     size_t parts;
-    return value_take_array(r, &parts) || parts != 4 || take_text(r, b->name, sizeof b->name) ||
-        take_text(r, b->version, sizeof b->version) ||
-                   value_take_uint(r, INT64_MAX, &b->serial) || take_text(r, b->signer, sizeof b->signer) ? -1 : 0;
+    return value_take_array(r, &parts) || parts != 4 || answer_take_text(b->name, sizeof b->name, r) ||
+        answer_take_text(b->version, sizeof b->version, r) ||
+                   value_take_uint(r, INT64_MAX, &b->serial) || answer_take_text(b->signer, sizeof b->signer, r) ? -1 : 0;
 }
 
 static const char *time_text(char out[32], uint64_t made)
@@ -72,7 +64,10 @@ static const char *time_text(char out[32], uint64_t made)
 static void add_bundle(struct buf *out, const struct bundle_entry *b, bool json, bool first)
 {
     if (!json) {
-        buf_printf(out, "%s%s %s%s%s", first ? "  " : ", ", b->name, b->version, *b->signer ? ", signed by " : "", b->signer);
+        buf_printf(out, "%s%s %s", first ? "  " : ", ", b->name, b->version);
+        if (b->serial)
+            buf_printf(out, " (serial %llu)", (unsigned long long)b->serial);
+        buf_printf(out, "%s%s", *b->signer ? ", signed by " : "", b->signer);
         return;
     }
     buf_add_text(out, first ? "{\"name\":" : ",{\"name\":");
@@ -87,21 +82,33 @@ static void add_bundle(struct buf *out, const struct bundle_entry *b, bool json,
     buf_add_text(out, "}");
 }
 
-static int add_entry(struct buf *out, struct value_reader *r, const struct rollout_host *h, bool json)
+/* maker: what the sender said of itself; "": nothing. */
+static void add_head(struct buf *out, const struct entry *e, const char *maker, const struct rollout_host *h, bool json)
+{
+    char when[32];
+    bool in_force = e->number == h->generation;
+    if (!json) {
+        buf_printf(out, "%s %4llu  %s  %s%-24s", in_force ? "*" : " ", (unsigned long long)e->number, time_text(when, e->made),
+                   *maker ? "said " : "-    ", maker);
+        return;
+    }
+    rollout_json(out, h);
+    buf_printf(out, ",\"generation\":%llu,\"in_force\":%s,\"made\":%llu,\"said_by\":", (unsigned long long)e->number,
+               in_force ? "true" : "false", (unsigned long long)e->made);
+    if (*maker)
+        json_add_string(out, maker, strlen(maker));
+    else
+        buf_add_text(out, "null");
+    buf_add_text(out, ",\"bundles\":[");
+}
+
+static int add_entry(struct buf *out, struct value_reader *r, const char *maker, const struct rollout_host *h, bool json)
 {
     struct entry e;
     struct bundle_entry b;
-    char when[32];
     if (take_entry(r, &e))
         return -1;
-    if (json) {
-        rollout_json(out, h);
-        buf_printf(out, ",\"generation\":%llu,\"in_force\":%s,\"made\":%llu,\"bundles\":[", (unsigned long long)e.number,
-                   e.number == h->generation ? "true" : "false",
-                   (unsigned long long)e.made);
-    } else {
-        buf_printf(out, "%s %4llu  %s", e.number == h->generation ? "*" : " ", (unsigned long long)e.number, time_text(when, e.made));
-    }
+    add_head(out, &e, maker, h, json);
     for (size_t i = 0; i < e.bundles; i++) {
         if (take_bundle(r, &b))
             return -1;
@@ -110,26 +117,17 @@ static int add_entry(struct buf *out, struct value_reader *r, const struct rollo
     return buf_add_text(out, json ? "]}\n" : "\n");
 }
 
-/* The array behind "generations". */
+/* An agent of before it kept them says nothing of who made what. */
 static int add_entries(struct buf *out, const struct rollout_host *h, bool json)
 {
-    struct value_reader r = value_reader(buf_data(&h->value), buf_length(&h->value));
-    size_t pairs, count = 0;
-    if (value_take_map(&r, &pairs))
+    struct value_reader entries, makers;
+    size_t count, maker_count;
+    if (answer_find_array(&entries, &count, h, "generations") < 0 || answer_find_array(&makers, &maker_count, h, "makers") < 0)
         return -1;
-    for (struct value key; pairs; pairs--) {
-        if (value_next(&r, &key))
+    for (size_t i = 0; i < count; i++) {
+        char maker[SENDER_NAME] = "";
+        if ((i < maker_count && answer_take_text(maker, sizeof maker, &makers)) || add_entry(out, &entries, maker, h, json))
             return -1;
-        if (!value_is_text(&key, "generations")) {
-            if (value_skip(&r))
-                return -1;
-            continue;
-        }
-        if (value_take_array(&r, &count))
-            return -1;
-        for (size_t i = 0; i < count; i++)
-            if (add_entry(out, &r, h, json))
-                return -1;
     }
     if (!count && !json)
         buf_add_text(out, "  nothing was deployed\n");

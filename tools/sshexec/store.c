@@ -1,5 +1,6 @@
 /* sshexec store: what nodes have stored for this user, whether it is sound, and removing what nobody uses. The node's own agent looks after
  * it (core/bundle/tend.h); here its answer becomes text or JSON. */
+#include "answer.h"
 #include "interrupt.h"
 #include "rollout.h"
 #include "tool.h"
@@ -35,39 +36,11 @@ struct sum { size_t count, gone, damaged; uint64_t bytes, gone_bytes; };
 
 struct store_answer { char path[PATH_MAX], problem[128]; size_t count; }; /* its items follow in the reader */
 
-static int take_text(char *out, size_t size, struct value_reader *r)
-{
-    const char *at;
-    size_t n;
-    if (value_take_str(r, &at, &n))
-        return -1;
-    text_escape(out, size, at, n);
-    return 0;
-}
-
-/* Goes to the stores of an answer. Returns 0 with *count, or -1. */
-static int find_stores(struct value_reader *r, size_t *count, const struct rollout_host *h)
-{
-    size_t pairs;
-    *r = value_reader(buf_data(&h->value), buf_length(&h->value));
-    if (value_take_map(r, &pairs))
-        return -1;
-    for (struct value key; pairs; pairs--) {
-        if (value_next(r, &key))
-            return -1;
-        if (value_is_text(&key, "stores"))
-            return value_take_array(r, count);
-        if (value_skip(r))
-            return -1;
-    }
-    return -1;
-}
-
 static int take_store(struct store_answer *s, struct value_reader *r)
 {
     size_t parts;
-    return value_take_array(r, &parts) || parts != 3 || take_text(s->path, sizeof s->path, r) ||
-                   take_text(s->problem, sizeof s->problem, r) || value_take_array(r, &s->count)
+    return value_take_array(r, &parts) || parts != 3 || answer_take_text(s->path, sizeof s->path, r) ||
+                   answer_take_text(s->problem, sizeof s->problem, r) || value_take_array(r, &s->count)
                ? -1 : 0;
 }
 
@@ -80,9 +53,9 @@ static int take_item(struct item *i, struct value_reader *r)
 {
     const unsigned char *digest;
     size_t parts, n;
-    if (value_take_array(r, &parts) || parts != 7 || take_text(i->state, sizeof i->state, r) || value_take_bin(r, &digest, &n) ||
+    if (value_take_array(r, &parts) || parts != 7 || answer_take_text(i->state, sizeof i->state, r) || value_take_bin(r, &digest, &n) ||
         n != DIGEST_SIZE || value_take_uint(r, INT64_MAX, &i->size) || value_take_uint(r, INT64_MAX, &i->idle_s) ||
-        take_text(i->use, sizeof i->use, r) || take_text(i->type, sizeof i->type, r) || take_text(i->version, sizeof i->version, r))
+        answer_take_text(i->use, sizeof i->use, r) || answer_take_text(i->type, sizeof i->type, r) || answer_take_text(i->version, sizeof i->version, r))
         return -1;
     text_hex(i->digest, digest, n);
     return is_one_of(i->state, "kept", "damaged", "removed") && is_one_of(i->use, "-", "generation", "call") &&
@@ -187,7 +160,7 @@ static void add(void *user, struct buf *out, const struct rollout_host *h)
         buf_add_text(out, "}\n");
         return;
     }
-    for (find_stores(&r, &count, h); count; count--) {
+    for (answer_find_array(&r, &count, h, "stores"); count; count--) {
         take_store(&s, &r);
         if (!*s.problem)
             add_store(out, c, h, &s, &r);
@@ -224,7 +197,7 @@ static void judge(const struct care *c, struct rollout_host *h)
 {
     struct value_reader r;
     size_t count;
-    int rc = find_stores(&r, &count, h);
+    int rc = answer_find_array(&r, &count, h, "stores") > 0 ? 0 : -1;
     for (size_t i = 0; rc == 0 && i < count; i++)
         rc = judge_store(c, h, &r);
     if (rc == 0)
