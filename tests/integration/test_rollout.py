@@ -3,6 +3,7 @@ import json
 import os
 import re
 import signal
+import subprocess
 
 import pytest
 
@@ -200,3 +201,15 @@ def test_a_line_on_the_terminal_says_how_many_bytes_have_gone(shop, farm):
     assert terminal.wait(60) == 0, terminal.output
     terminal.close()
     assert "in all 2 objects (48." in terminal.output.decode(errors="replace")
+
+
+def test_few_descriptors_make_fewer_hosts_at_a_time(shop, farm):
+    """As of run: none fails for it, and it is said once for both rounds of a deploy."""
+    hosts = farm(30)
+    words = ["prlimit", "--nofile=256:256", *hosts.client.argv(["deploy", two(shop)[0], "-w", hosts.set])]
+    done = subprocess.run(words, env=hosts.client.env, cwd=hosts.client.home, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60 * SLOW)
+    assert done.returncode == 0 and hosts.versions() == ["1.0"] * 30, done
+    assert len(re.findall(r"^sshexec: the limit of open files \(ulimit -n\) leaves room for \d+ hosts at a time, not 64$", done.stderr, re.M)) == 1, done
+    words[1] = "--nofile=64:4096"
+    again = subprocess.run(words, env=hosts.client.env, cwd=hosts.client.home, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60 * SLOW)
+    assert again.returncode == 0 and "ulimit" not in again.stderr, again

@@ -194,20 +194,13 @@ static void begin_record(struct fan *f, const struct call *call)
         tool_complain(&err);
 }
 
-static void say_fanout(const struct fan *f)
-{
-    size_t wanted = f->settings->fanout ? (size_t)f->settings->fanout : 64, fanout = ssx_fleet_fanout(f->fleet);
-    if (f->show.first == 0 && fanout < wanted && fanout < f->rolling.batch)
-        fprintf(stderr, "sshexec: the limit of open files (ulimit -n) leaves room for %zu hosts at a time, not %zu\n", fanout, wanted);
-}
-
 static int run_batch(struct fan *f, const struct call *call, struct ssx_error *err)
 {
     f->show.batch = f->scatter.count ? f->count : f->rolling.batch;
     f->waited_us = clock_us() - f->show.began_us;
     int rc = make_fleet(f, call, err);
     if (rc == 0) {
-        say_fanout(f);
+        tool_say_fanout(f->settings, ssx_fleet_fanout(f->fleet), f->show.first ? 0 : f->rolling.batch); /* once */
         converse(f);
     }
     ssx_fleet_close(f->fleet);

@@ -5,6 +5,7 @@
 #include "interrupt.h"
 #include "progress_line.h"
 #include "tally.h"
+#include "tool.h"
 
 #include "base/error.h"
 #include "base/install.h"
@@ -278,7 +279,13 @@ static void converse(struct round *round, size_t count)
 
 static int run_batch(struct round *round, const struct engine_options *options, size_t count, struct ssx_error *err)
 {
-    int rc = engine_new(&round->engine, options, err) || add_batch(round, count, err) || engine_start(round->engine, NULL, err) ? -1 : 0;
+    struct rollout *r = round->rollout;
+    size_t fanout = 0;
+    int rc = engine_new(&round->engine, options, err) || add_batch(round, count, err) || engine_start(round->engine, &fanout, err) ? -1 : 0;
+    if (rc == 0 && !r->fanout_said) {
+        r->fanout_said = true;
+        tool_say_fanout(r->settings, fanout, count);
+    }
     if (rc == 0)
         converse(round, count);
     engine_free(round->engine);

@@ -31,6 +31,7 @@ struct rollout {
     bool here;                       /* no host was named: this machine */
     int interrupt_fd, interrupts;    /* how many of them have been dealt with */
     bool cancelled;                  /* by a signal */
+    bool fanout_said;                /* or not to be said */
     /* of the round that runs */
     const char *doing;               /* for the progress line */
     struct rolling rolling;

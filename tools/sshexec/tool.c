@@ -3,6 +3,7 @@
 #include "progress_line.h"
 
 #include "base/error.h"
+#include "fleet/engine.h"
 #include "wire/outcome.h"
 
 #include <errno.h>
@@ -26,6 +27,15 @@ int tool_output_lost(int error)
     }
     error_set(&err, SSX_ERROR_USAGE, "can't write to stdout: %s", strerror(error));
     return tool_complain(&err);
+}
+
+void tool_say_fanout(const struct settings *s, size_t allowed, size_t hosts)
+{
+    size_t wanted = s->fanout ? (size_t)s->fanout : ENGINE_FANOUT;
+    if (allowed >= wanted || allowed >= hosts)
+        return;
+    progress_line_clear();
+    fprintf(stderr, "sshexec: the limit of open files (ulimit -n) leaves room for %zu hosts at a time, not %zu\n", allowed, wanted);
 }
 
 int tool_start(struct settings *s, unsigned groups, const char *usage, int argc, char **argv, char ***words, int *count, char ***rest, int *code)

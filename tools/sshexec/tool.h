@@ -37,6 +37,9 @@ int tool_complain(const struct ssx_error *err);
 /* stdout can't be written to any more (error: errno). Ends the process as any filter that has lost its reader ends; or, where that is not why, says why and returns the exit code. */
 int tool_output_lost(int error);
 
+/* Says on stderr that fewer hosts are at work at a time than these settings ask for, where that makes a difference to so many hosts. */
+void tool_say_fanout(const struct settings *s, size_t allowed, size_t hosts);
+
 /* Settings and options of a subcommand. Returns 0, or -1 after help or a complaint was printed, with *code set. usage: the page's first lines. */
 int tool_start(struct settings *s, unsigned groups, const char *usage, int argc, char **argv, char ***words, int *count, char ***rest, int *code);
 
