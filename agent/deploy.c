@@ -355,6 +355,13 @@ static int finish(struct deploy *d, struct ssx_error *err)
 
 /* --- an OFFER --- */
 
+/* A sender that isn't asked for all at once would not know how much is to come. */
+static void tell_size(const struct deploy *d)
+{
+    if (d->bytes > ASKED_MAX)
+        message_encode(d->out, &(struct message){.kind = MESSAGE_PROGRESS, .id = d->id, .progress = {.total = d->bytes}}, FROM_AGENT);
+}
+
 /* Looks at the node, for a bundle whose signature was judged. Returns 1 where there is nothing to do any more, 0 where objects are to come or to
  * be tested, -1 with err. */
 static int settle(struct deploy *d, const char **reason, struct ssx_error *err)
@@ -374,6 +381,7 @@ static int settle(struct deploy *d, const char **reason, struct ssx_error *err)
         return -1;
     d->coming = d->needed;
     if (!d->look && !(same && !d->needed)) {
+        tell_size(d);
         ask(d);
         return 0;
     }

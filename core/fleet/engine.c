@@ -67,13 +67,10 @@ int64_t engine_began_us(const struct engine *e) { return e->began_us; }
 const char *engine_host(const struct engine *e, size_t host) { return e->members[host].host; }
 int engine_fd(const struct engine *e) { return news_fd(e->news); }
 
-void engine_uploads(const struct engine *e, uint64_t *sent, uint64_t *asked)
+void engine_upload(const struct engine *e, size_t host, uint64_t *sent, uint64_t *asked)
 {
-    *sent = *asked = 0;
-    for (size_t i = 0; i < e->count; i++) {
-        *sent += atomic_load_explicit(&e->members[i].sent, memory_order_relaxed);
-        *asked += atomic_load_explicit(&e->members[i].asked, memory_order_relaxed);
-    }
+    *sent = atomic_load_explicit(&e->members[host].sent, memory_order_relaxed);
+    *asked = atomic_load_explicit(&e->members[host].asked, memory_order_relaxed);
 }
 
 enum ssx_outcome engine_stopped(const struct engine *const_e, const char **why)

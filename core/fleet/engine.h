@@ -86,8 +86,8 @@ struct engine_count engine_count_items(struct engine *e);
 enum engine_place { ENGINE_WAITING, ENGINE_OPENING, ENGINE_RUNNING, ENGINE_ENDED };
 enum engine_place engine_where(struct engine *e, size_t host);
 
-/* Of the objects of an offer: bytes that hosts have asked for until now, and how many of them have left. */
-void engine_uploads(const struct engine *e, uint64_t *sent, uint64_t *asked);
+/* Of the objects of an offer: bytes that a host has asked for until now, and how many of them have left. */
+void engine_upload(const struct engine *e, size_t host, uint64_t *sent, uint64_t *asked);
 
 const char *engine_host(const struct engine *e, size_t host);
 

@@ -28,6 +28,11 @@ def shop(client):
     return Shop(client)
 
 
+def events(done):
+    """Of --json."""
+    return [json.loads(line) for line in done.text.splitlines()]
+
+
 class Node:
     """A store, and what is in force in it."""
 
@@ -44,7 +49,7 @@ class Node:
     def deployed(self, *words, **how):
         done = self.deploy("--json", *words, **how)
         assert done.code == 0, done
-        return json.loads(done.text)
+        return events(done)[-1]
 
     def current(self):
         """The text of the generation in force."""

@@ -11,7 +11,7 @@ from agents import CANCEL, CHUNK, END, NEED, OFFER, PING, PONG, Raw, call, ends,
 from bundles import PLUGINS, Shop, digest
 from client import BUILD, SLOW
 from sshd import make_key
-from test_deploy import Node, member, signers_file
+from test_deploy import Node, events, member, signers_file
 from test_lease import LEASE
 from test_test import SELFTEST
 
@@ -97,8 +97,11 @@ def test_a_cancel_ends_a_plugin_s_own_test(client, shop, scratch):
 def test_a_bundle_that_is_larger_than_what_may_wait_comes_in_turns(shop, here):
     """16 MiB of objects wait for their test at most: others are asked for later."""
     plugins = [shop.plugin(name, os.urandom(6 << 20)) for name in ("hella", "hellb", "hellc", "helld", "helle")]
-    done = here.deployed(shop.bundle("web-1.0", *plugins, shop.plugin("hellf", os.urandom(20 << 20))))
-    assert done["switched"] and done["objects"] == 6 and here.is_sound()
+    plugins.append(shop.plugin("hellf", os.urandom(20 << 20)))
+    *progress, end = events(here.deploy("--json", shop.bundle("web-1.0", *plugins)))
+    assert end["event"] == "end" and end["switched"] and end["objects"] == 6 and here.is_sound()
+    size = sum(plugin.stat().st_size for plugin in plugins)
+    assert progress[-1]["done"] == size and {(e["event"], e["total"]) for e in progress} == {("progress", size)}, progress
 
 
 def test_a_lease_is_kept_while_a_plugin_tests_itself(client, shop, clean_sshd, scratch):

@@ -10,7 +10,7 @@ import pytest
 import processes
 from bundles import Farm, Shop
 from client import SLOW
-from test_deploy import Node
+from test_deploy import Node, events
 
 DISAGREE, INTERRUPTED = 123, 130
 # ~/.ssh/rc, which sshd runs before anything else. Where there is such a file beside the store: `hold` waits while it is there; `hold-switch` does so once a bundle is
@@ -201,6 +201,22 @@ def test_a_line_on_the_terminal_says_how_many_bytes_have_gone(shop, farm):
     assert terminal.wait(60) == 0, terminal.output
     terminal.close()
     assert "in all 2 objects (48." in terminal.output.decode(errors="replace")
+
+
+def test_json_tells_of_the_bytes_of_each_host(shop, farm):
+    hosts = farm(3)
+    old, new = two(shop, os.urandom(3 << 20))
+    assert hosts.deploy(old).code == 0 and hosts.node(2).deployed(new)["switched"]
+    all_events = events(hosts.deploy("--json", new))
+    for name in hosts.names:
+        *progress, end = [e for e in all_events if e["host"] == name]
+        assert end["event"] == "end" and end["outcome"] == "ok", end
+        assert [e["event"] for e in progress] == ["progress"] * len(progress) and bool(progress) == (name != "127.0.0.2"), progress
+        done = [e["done"] for e in progress]
+        assert done == sorted(set(done)) and (not done or done[-1] == progress[-1]["total"] == end["bytes"]), progress
+    assert {e["event"] for e in events(hosts.client.run(["generations", "--json", hosts.set]))} == {"generation"}
+    assert [e["event"] for e in events(hosts.client.run(["rollback", "--json", hosts.set]))] == ["end"] * 3
+    assert {e["event"] for e in events(hosts.client.run(["store", "list", "--json", hosts.set]))} == {"object"}
 
 
 def test_few_descriptors_make_fewer_hosts_at_a_time(shop, farm):

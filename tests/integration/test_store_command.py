@@ -87,7 +87,7 @@ def test_list_shows_what_is_stored(node):
     assert text.splitlines()[0] == "node1: %s: 2 objects, %.1f KiB" % (node.dir, size / 1024)
     assert re.search(r"%s .* 3h  hello 1\.0\n" % digest(HELLO)[:16], text) and "ping 1.0" in text
     hello, ping = node.items("list")
-    assert hello == {"host": "node1", "outcome": "ok", "store": str(node.dir), "digest": digest(HELLO), "size": HELLO.stat().st_size, "idle_s": hello["idle_s"], "use": None, "state": "kept",
+    assert hello == {"host": "node1", "event": "object", "outcome": "ok", "store": str(node.dir), "digest": digest(HELLO), "size": HELLO.stat().st_size, "idle_s": hello["idle_s"], "use": None, "state": "kept",
                      "type": "hello", "version": "1.0"}
     assert hello["idle_s"] >= 3 * 3600 > 600 > ping["idle_s"]
 

@@ -67,7 +67,7 @@ static void add_host(struct buf *out, const struct deploy *d, const struct rollo
 
 static void add_host_json(struct buf *out, const struct deploy *d, const struct rollout_host *h)
 {
-    rollout_json(out, h);
+    rollout_json(out, h, "end");
     buf_printf(out, ",\"bundle\":\"%s\",\"version\":\"%s\",\"had\":", d->manifest->name, d->manifest->version);
     if (h->answered && *h->has)
         json_add_string(out, h->has, strlen(h->has));

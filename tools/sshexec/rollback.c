@@ -21,7 +21,7 @@ static void add_rollback(void *user, struct buf *out, const struct rollout_host 
 {
     const struct settings *s = user;
     if (s->json) {
-        rollout_json(out, h);
+        rollout_json(out, h, "end");
         if (h->answered)
             buf_printf(out, ",\"generation\":%llu,\"changed\":%s", (unsigned long long)h->generation, h->changes ? "true" : "false");
         buf_add_text(out, "}\n");
@@ -92,7 +92,7 @@ static void add_head(struct buf *out, const struct entry *e, const char *maker, 
                    *maker ? "said " : "-    ", maker);
         return;
     }
-    rollout_json(out, h);
+    rollout_json(out, h, "generation");
     buf_printf(out, ",\"generation\":%llu,\"in_force\":%s,\"made\":%llu,\"said_by\":", (unsigned long long)e->number,
                in_force ? "true" : "false", (unsigned long long)e->made);
     if (*maker)
@@ -138,7 +138,7 @@ static void add_generations(void *user, struct buf *out, const struct rollout_ho
 {
     const struct settings *s = user;
     if (!h->answered) {
-        rollout_json(out, h);
+        rollout_json(out, h, "end");
         buf_add_text(out, "}\n");
         return;
     }

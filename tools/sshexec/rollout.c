@@ -12,6 +12,7 @@
 #include "base/io.h"
 #include "base/text.h"
 #include "fleet/engine.h"
+#include "wire/json.h"
 #include "wire/outcome.h"
 #include "wire/value.h"
 
@@ -24,6 +25,7 @@
 #include <unistd.h>
 
 #define DRAW_US 100000
+#define TELL_US 250000 /* between two events of a host */
 #define LOOK_MS 200 /* how often the progress line is drawn anew */
 
 /* --- the hosts --- */
@@ -126,6 +128,8 @@ static int take_answer(struct rollout_host *h, const struct span *bytes)
 static void on_message(void *user, size_t host, const struct message *m)
 {
     struct rollout_host *h = host_of(user, host);
+    if (m->kind == MESSAGE_PROGRESS)
+        h->announced = m->progress.total;
     if (m->kind == MESSAGE_RESULT && take_answer(h, &m->data.bytes))
         snprintf(h->message, sizeof h->message, "its agent's answer makes no sense");
 }
@@ -165,18 +169,54 @@ static void on_note(void *user, size_t host, int level, const char *text)
         fprintf(stderr, "sshexec: %s: %s\n", host_of(round, host)->name, text);
 }
 
+/* --- the bytes that travel --- */
+
+/* Of a batch. */
+static void count_bytes(const struct round *round, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct rollout_host *h = &round->rollout->hosts[round->numbers[i]];
+        uint64_t asked;
+        engine_upload(round->engine, i, &h->sent, &asked);
+        h->total = asked > h->announced ? asked : h->announced;
+    }
+}
+
+/* With --json: an event for each host that has got on since it was last told of. */
+static void tell_bytes(struct round *round, size_t count, int64_t every_us)
+{
+    struct rollout *r = round->rollout;
+    struct buf text = {0};
+    if (!r->settings->json || clock_us() - r->told_us < every_us)
+        return;
+    r->told_us = clock_us();
+    count_bytes(round, count);
+    for (size_t i = 0; i < count; i++) {
+        struct rollout_host *h = host_of(round, i);
+        if (h->sent == h->told)
+            continue;
+        h->told = h->sent;
+        buf_add_text(&text, "{\"host\":");
+        json_add_string(&text, h->name, strlen(h->name));
+        buf_printf(&text, ",\"event\":\"progress\",\"done\":%llu,\"total\":%llu}\n", (unsigned long long)h->sent, (unsigned long long)h->total);
+    }
+    if (buf_length(&text) && (fwrite(buf_data(&text), 1, buf_length(&text), stdout) < buf_length(&text) || fflush(stdout)))
+        engine_cancel(round->engine); /* nobody reads what we print */
+    buf_free(&text);
+}
+
 /* --- the progress line, and who is pending --- */
 
 static bool draws(const struct rollout *r) { return !r->settings->json && !r->settings->quiet && progress_line_possible(); }
 
-static int add_bytes(char *line, size_t size, const struct round *round, double seconds)
+static int add_bytes(char *line, size_t size, const struct rollout *r, double seconds)
 {
-    const struct rollout *r = round->rollout;
     char some[32], all[32], each[32];
-    uint64_t sent, asked;
-    engine_uploads(round->engine, &sent, &asked);
-    sent += r->sent_before;
-    asked += r->asked_before;
+    uint64_t sent = 0, asked = 0;
+    for (size_t i = 0; i < r->count; i++) {
+        sent += r->hosts[i].sent;
+        asked += r->hosts[i].total;
+    }
     if (!asked)
         return 0;
     double rate = seconds > 0 ? (double)sent / seconds : 0;
@@ -186,7 +226,7 @@ static int add_bytes(char *line, size_t size, const struct round *round, double 
     return n;
 }
 
-static void draw(struct round *round)
+static void draw(const struct round *round, size_t count)
 {
     struct rollout *r = round->rollout;
     char line[256];
@@ -195,7 +235,8 @@ static void draw(struct round *round)
         return;
     r->drawn_us = now;
     int n = snprintf(line, sizeof line, "%s: %zu of %zu", r->doing, r->done, r->asked);
-    add_bytes(line + n, sizeof line - (size_t)n, round, (double)(now - r->began_us) / 1e6);
+    count_bytes(round, count);
+    add_bytes(line + n, sizeof line - (size_t)n, r, (double)(now - r->began_us) / 1e6);
     progress_line_draw(line);
 }
 
@@ -265,16 +306,15 @@ static void converse(struct round *round, size_t count)
 {
     struct rollout *r = round->rollout;
     struct pollfd fds[] = {{engine_fd(round->engine), POLLIN, 0}, {r->interrupt_fd, POLLIN, 0}};
-    uint64_t sent, asked;
     do {
-        poll(fds, 2, draws(r) ? LOOK_MS : -1);
+        poll(fds, 2, draws(r) || r->settings->json ? LOOK_MS : -1);
         take_interrupts(round, count);
-        draw(round);
+        draw(round, count);
+        tell_bytes(round, count, TELL_US);
     } while (engine_work(round->engine, 0));
     wipe(r);
-    engine_uploads(round->engine, &sent, &asked);
-    r->sent_before += sent;
-    r->asked_before += asked;
+    count_bytes(round, count);
+    tell_bytes(round, count, 0); /* how far each came */
 }
 
 static int run_batch(struct round *round, const struct engine_options *options, size_t count, struct ssx_error *err)
@@ -334,12 +374,14 @@ int rollout_ask(struct rollout *r, const struct client_offer *offer, const struc
                                      .listener = {&round, on_message, on_end, on_stderr, r->settings->verbose ? on_note : NULL}};
     settings_target(r->settings, &options.target);
     r->done = r->asked = 0;
-    r->sent_before = r->asked_before = 0;
     r->began_us = clock_us();
     r->doing = doing;
-    for (size_t i = 0; numbers && i < r->count; i++)
-        if (!r->hosts[i].skip)
+    for (size_t i = 0; numbers && i < r->count; i++) {
+        struct rollout_host *h = &r->hosts[i];
+        h->sent = h->total = h->announced = h->told = 0;
+        if (!h->skip)
             numbers[r->asked++] = i;
+    }
     rolling_init(&r->rolling, r->asked, rolling);
     int rc = !numbers ? error_set(err, SSX_ERROR_SYSTEM, "out of memory for the hosts") : own_agent_open(&image, err) ? -1
         : run_batches(&round, &options, err);

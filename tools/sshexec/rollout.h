@@ -21,6 +21,8 @@ struct rollout_host {
     bool changes;
     char has[96];                    /* the version that was there; "": none */
     struct buf value;                /* all of the answer: msgpack, scanned */
+    /* of the objects that go there in this round: bytes that have left, of those to come as far as is known; which the host said; what was told */
+    uint64_t sent, total, announced, told;
 };
 
 struct rollout {
@@ -36,8 +38,7 @@ struct rollout {
     const char *doing;               /* for the progress line */
     struct rolling rolling;
     size_t done, asked;
-    uint64_t sent_before, asked_before; /* bytes, in the batches before */
-    int64_t began_us, drawn_us;
+    int64_t began_us, drawn_us, told_us;
     int64_t took_ms;                 /* all rounds */
 };
 
@@ -59,8 +60,8 @@ int rollout_sum_up(const struct rollout *r);
  * numbers are those of r->hosts. */
 void rollout_show(const struct rollout *r, void (*add)(void *user, struct buf *out, const struct rollout_host *h), void *user);
 
-/* The beginning of a JSON object for a host, up to its outcome. */
-void rollout_json(struct buf *out, const struct rollout_host *h);
+/* The beginning of a JSON object for a host, an event of this name (of one that did not answer, its end), up to its outcome. */
+void rollout_json(struct buf *out, const struct rollout_host *h, const char *event);
 
 /* "1.5 MiB", into out. Returns it. */
 const char *size_text(char out[32], uint64_t bytes);

@@ -120,11 +120,11 @@ void rollout_show(const struct rollout *r, void (*add)(void *user, struct buf *o
         fprintf(stderr, "sshexec: %s\n", err.text);
 }
 
-void rollout_json(struct buf *out, const struct rollout_host *h)
+void rollout_json(struct buf *out, const struct rollout_host *h, const char *event)
 {
     buf_add_text(out, "{\"host\":");
     json_add_string(out, h->name, strlen(h->name));
-    buf_printf(out, ",\"outcome\":\"%s\"", outcome_name(h->outcome));
+    buf_printf(out, ",\"event\":\"%s\",\"outcome\":\"%s\"", h->answered ? event : "end", outcome_name(h->outcome));
     if (h->answered)
         return;
     buf_add_text(out, ",\"reason\":");

@@ -88,7 +88,7 @@ static void add_item(struct buf *out, const struct care *c, const struct item *i
 
 static void add_item_json(struct buf *out, const struct rollout_host *h, const struct store_answer *s, const struct item *i)
 {
-    rollout_json(out, h);
+    rollout_json(out, h, "object");
     buf_add_text(out, ",\"store\":");
     json_add_string(out, s->path, strlen(s->path));
     buf_printf(out, ",\"digest\":\"%s\",\"size\":%llu,\"idle_s\":%llu,\"use\":", i->digest, (unsigned long long)i->size,
@@ -156,7 +156,7 @@ static void add(void *user, struct buf *out, const struct rollout_host *h)
     struct value_reader r;
     size_t count = 0;
     if (!h->answered) { /* only with --json */
-        rollout_json(out, h);
+        rollout_json(out, h, "end");
         buf_add_text(out, "}\n");
         return;
     }
