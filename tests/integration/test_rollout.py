@@ -229,3 +229,19 @@ def test_few_descriptors_make_fewer_hosts_at_a_time(shop, farm):
     words[1] = "--nofile=64:4096"
     again = subprocess.run(words, env=hosts.client.env, cwd=hosts.client.home, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60 * SLOW)
     assert again.returncode == 0 and "ulimit" not in again.stderr, again
+
+
+def test_mistakes_with_a_rollout_are_said(shop, farm):
+    """A host in place of the bundle; a host that can't be prepared, which holds back the others; a stdout that is full, after which what was begun is in force all the same."""
+    hosts = farm(2)
+    old, new = two(shop)
+    done = hosts.client.run(["deploy", "127.0.0.1"])
+    assert done.code == 125 and done.error == "sshexec: deploy takes a bundle first, and there is no file 127.0.0.1 (sshexec deploy --help)\n", done
+    done = hosts.deploy(old, "no-such-host.invalid")
+    assert done.code == DISAGREE and hosts.versions() == [None, None], done
+    assert "sshexec: none was switched, for not all could be prepared (--max-fail N switches the others where N fail)\n" in done.error, done
+    for bundle, words, version in ((old, ["--json"], "1.0"), (new, [], "1.1")):
+        with open("/dev/full", "w") as full:
+            done = subprocess.run(hosts.client.argv(["deploy", *words, bundle, "-w", hosts.set]), env=hosts.client.env, cwd=hosts.client.home, stdin=subprocess.DEVNULL, stdout=full,
+                                  stderr=subprocess.PIPE, text=True, timeout=30 * SLOW)
+        assert done.returncode == 125 and "sshexec: can't write to stdout: No space left on device\n" in done.stderr and hosts.versions() == [version] * 2, done

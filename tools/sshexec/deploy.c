@@ -12,6 +12,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 struct deploy {
     const struct settings *settings;
@@ -92,14 +93,21 @@ static void add(void *user, struct buf *out, const struct rollout_host *h)
     d->bytes += h->bytes;
 }
 
+/* Why hosts that could do it did not. */
+static void say_held_back(const struct deploy *d)
+{
+    if (d->held_back && d->answered && !d->rollout.cancelled && !d->settings->quiet)
+        fprintf(stderr, "sshexec: none was switched, for not all could be prepared (--max-fail N switches the others where N fail)\n");
+}
+
 static void show(struct deploy *d)
 {
     char size[32];
     rollout_show(&d->rollout, add, d);
+    say_held_back(d);
     if (d->answered > 1 && !d->settings->json && !d->settings->quiet)
         printf("in all %llu object%s (%s) %s\n", (unsigned long long)d->objects, d->objects == 1 ? "" : "s", size_text(size, d->bytes),
                d->settings->dry_run ? "would be sent" : "sent");
-    fflush(stdout);
 }
 
 /* --- doing it --- */
@@ -145,6 +153,8 @@ static int check(const struct settings *s, const char *bundle, bool rest, struct
     if (rest || !bundle)
         return error_set(err, SSX_ERROR_USAGE, rest ? "deploy takes no words behind \"--\""
                          : "deploy takes a bundle first (sshexec deploy --help)");
+    if (access(bundle, F_OK) && !strstr(bundle, ".ssx"))
+        return error_set(err, SSX_ERROR_USAGE, "deploy takes a bundle first, and there is no file %s (sshexec deploy --help)", bundle);
     if (s->signer && !s->signers)
         return error_set(err, SSX_ERROR_USAGE, "--signer needs --signers, the file that says which key is whose");
     return 0;

@@ -16,6 +16,7 @@
 #include "wire/outcome.h"
 #include "wire/value.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
@@ -200,8 +201,8 @@ static void tell_bytes(struct round *round, size_t count, int64_t every_us)
         json_add_string(&text, h->name, strlen(h->name));
         buf_printf(&text, ",\"event\":\"progress\",\"done\":%llu,\"total\":%llu}\n", (unsigned long long)h->sent, (unsigned long long)h->total);
     }
-    if (buf_length(&text) && (fwrite(buf_data(&text), 1, buf_length(&text), stdout) < buf_length(&text) || fflush(stdout)))
-        engine_cancel(round->engine); /* nobody reads what we print */
+    if (buf_length(&text) && (fwrite(buf_data(&text), 1, buf_length(&text), stdout) < buf_length(&text) || fflush(stdout)) && !r->output_error)
+        r->output_error = errno; /* said at the end: what was begun is finished */
     buf_free(&text);
 }
 

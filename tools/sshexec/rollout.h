@@ -33,6 +33,7 @@ struct rollout {
     bool here;                       /* no host was named: this machine */
     int interrupt_fd, interrupts;    /* how many of them have been dealt with */
     bool cancelled;                  /* by a signal */
+    int output_error;                /* stdout could not be written to: errno */
     bool fanout_said;                /* or not to be said */
     /* of the round that runs */
     const char *doing;               /* for the progress line */
@@ -52,13 +53,14 @@ int rollout_init(struct rollout *r, const struct settings *s, const char *comman
 int rollout_ask(struct rollout *r, const struct client_offer *offer, const struct rolling_options *rolling, const char *doing,
                 struct ssx_error *err);
 
-/* How all hosts ended, those that were skipped as they had ended before: a line on stderr where there are several, and the exit code. */
-int rollout_sum_up(const struct rollout *r);
+/* How all hosts ended, those that were skipped as they had ended before: a line on stderr where there are several, and the exit code: also for a stdout
+ * that could not be written to (tool_output_lost). */
+int rollout_sum_up(struct rollout *r);
 
 /* Each host's text on stdout, that is one line or more, behind its name; hosts with the same text share it. For one that did not answer
  * "sshexec: HOST: why" goes to stderr. With --json, the lines of each host as they are. add: adds it, nothing for one that has none; host
  * numbers are those of r->hosts. */
-void rollout_show(const struct rollout *r, void (*add)(void *user, struct buf *out, const struct rollout_host *h), void *user);
+void rollout_show(struct rollout *r, void (*add)(void *user, struct buf *out, const struct rollout_host *h), void *user);
 
 /* The beginning of a JSON object for a host, an event of this name (of one that did not answer, its end), up to its outcome. */
 void rollout_json(struct buf *out, const struct rollout_host *h, const char *event);

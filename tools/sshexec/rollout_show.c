@@ -2,12 +2,14 @@
 
 #include "interrupt.h"
 #include "tally.h"
+#include "tool.h"
 
 #include "base/error.h"
 #include "fleet/gather.h"
 #include "wire/json.h"
 #include "wire/outcome.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -79,7 +81,15 @@ static int show_groups(struct gather *g, char *const *names, FILE *to, const cha
     return rc;
 }
 
-static int show_gathered(const struct rollout *r, struct showing *s, struct ssx_error *err)
+/* What can't be written is noticed here, at the latest. */
+static void flush(struct rollout *r)
+{
+    errno = 0;
+    if ((fflush(stdout) || ferror(stdout)) && !r->output_error)
+        r->output_error = errno ? errno : EIO;
+}
+
+static int show_gathered(struct rollout *r, struct showing *s, struct ssx_error *err)
 {
     char **names = names_of(r);
     int rc = names ? 0 : error_set(err, SSX_ERROR_SYSTEM, "out of memory for host names");
@@ -89,7 +99,7 @@ static int show_gathered(const struct rollout *r, struct showing *s, struct ssx_
         rc = take_text(r, s, i, err);
     if (rc == 0)
         rc = show_groups(s->said, names, stdout, "", err);
-    fflush(stdout);
+    flush(r);
     if (rc == 0)
         rc = show_groups(s->failed, names, stderr, "sshexec: ", err);
     gather_free(s->said);
@@ -98,7 +108,7 @@ static int show_gathered(const struct rollout *r, struct showing *s, struct ssx_
     return rc;
 }
 
-static void show_json(const struct rollout *r, const struct showing *s)
+static void show_json(struct rollout *r, const struct showing *s)
 {
     for (size_t i = 0; i < r->count; i++) {
         struct buf text = {0};
@@ -107,10 +117,10 @@ static void show_json(const struct rollout *r, const struct showing *s)
             print(stdout, buf_data(&text), buf_length(&text));
         buf_free(&text);
     }
-    fflush(stdout);
+    flush(r);
 }
 
-void rollout_show(const struct rollout *r, void (*add)(void *user, struct buf *out, const struct rollout_host *h), void *user)
+void rollout_show(struct rollout *r, void (*add)(void *user, struct buf *out, const struct rollout_host *h), void *user)
 {
     struct showing s = {.add = add, .user = user};
     struct ssx_error err = {0};
@@ -135,7 +145,7 @@ void rollout_json(struct buf *out, const struct rollout_host *h, const char *eve
 
 /* --- how all of them ended --- */
 
-int rollout_sum_up(const struct rollout *r)
+int rollout_sum_up(struct rollout *r)
 {
     struct tally tally;
     struct buf text = {0};
@@ -157,5 +167,6 @@ int rollout_sum_up(const struct rollout *r)
     buf_free(&text);
     tally_free(&tally);
     free(names);
-    return r->cancelled ? EXIT_SIGNAL + interrupt_signal() : code;
+    flush(r);
+    return r->output_error ? tool_output_lost(r->output_error) : r->cancelled ? EXIT_SIGNAL + interrupt_signal() : code;
 }
