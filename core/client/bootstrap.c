@@ -74,16 +74,25 @@ const struct agent_image *agent_for(const struct agent_image *agents, const char
     return agents;
 }
 
+/* Machines of several kinds may share a home (NFS), and with it what is kept there: what is for another one must not be started. (A shell of busybox would run it
+ * as a script.) So even where there is but one agent the machine is asked for. With Linux 6.1 that takes no process; where the kernel names another machine than
+ * the agent's it is not the last word: what runs is another one's where a session is emulated. */
+#define ALIKE "{ read -r m </proc/sys/kernel/arch && test \"$m\" = \"%s\"; } 2>/dev/null && b=%s l=%zu w=%zu || "
+
 int bootstrap_choose(struct buf *out, const struct agent_image *agents)
 {
     size_t sound = 0;
     for (const struct agent_image *a = agents; a; a = a->next)
         sound += !*a->flaw;
-    int rc = sound > 1 ? buf_add_text(out, "case $(uname -m) in ") : 0;
+    int rc = 0;
+    for (const struct agent_image *a = sound == 1 ? agents : NULL; a && rc == 0; a = a->next)
+        if (!*a->flaw)
+            rc = buf_printf(out, ALIKE, a->machine, a->digest, a->size, a->packed_size);
+    rc = rc || buf_add_text(out, "case $(uname -m) in ") ? -1 : 0;
     for (const struct agent_image *a = agents; a && rc == 0; a = a->next)
         if (!*a->flaw)
-            rc = buf_printf(out, "%s%sb=%s l=%zu w=%zu%s; ", sound > 1 ? a->machine : "", sound > 1 ? ") " : "", a->digest, a->size, a->packed_size, sound > 1 ? " ;" : "");
-    return rc || (sound > 1 && buf_add_text(out, "*) b=none l=1 w=1 ;; esac; ")) ? -1 : 0;
+            rc = buf_printf(out, "\"%s\") b=%s l=%zu w=%zu ;; ", a->machine, a->digest, a->size, a->packed_size);
+    return rc || buf_add_text(out, "*) b=none l=1 w=1 ;; esac; ") ? -1 : 0;
 }
 
 /* What both ways of bringing an agent share, in this order, around their own `hold` and `keep`. */

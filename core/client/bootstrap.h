@@ -28,8 +28,8 @@ enum bootstrap_mode {
 /* The one for a machine, NULL where there is none. */
 const struct agent_image *agent_for(const struct agent_image *agents, const char *machine);
 
-/* Adds shell words, ended by "; ", that set b to the digest of the agent for the machine that runs them, l to its size and w to its packed one; b is "none" where there is no such agent. With agents
- * for one machine only they are of that one, whatever the machine: the host is spared a process. */
+/* Adds shell words, ended by "; ", that set b to the digest of the agent for the machine that runs them, l to its size and w to its packed one; b is "none" where there is no such agent.
+ * With agents for one machine only, a host of that kind is spared a process. */
 int bootstrap_choose(struct buf *out, const struct agent_image *agents);
 
 /* Adds the shell line (NUL-ended) that starts an agent in this way, or says why it can't. */

@@ -453,6 +453,26 @@ static void a_host_keeps_the_agent_for_its_machine(void **state)
     assert_int_not_equal(finish(&s), 0);
 }
 
+/* Its home is shared with a machine that has that one. */
+static void the_agent_of_another_machine_is_not_started(void **state)
+{
+    (void)state;
+    struct agent_image other = agent;
+    struct host h = {0};
+    const char *argv[] = {"/bin/sh", "-c", line_of(&agent, false), NULL};
+    empty_home();
+    store_agent(&h, argv);
+    snprintf(other.machine, sizeof other.machine, "riscv64");
+    argv[2] = line_of(&other, false);
+    struct shell s = run(&h, argv);
+    tell(&s, GREETING, strlen(GREETING));
+    assert_non_null(strstr(answer(&s), "sshexec-need 1 " NONCE " Linux "));
+    fd_close(&s.in);
+    while (*answer(&s))
+        ;
+    assert_int_not_equal(finish(&s), 0);
+}
+
 static void every_posix_shell_runs_the_script(void **state)
 {
     (void)state;
@@ -474,6 +494,8 @@ static void every_posix_shell_runs_the_script(void **state)
 static void a_stored_agent_starts_without_a_fork(void **state)
 {
     (void)state;
+    if (access("/proc/sys/kernel/arch", R_OK))
+        skip(); /* before Linux 6.1 */
     const char *argv[] = {"/bin/sh", "-c", line_of(&agent, false), NULL};
     struct host plain = {0}, forkless = {.no_forks = true};
     empty_home();
@@ -794,7 +816,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_line_survives_any_shell),
         cmocka_unit_test(every_login_shell_stores_and_finds_the_agent),
-        cmocka_unit_test(a_host_keeps_the_agent_for_its_machine), cmocka_unit_test(every_posix_shell_runs_the_script),
+        cmocka_unit_test(a_host_keeps_the_agent_for_its_machine), cmocka_unit_test(the_agent_of_another_machine_is_not_started),
+        cmocka_unit_test(every_posix_shell_runs_the_script),
         cmocka_unit_test(a_stored_agent_starts_without_a_fork),
         cmocka_unit_test(places_are_tried_in_order),
         cmocka_unit_test(a_place_that_is_not_ours_is_never_used),
