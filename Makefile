@@ -177,10 +177,16 @@ install: all
 	@$(INSTALL_WHERE) tools/install
 uninstall:
 	@$(INSTALL_WHERE) tools/install --uninstall
+install-agents: $(CROSS:%=agent-%)
+	@$(INSTALL_WHERE) tools/install --agents
 
 deb:
 	@tools/setup deb
 	@packaging/deb $(abspath $(BUILD))
+deb-arm64:
+	@tools/setup deb
+	@tools/setup arm64
+	@packaging/deb $(abspath $(BUILD)) arm64
 
 demo:
 	@tools/setup build
@@ -195,9 +201,9 @@ help:
 	  'make check-tsan  the library under the thread sanitizer' \
 	  'make check-long  the longer tests' 'make bench       compare with peers, in the same run' \
 	  'make agent-aarch64  the agent and plugins for another architecture too' 'make install     into PREFIX (/usr/local), below DESTDIR where given; make uninstall' \
-	  'make deb         Debian packages, in build/deb' 'make clean' \
+	  'make deb         Debian packages, in build/deb; make deb-arm64: those that a sender has for arm64 hosts, in build/deb-arm64' 'make clean' \
 	  'V=1 shows commands; CC=clang, CFLAGS, LDFLAGS, BUILD are yours to set'
 
-.PHONY: all cross-parts install uninstall deb demo clean help always
+.PHONY: all cross-parts install uninstall install-agents deb deb-arm64 demo clean help always
 .DELETE_ON_ERROR:
--include $(shell find $(BUILD) -path $(BUILD)/deb -prune -o -type f -name '*.d' -print 2>/dev/null)
+-include $(shell find $(BUILD) -path '$(BUILD)/deb*' -prune -o -type f -name '*.d' -print 2>/dev/null)

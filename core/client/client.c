@@ -380,7 +380,8 @@ static int no_agent_for(const struct agent_image *agents, const char *machine, s
     for (const struct agent_image *a = agents; a; a = a->next)
         if (strlen(has) + strlen(a->machine) + 3 < sizeof has)
             snprintf(has + strlen(has), sizeof has - strlen(has), "%s%s", *has ? ", " : "", a->machine);
-    return error_set(err, SSX_ERROR_UNREACHABLE, "no agent for %s here, only for %s; \"make agent-%s\" builds one", machine, has, machine);
+    return error_set(err, SSX_ERROR_UNREACHABLE, "no agent for %s here, only for %s (\"make agent-%s\" builds one; "
+                     "Debian's package sshexec-agents of that architecture has one)", machine, has, machine);
 }
 
 static int start_upload(struct client *c, const struct greeting *g, struct ssx_error *err)

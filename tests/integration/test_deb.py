@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from client import SANITIZED
+from test_arm64 import arm_sshd, both, sha256 # two fixtures
 from test_new import ENVIRONMENT
 
 TREE = Path(__file__).resolve().parents[2]
-PACKAGES = ["sshexec", "sshexec-agent", "libsshexec0", "libsshexec-dev"]
+PACKAGES = ["sshexec", "sshexec-agent", "sshexec-agents", "libsshexec0", "libsshexec-dev"]
 pytestmark = [pytest.mark.long, pytest.mark.skipif(SANITIZED, reason="packages are built in their own way")]
 
 
@@ -20,9 +21,19 @@ def debs(session_dir):
     for tool in ("dpkg-buildpackage", "dh", "lintian"):
         if not shutil.which(tool):
             pytest.skip("%s is not here (tools/setup deb)" % tool)
-    done = subprocess.run([TREE / "packaging/deb", session_dir / "debs"], env=ENVIRONMENT, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600)
+    return build(session_dir / "debs", "deb")
+
+
+@pytest.fixture(scope="module")
+def foreign(arm_sshd, session_dir):
+    """What a sender has for hosts of arm64."""
+    return build(session_dir / "debs", "deb-arm64", "arm64")
+
+
+def build(where, folder, *architecture):
+    done = subprocess.run([TREE / "packaging/deb", where, *architecture], env=ENVIRONMENT, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
-    files = {p.name.split("_")[0]: p for p in (session_dir / "debs/deb").glob("*.deb")}
+    files = {p.name.split("_")[0]: p for p in (where / folder).glob("*.deb")}
     files["said"] = done.stdout
     return files
 
@@ -91,3 +102,19 @@ def test_install_run_and_purge(debs, system, client, clean_sshd):
     assert done.returncode == 0, done
     left = [p for p in (system.where / "upper").rglob("*sshexec*") if "root" not in p.relative_to(system.where / "upper").parts[:1]]
     assert not left, left
+
+
+def test_a_sender_with_the_agents_of_arm64_reaches_both(debs, foreign, system, both, arm_sshd):
+    assert not re.findall(r"^[EW]: .*", foreign["said"], re.M)
+    native = " ".join(str(debs[name]) for name in ("sshexec", "sshexec-agent", "sshexec-agents"))
+    call = "cd /root; sshexec run -F %s --json ping -w %%s" % both.config
+    done = system.run("dpkg --add-architecture arm64; dpkg -i %s" % native)
+    assert done.returncode == 0, done
+    done = system.run(call % "arm1")
+    assert done.returncode == 255 and "no agent for aarch64 here" in done.stdout and "sshexec-agents" in done.stdout, done
+    done = system.run("dpkg -i %s; dpkg --verify sshexec-agents:arm64 sshexec-agents:$(dpkg --print-architecture); %s" % (foreign["sshexec-agents"], call % "node1,arm1"))
+    assert done.returncode == 0 and "??" not in done.stdout and '"arch":"aarch64"' in done.stdout and '"arch":"%s"' % os.uname().machine in done.stdout, done
+    agent = system.where / "upper/usr/lib/sshexec/agents/aarch64/sshexec-agent"
+    assert [p.name for p in (arm_sshd.home / ".cache/sshexec/agents").iterdir()] == [sha256(agent)]
+    done = system.run("dpkg --purge sshexec-agents:arm64; ls /usr/lib/sshexec/agents; %s" % (call % "node1"))
+    assert done.returncode == 0 and "aarch64" not in done.stdout.splitlines(), done

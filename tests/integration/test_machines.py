@@ -80,4 +80,4 @@ def test_an_agent_that_can_not_be_used_says_why(tree, riscv, lie, why):
 def test_no_agent_for_it(tree, riscv):
     shutil.rmtree(tree.folder)
     code, said = tree.run()
-    assert code == 255 and 'no agent for riscv64 here, only for %s; "make agent-riscv64" builds one' % os.uname().machine in said, said
+    assert code == 255 and 'no agent for riscv64 here, only for %s ("make agent-riscv64" builds one;' % os.uname().machine in said, said
