@@ -24,11 +24,11 @@ def rss_kib(pid):
 
 
 class Session:
-    """session_probe and its agent: `tell` writes a line, `event` waits for what it says of a call."""
+    """session_probe and its agent (or the words that start another): `tell` writes a line, `event` waits for what it says of a call."""
 
-    def __init__(self, env, temp):
+    def __init__(self, env, temp, *agent):
         self.env = dict(env, TMPDIR=str(temp))
-        self.child = processes.start([PROBE, AGENT, "--plugin-path", ZOO], env=self.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.child = processes.start([PROBE, *(agent or (AGENT, "--plugin-path", ZOO))], env=self.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self.seen, self.lines = [], queue.Queue()
         threading.Thread(target=self._read, daemon=True).start()
 

@@ -1,15 +1,19 @@
 """Two architectures: this machine, and a node of aarch64 (arm64.py). Which agent and which plugin a host gets, and that the agent does there what it does here."""
 import json
 import os
+import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
 import processes
 from arm64 import AGENT, PLUGINS, Arm64, missing
+from agents import Session
 from client import BUILD
 
+TREE = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.long
 
 
@@ -127,7 +131,7 @@ def test_one_bundle_serves_both(both, sshd, arm_sshd, scratch):
     assert objects(arm_sshd) == {sha256(PLUGINS / "hello.so")} and objects(sshd) == {sha256(BUILD / "plugins" / "hello.so")}
     assert both.run(["run", "hello", "arm1", "name=Ada"], timeout=60).text.startswith("hello, Ada")
     again = both.run(["deploy", bundle, "node1", "arm1"], timeout=60)
-    assert again.code == 0 and again.text.count("nothing was sent or changed") == 2, again
+    assert again.code == 0 and again.text.startswith("arm1,node1: had web 1.0 already, nothing was sent or changed"), again
 
 
 def test_missing_variant(both, sshd, arm_sshd, scratch):
@@ -137,3 +141,101 @@ def test_missing_variant(both, sshd, arm_sshd, scratch):
     assert done.code != 0 and "no aarch64 variant of hello in web 1.0" in done.error, done
     for host in (sshd, arm_sshd):
         assert not (host.home / ".cache/sshexec/current").exists(), "both nodes are prepared before the first is switched"
+
+
+# --- what a user does with a host, there as here ---
+
+def compiled(source, out, *flags):
+    """A plugin of aarch64, from C."""
+    out.parent.mkdir(exist_ok=True, parents=True)
+    done = subprocess.run(["aarch64-linux-gnu-gcc", "-std=c17", "-D_GNU_SOURCE", "-shared", "-fPIC", "-I", TREE / "sdk/include", *flags, source, "-o", out], capture_output=True, text=True)
+    assert done.returncode == 0, done
+    return out
+
+
+def test_doctor_says_what_the_host_is(arm):
+    done = arm.run(["doctor", "arm1"], timeout=60)
+    assert done.code == 0 and "aarch64" in done.text and "glibc 2." in done.text, done
+
+
+def test_types_are_described_from_there(arm, arm_sshd):
+    arm.run(["deploy", bundle_of(arm, "web-1.0", PLUGINS / "hello.so"), "arm1"], timeout=60)
+    here = arm.run(["describe", "hello", "--json"])
+    there = arm.run(["describe", "hello", "arm1", "--json"], timeout=60)
+    assert here.code == there.code == 0, (here, there)
+    fields = [json.loads(done.text.splitlines()[0])["fields"] for done in (here, there)]
+    assert fields[0] == fields[1] and fields[0], there
+    listed = arm.run(["list", "arm1"], timeout=60)
+    assert listed.code == 0 and re.search(r"^hello +1\.0 ", listed.text, re.M), listed
+
+
+def bundle_of(client, name, *plugins, serial=1):
+    path = client.home / (name + ".ssx")
+    done = client.run(["bundle", "create", "-o", path, "--serial", str(serial), *plugins])
+    assert done.code == 0, done
+    return path
+
+
+def test_generations_and_the_way_back(arm, arm_sshd, scratch):
+    newer = scratch / "hello.so"
+    newer.write_bytes((PLUGINS / "hello.so").read_bytes() + b"newer")
+    def ran():
+        done = arm.run(["run", "hello", "arm1", "-v"], timeout=60)
+        assert done.code == 0 and done.text.startswith("hello, world"), done
+        return [name for name in (sha256(PLUGINS / "hello.so"), sha256(newer)) if name[:12] in done.error]
+    for serial, plugin in enumerate((PLUGINS / "hello.so", newer), 1):
+        assert arm.run(["deploy", bundle_of(arm, "web-1.%d" % serial, plugin, serial=serial), "arm1"], timeout=60).code == 0
+        assert ran() == [sha256(plugin)]
+    shown = arm.run(["generations", "arm1"], timeout=60)
+    assert re.search(r"^\* +2 .* web 1\.2$", shown.text, re.M) and re.search(r"^  +1 .* web 1\.1$", shown.text, re.M), shown
+    back = arm.run(["rollback", "arm1"], timeout=60)
+    assert back.code == 0 and "generation 1" in back.text and ran() == [sha256(PLUGINS / "hello.so")], back
+
+
+def test_the_store_is_listed_verified_and_pruned(arm, arm_sshd):
+    for name in ("hello", "ping"):
+        assert arm.run(["run", name, "arm1"], timeout=60).code == 0
+    listed = arm.run(["store", "list", "arm1"], timeout=60)
+    assert listed.code == 0 and "hello" in listed.text and "ping" in listed.text, listed
+    assert arm.run(["store", "verify", "arm1"], timeout=60).code == 0
+    (arm_sshd.home / ".cache/sshexec/objects" / sha256(PLUGINS / "ping.so")).chmod(0o600)
+    with (arm_sshd.home / ".cache/sshexec/objects" / sha256(PLUGINS / "ping.so")).open("r+b") as damaged:
+        damaged.seek(4096)
+        damaged.write(b"x")
+    done = arm.run(["store", "verify", "arm1"], timeout=60)
+    assert done.code == 1 and "damaged" in done.text, done
+    done = arm.run(["store", "gc", "--older-than", "0s", "arm1"], timeout=60)
+    assert done.code == 0 and objects(arm_sshd) == set(), done
+
+
+@pytest.mark.parametrize("isolation", ["fork", "reuse"])
+def test_a_crash_costs_its_own_call(arm, scratch, isolation):
+    name, field = ("segfault", []) if isolation == "fork" else ("reuse", ["act=crash"])
+    plugin = compiled(TREE / "tests/zoo" / (name + ".c"), scratch / (name + ".so"))
+    done = arm.run(["run", plugin, "arm1", *field], timeout=60)
+    assert done.code == 128 + 11 and "SEGV" in done.error, done
+    assert arm.run(["run", "hello", "arm1", "name=Ada"], timeout=60).text.startswith("hello, Ada")
+
+
+def test_one_process_serves_the_calls_of_a_reusable_type_and_others_have_their_own(arm, arm_sshd, scratch):
+    """In one session, as a program has it: ssh's pipe to an agent that the sender installed there."""
+    arm.run(["run", "hello", "arm1"], timeout=60)
+    for name in ("reuse", "sleep"):
+        compiled(TREE / "tests/zoo" / (name + ".c"), arm_sshd.home / "zoo" / (name + ".so"))
+    for path in (arm_sshd.home / "zoo", *(arm_sshd.home / "zoo").iterdir()):
+        os.chown(path, arm_sshd.uid, arm_sshd.uid)
+    there = ".cache/sshexec/agents/" + sha256(AGENT)
+    session = Session(arm.env, scratch, shutil.which("ssh"), "-F", arm.config, "arm1", there, "--plugin-path", "/home/%s/zoo" % arm_sshd.user)
+    try:
+        session.tell("call 1 reuse {}", 'call 2 sleep {"ms":1}')
+        assert [session.end(n)["outcome"] for n in (1, 2)] == ["ok", "ok"]
+        session.tell("call 3 reuse {}", 'call 4 reuse {"act":"crash"}')
+        first, second = (session.end(n)["text"].split() for n in (1, 3))
+        assert first[0] == second[0] and [first[1], second[1]] == ["1", "2"]
+        assert session.end(4)["outcome"] == "crashed"
+        session.tell("call 5 reuse {}", 'call 6 sleep {"ms":600000}')
+        assert session.end(5)["text"].split()[0] != first[0], "the process that crashed is not used again"
+        session.tell("cancel 6")
+        assert session.end(6)["outcome"] == "cancelled"
+    finally:
+        session.close()
