@@ -8,10 +8,10 @@
 #include "base/text.h"
 #include "base/tree.h"
 #include "worker/descriptor.h"
+#include "worker/elf.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
@@ -30,10 +30,10 @@ extern char **environ;
 /* embed.S: the program of agent/worker-host. */
 extern const unsigned char worker_host_begin[], worker_host_end[];
 
-/* What a host gets is put onto descriptors 3 and 4 in the child: nothing that is passed may stand there itself. Takes fd over. */
+/* What a host gets is put onto descriptors 3 to 5 in the child: nothing that is passed may stand there itself. Takes fd over. */
 static int lift(int fd)
 {
-    int lifted = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, HOST_PLUGIN_FD + 1);
+    int lifted = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, HOST_PROGRAM_FD + 1);
     fd_close(&fd);
     return lifted;
 }
@@ -72,15 +72,30 @@ static bool signal_is_ignored(int number)
     return sigaction(number, NULL, &now) == 0 && now.sa_handler == SIG_IGN;
 }
 
+/* The program names glibc's loader. Where there is none, musl's runs it as well (agent/worker-host/fortified.c); that is given it as a descriptor, for it
+ * opens the file itself. argv has room for one word before it. */
+static int spawn_program(pid_t *pid, int host_program, posix_spawn_file_actions_t *actions, const posix_spawnattr_t *attributes, char **argv)
+{
+    char path[32], loader[64];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", host_program);
+    int rc = posix_spawn(pid, path, actions, attributes, argv, environ);
+    if (rc != ENOENT)
+        return rc;
+    snprintf(path, sizeof path, "/proc/self/fd/%d", HOST_PROGRAM_FD);
+    snprintf(loader, sizeof loader, "/lib/ld-musl-%s.so.1", elf_machine_name(elf_own_machine()));
+    posix_spawn_file_actions_adddup2(actions, host_program, HOST_PROGRAM_FD);
+    argv[0] = path;
+    argv[-1] = loader;
+    return posix_spawn(pid, loader, actions, attributes, argv - 1, environ);
+}
+
 /* stderr stays the agent's: what the loader or a constructor says there reaches the user, and is not part of the protocol. */
 static int spawn(struct host *h, int host_program, int socket, const char *profile, bool prove)
 {
-    char path[32];
-    char *argv[] = {(char *)"sshexec-worker-host", (char *)profile, h->image->type, h->temp, (char *)(prove ? "selftest" : NULL), NULL};
+    char *argv[] = {NULL, (char *)"sshexec-worker-host", (char *)profile, h->image->type, h->temp, (char *)(prove ? "selftest" : NULL), NULL};
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
     sigset_t none, defaults;
-    snprintf(path, sizeof path, "/proc/self/fd/%d", host_program);
     posix_spawn_file_actions_init(&actions);
     posix_spawnattr_init(&attributes);
     sigemptyset(&none);
@@ -96,7 +111,7 @@ static int spawn(struct host *h, int host_program, int socket, const char *profi
     posix_spawn_file_actions_adddup2(&actions, 0, 1);
     posix_spawn_file_actions_adddup2(&actions, socket, HOST_SOCKET_FD);
     posix_spawn_file_actions_adddup2(&actions, h->image->fd, HOST_PLUGIN_FD);
-    int rc = posix_spawn(&h->pid, path, &actions, &attributes, argv, environ);
+    int rc = spawn_program(&h->pid, host_program, &actions, &attributes, argv + 1);
     posix_spawn_file_actions_destroy(&actions);
     posix_spawnattr_destroy(&attributes);
     errno = rc;
@@ -116,7 +131,7 @@ struct host *host_start(struct image *image, bool prove, struct ssx_error *err)
         name_temp(h);
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == 0)
         pair[1] = lift(pair[1]);
-    if (image->fd <= HOST_PLUGIN_FD)
+    if (image->fd <= HOST_PROGRAM_FD)
         image->fd = lift(image->fd);
     if (pair[1] < 0 || image->fd < 0 || spawn(h, host_program, pair[1], image->traits & TRAIT_SANDBOX_NONE ? "none" : "default", prove)) {
         error_system(err, "can't start a worker host");

@@ -16,6 +16,7 @@
 
 #define HOST_SOCKET_FD 3
 #define HOST_PLUGIN_FD 4
+#define HOST_PROGRAM_FD 5 /* where musl's loader finds the host's own program; it closes that */
 
 /* Order of the descriptors sent with HOST_RUN; the last for lanes only. */
 enum host_run_fd { HOST_FD_CONTROL, HOST_FD_STDIN, HOST_FD_STDOUT, HOST_FD_STDERR, HOST_FD_PAGE, HOST_FDS };

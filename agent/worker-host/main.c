@@ -351,6 +351,7 @@ int main(int argc, char **argv)
     h.worker.type = argv[2];
     h.temp = argv[3];
     h.self = getpid();
+    close(HOST_PROGRAM_FD); /* open where musl's loader was given it */
     fcntl(HOST_SOCKET_FD, F_SETFD, FD_CLOEXEC);
     prctl(PR_SET_NAME, "sshexec-host"); /* else that of the descriptor that it was started from */
     die_with_agent(true); /* a constructor may never return */

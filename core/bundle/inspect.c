@@ -1,26 +1,21 @@
 #include "bundle/inspect.h"
 
 #include "base/error.h"
+#include "worker/elf.h"
 #include "worker/plugin.h"
 
-#include <elf.h>
 #include <stdio.h>
 #include <string.h>
 
-/* Which libc: glibc's symbols have versions; musl's don't, but its library has a name of its own. */
 static void find_libc(struct variant *v, const struct plugin *plugin, const char *name, const void *image, size_t n)
 {
     struct elf e;
-    size_t at = 0;
-    const char *library = NULL;
     if (*plugin->needs_libc) {
         snprintf(v->libc, sizeof v->libc, "glibc-%s", plugin->needs_libc);
         return;
     }
-    if (elf_open(&e, name, image, n, NULL) == 0 && elf_load(&e, NULL) == 0)
-        while ((library = elf_next_string(&e, DT_NEEDED, &at)) && strcmp(library, "libc.so") && strncmp(library, "libc.musl-", 10))
-            ;
-    snprintf(v->libc, sizeof v->libc, "%s", library ? "musl" : "any");
+    bool musl = elf_open(&e, name, image, n, NULL) == 0 && elf_load(&e, NULL) == 0 && elf_needs_musl(&e);
+    snprintf(v->libc, sizeof v->libc, "%s", musl ? "musl" : "any");
 }
 
 /* All but the digest. */

@@ -436,6 +436,15 @@ unsigned elf_own_machine(void)
 #endif
 }
 
+bool elf_needs_musl(const struct elf *e)
+{
+    size_t at = 0;
+    const char *library;
+    while ((library = elf_next_string(e, DT_NEEDED, &at)) && strcmp(library, "libc.so") && strncmp(library, "libc.musl-", 10))
+        ;
+    return library != NULL;
+}
+
 /* Maps a file for reading; NULL where it can't be. */
 static void *map_file(const char *path, size_t *n)
 {
@@ -464,6 +473,14 @@ static void libc_of_directory(const char *directory, char out[ELF_LIBC_MAX])
     munmap(image, n);
 }
 
+/* Where musl has its loader, which is its libc too, on every system. */
+static bool has_musl(void)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/lib/ld-musl-%s.so.1", elf_machine_name(elf_own_machine()));
+    return access(path, F_OK) == 0;
+}
+
 /* The dynamic linker that /bin/sh names: whatever else there is, this one works here. */
 static void interpreter_of_shell(char *out, size_t size)
 {
@@ -489,13 +506,12 @@ void elf_host_libc(char out[ELF_LIBC_MAX])
     *out = 0;
     interpreter_of_shell(interpreter, sizeof interpreter);
     char *slash = strrchr(interpreter, '/');
-    bool musl = slash && strncmp(slash, "/ld-musl", 8) == 0;
     if (slash && slash > interpreter) {
         *slash = 0;
         libc_of_directory(interpreter, out);
     }
     for (size_t i = 0; !*out && i < sizeof usual / sizeof *usual; i++)
         libc_of_directory(usual[i], out);
-    if (!*out && musl)
+    if (!*out && has_musl())
         snprintf(out, ELF_LIBC_MAX, "musl");
 }

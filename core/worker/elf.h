@@ -45,6 +45,9 @@ const char *elf_next_string(const struct elf *e, int64_t tag, size_t *at);
 void elf_libc_needed(const struct elf *e, char out[ELF_LIBC_MAX]);
 void elf_libc_defined(const struct elf *e, char out[ELF_LIBC_MAX]);
 
+/* Whether it is linked against musl: its symbols have no versions, but its library has names of its own. */
+bool elf_needs_musl(const struct elf *e);
+
 /* Orders two versions as "2.4" < "2.36"; negative, 0 or positive. Both are of the form that the functions above give. */
 int elf_libc_compare(const char *a, const char *b);
 

@@ -96,7 +96,11 @@ static int judge_libc(struct inspection *i)
     const char *has = i->needs->libc_version;
     char *asks = i->plugin->needs_libc;
     elf_libc_needed(&i->elf, asks);
-    if (!has || !*has || !*asks)
+    if (!has || !*has)
+        return 0;
+    if (strcmp(has, "musl") && elf_needs_musl(&i->elf))
+        return refuse(i, PLUGIN_NEEDS_LIBC, "is for musl, this host has glibc %s", has);
+    if (!*asks)
         return 0;
     if (strcmp(has, "musl") == 0)
         return refuse(i, PLUGIN_NEEDS_LIBC, "needs glibc %s, this host has musl", asks);
@@ -143,12 +147,25 @@ static int judge_library_path(struct inspection *i)
     return 0;
 }
 
+/* musl's loader is all of these itself, whatever follows the dot, and looks for none of them. */
+static bool is_in_musl(const char *library)
+{
+    static const char *const names[] = {"libc.", "libpthread.", "librt.", "libm.", "libdl.", "libutil.", "libxnet."};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strncmp(library, names[i], strlen(names[i])) == 0)
+            return true;
+    return false;
+}
+
 static int judge_libraries(struct inspection *i)
 {
     size_t at = 0;
+    bool musl = i->needs->libc_version && strcmp(i->needs->libc_version, "musl") == 0;
     for (const char *library; (library = elf_next_string(&i->elf, DT_NEEDED, &at));) {
         if (strchr(library, '/'))
             return refuse(i, PLUGIN_NEEDS_LIBRARY, "needs '%s' by its path, but a plugin travels alone: link with -lNAME, or statically", library);
+        if (musl && is_in_musl(library))
+            continue;
         if (i->needs->libraries && !ldso_has_library(library, library_path(&i->elf)))
             return refuse(i, PLUGIN_NEEDS_LIBRARY, "needs %s, which this host lacks: install it there, or link it statically", library);
     }

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import processes
 from client import BUILD
-from sshd import ACCOUNT, Sshd
+from node import Node
 
 QEMU = Path("/usr/bin/qemu-aarch64-static")
 LIBRARIES = Path("/lib/aarch64-linux-gnu")
@@ -55,37 +55,12 @@ def missing():
     return "" if out.startswith(b"sshexec-agent ") else "binfmt_misc in a user namespace does not work here: %s" % out.decode()
 
 
-def busybox(place):
-    """Debian's busybox for arm64, unpacked below a directory: installed it would replace this machine's own."""
-    subprocess.run(["apt-get", "-qq", "download", "busybox-static:arm64"], cwd=place, check=True, stdin=subprocess.DEVNULL, capture_output=True)
-    subprocess.run(["dpkg-deb", "-x", next(place.glob("busybox-static_*.deb")), place / "package"], check=True)
-    return place / "package" / "bin" / "busybox"
+class Arm64(Node):
+    BUSYBOX = "busybox-static:arm64"
 
-
-class Arm64(Sshd):
-    """The sshd is this machine's; a session's shell and all that it starts are the node's."""
-
-    def __init__(self, root, **how):
-        super().__init__(root, "ChrootDirectory /mnt", **how) # sshd takes nothing below /tmp
-
-    def _make_account(self):
-        self.node = self.root / "node"
-        for name in ("bin", "lib", "etc", "home", "proc", "dev", "tmp", "run"):
-            (self.node / name).mkdir(parents=True)
-        (self.node / "tmp").chmod(0o1777)
-        shutil.copy(busybox(self.root), self.node / "bin" / "busybox")
-        for name in ("sh", "uname", "id", "head", "dd", "cat", "tr", "mkdir", "rm", "rmdir", "mv", "chmod", "find", "gzip", "sha256sum", "test", "sleep", "ls", "kill", "ps", "stty"):
-            (self.node / "bin" / name).symlink_to("busybox")
+    def install_libc(self):
         shutil.copytree(LIBRARIES, self.node / "lib" / "aarch64-linux-gnu", symlinks=True, ignore=lambda _, names: [n for n in names if ".so" not in n])
         (self.node / "lib" / "ld-linux-aarch64.so.1").symlink_to("aarch64-linux-gnu/ld-linux-aarch64.so.1")
-        self.home = self.node / "home" / ACCOUNT
-        super()._make_account()
-        passwd = (self.root / "passwd").read_text().replace(str(self.home), "/home/" + ACCOUNT)
-        (self.root / "passwd").write_text(passwd)
-        (self.node / "etc" / "passwd").write_text(passwd.splitlines()[-1] + "\n")
-        self.environment.update(PATH="/bin")
 
-    def _launch(self):
-        script = 'mount --bind "$0" /etc/passwd && mount --rbind /proc "$1/proc" && mount --rbind /dev "$1/dev" && mount --rbind "$1" /mnt || exit; shift; exec "$@"'
-        argv = [shutil.which("sshd", path="/usr/sbin"), "-D", "-f", self.config_path, "-E", self.log_path]
-        self.process = start_inside(["sh", "-c", script, self.root / "passwd", self.node, *argv], stdin=subprocess.DEVNULL, start_new_session=True)
+    def start_inside(self, argv, **how):
+        return start_inside(argv, **how)

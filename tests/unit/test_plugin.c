@@ -83,6 +83,11 @@ static void test_refusals(void **state)
                   "x.so needs GLIBC_2.38, this host has 2.36: build it on a system as old as the host");
     assert_judged(&(struct elf_spec){PLUGIN, .version = "GLIBC_2.38"}, &(struct plugin_needs){.libc_version = "musl"}, PLUGIN_NEEDS_LIBC,
                   "x.so needs glibc 2.38, this host has musl");
+    assert_judged(&(struct elf_spec){PLUGIN, .needed = "libc.so"}, &here, PLUGIN_NEEDS_LIBC, "x.so is for musl, this host has glibc 2.36");
+    assert_judged(&(struct elf_spec){PLUGIN, .needed = "libc.musl-x86_64.so.1"}, &here, PLUGIN_NEEDS_LIBC, "x.so is for musl, this host has glibc 2.36");
+    assert_judged(&(struct elf_spec){PLUGIN, .needed = "libc.so"}, &(struct plugin_needs){.libc_version = "musl", .libraries = true}, PLUGIN_OK, NULL);
+    assert_judged(&(struct elf_spec){PLUGIN, .needed = "libnosuch.so.1"}, &(struct plugin_needs){.libc_version = "musl", .libraries = true}, PLUGIN_NEEDS_LIBRARY,
+                  "x.so needs libnosuch.so.1, which this host lacks: install it there, or link it statically");
 }
 
 static void test_libraries(void **state)
