@@ -434,7 +434,7 @@ static void upload(const char *system, const unsigned char *bytes, size_t size)
     }
     assert_int_equal(sent, sizeof object_bytes);
     struct message_object object = {.digest = object_digest};
-    say(&s, &(struct message){.kind = MESSAGE_NEED, .id = id, .objects = {1, &object, {0}}}); /* said before the agent saw the CHUNKs */
+    say(&s, &(struct message){.kind = MESSAGE_NEED, .id = id, .objects = {.count = 1, .list = &object}}); /* said before the agent saw the CHUNKs */
     assert_nothing_comes(&s);
     assert_silent(&s);
     end(&s);
@@ -486,7 +486,7 @@ static void an_agent_is_offered_the_plugin_for_its_machine(void **state)
         call_with(&s, &for_two); /* and when the machine is known before */
         assert_int_equal(offers_variant(&s), is_arm);
         struct message_object object = {.digest = is_arm ? arm.digest : object_digest};
-        say(&s, &(struct message){.kind = MESSAGE_NEED, .id = id, .objects = {1, &object, {0}}});
+        say(&s, &(struct message){.kind = MESSAGE_NEED, .id = id, .objects = {.count = 1, .list = &object}});
         assert_nothing_comes(&s);
         m = heard(&s, MESSAGE_CHUNK);
         assert_true(digest_equal(&m.chunk.digest, &object.digest));
@@ -1017,7 +1017,7 @@ static void an_object_that_is_needed_travels_in_chunks(void **state)
     assert_true(m.call.has_object && digest_equal(&m.call.digest, &object_digest) && m.call.object_size == sizeof object_bytes && !m.call.exact);
     assert_silent(&s); /* not unasked */
     struct message_object object = {.digest = object_digest};
-    say(&s, &(struct message){.kind = MESSAGE_NEED, .id = id, .objects = {1, &object, {0}}});
+    say(&s, &(struct message){.kind = MESSAGE_NEED, .id = id, .objects = {.count = 1, .list = &object}});
     assert_nothing_comes(&s);
     client_outgoing(s.client, &n);
     assert_true(n < CHUNK_MAX + (256u << 10)); /* cut as it goes */
@@ -1029,7 +1029,7 @@ static void an_object_that_is_needed_travels_in_chunks(void **state)
     } while (m.chunk.more);
     assert_int_equal(sent, sizeof object_bytes);
     assert_silent(&s);
-    say(&s, &(struct message){.kind = MESSAGE_NEED, .id = id, .objects = {1, &object, {0}}});
+    say(&s, &(struct message){.kind = MESSAGE_NEED, .id = id, .objects = {.count = 1, .list = &object}});
     assert_broken(&s, "NEED of the same object twice");
     end(&s);
 }
@@ -1041,11 +1041,11 @@ static void only_what_was_offered_can_be_needed(void **state)
     struct message_object other = {.digest = {{9}}};
     start_ready(&s);
     uint32_t id = call_object(&s);
-    say(&s, &(struct message){.kind = MESSAGE_NEED, .id = id, .objects = {1, &other, {0}}});
+    say(&s, &(struct message){.kind = MESSAGE_NEED, .id = id, .objects = {.count = 1, .list = &other}});
     assert_broken(&s, "was not offered");
     end(&s);
     id = call_ready(&s);
-    say(&s, &(struct message){.kind = MESSAGE_NEED, .id = id, .objects = {1, &other, {0}}});
+    say(&s, &(struct message){.kind = MESSAGE_NEED, .id = id, .objects = {.count = 1, .list = &other}});
     assert_broken(&s, "was not offered");
     end(&s);
     id = call_ready(&s);
@@ -1213,7 +1213,7 @@ static void record(struct buf *out, const char *nonce)
 {
     struct message_object object = {.digest = object_digest};
     const struct message script[] = {
-        {.kind = MESSAGE_NEED, .id = 2, .objects = {1, &object, {0}}},
+        {.kind = MESSAGE_NEED, .id = 2, .objects = {.count = 1, .list = &object}},
         {.kind = MESSAGE_OUTPUT, .id = 1, .data = {.stream = 1, .bytes = {"hello\n", 6}}},
         {.kind = MESSAGE_PING, .token = 5},
         {.kind = MESSAGE_CREDIT, .id = 1, .credit = 1000},

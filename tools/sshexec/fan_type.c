@@ -97,7 +97,7 @@ int fan_type_open(struct type *out, const struct settings *s, const struct fan_h
     struct agent_image image;
     struct search search = {.hosts = hosts, .settings = s, .answer = {.type = out, .name = name}};
     struct engine_options options = {.call = {.type = name, .describe = true}, .agent = &image, .bootstrap = s->bootstrap, .input_fd = -1, .fanout = ASKED_AT_ONCE,
-                                     .deadline_ms = s->deadline_ms, .listener = {&search, on_message, on_end, NULL, s->verbose ? on_note : NULL}};
+                                     .deadline_ms = s->deadline_ms, .listener = {.user = &search, .on_message = on_message, .on_end = on_end, .on_note = s->verbose ? on_note : NULL}};
     memset(out, 0, sizeof *out);
     settings_target(s, &options.target);
     int rc = own_agent_open(&image, &err) || start(&search, &options, &err) ? -1 : 0;

@@ -372,7 +372,8 @@ int rollout_ask(struct rollout *r, const struct client_offer *offer, const struc
     struct round round = {.rollout = r, .numbers = numbers};
     struct engine_options options = {.call = {.offer = offer}, .agent = &image, .bootstrap = r->settings->bootstrap, .input_fd = -1,
                                      .fanout = (size_t)r->settings->fanout, .local_argv = r->here ? local : NULL,
-                                     .listener = {&round, on_message, on_end, on_stderr, r->settings->verbose ? on_note : NULL}};
+                                     .listener = {.user = &round, .on_message = on_message, .on_end = on_end, .on_stderr = on_stderr,
+                                                  .on_note = r->settings->verbose ? on_note : NULL}};
     settings_target(r->settings, &options.target);
     r->done = r->asked = 0;
     r->began_us = clock_us();
