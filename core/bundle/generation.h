@@ -56,7 +56,8 @@ int generation_compose(struct buf *out, const struct buf *now, const struct buf 
 /* Keeps the text of a bundle (a NUL behind it), prepared, under its manifest's digest. Returns 0 or -1. */
 int generation_prepare(struct store *s, const struct digest *manifest, const struct buf *text, struct ssx_error *err);
 
-/* Makes a generation with the bundle that was prepared, which says that `by` made it (a name as above, or "") now, and puts it in force: *number. Nothing is made where it is in force already.
+/* Makes a generation with the bundle that was prepared, which says that `by` made it now (a name as
+ * above, or ""), and puts it in force: *number. Nothing is made where it is in force already.
  * Returns 0, or -1 with err and the old one in force, whole. */
 int generation_switch(struct store *s, const struct digest *manifest, const char *by, bool downgrade, unsigned *number, struct ssx_error *err);
 

@@ -55,7 +55,8 @@ static int take_item(struct item *i, struct value_reader *r)
     size_t parts, n;
     if (value_take_array(r, &parts) || parts != 7 || answer_take_text(i->state, sizeof i->state, r) || value_take_bin(r, &digest, &n) ||
         n != DIGEST_SIZE || value_take_uint(r, INT64_MAX, &i->size) || value_take_uint(r, INT64_MAX, &i->idle_s) ||
-        answer_take_text(i->use, sizeof i->use, r) || answer_take_text(i->type, sizeof i->type, r) || answer_take_text(i->version, sizeof i->version, r))
+        answer_take_text(i->use, sizeof i->use, r) || answer_take_text(i->type, sizeof i->type, r) ||
+        answer_take_text(i->version, sizeof i->version, r))
         return -1;
     text_hex(i->digest, digest, n);
     return is_one_of(i->state, "kept", "damaged", "removed") && is_one_of(i->use, "-", "generation", "call") &&
