@@ -12,6 +12,7 @@ import processes
 from arm64 import AGENT, PLUGINS, Arm64, missing
 from agents import Session
 from client import BUILD
+from test_new import ENVIRONMENT
 
 TREE = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.long
@@ -239,3 +240,16 @@ def test_one_process_serves_the_calls_of_a_reusable_type_and_others_have_their_o
         assert session.end(6)["outcome"] == "cancelled"
     finally:
         session.close()
+
+
+def test_a_clean_tree_builds_what_is_for_the_other_machine(scratch):
+    """The README's two commands."""
+    if not shutil.which("aarch64-linux-gnu-gcc"):
+        pytest.skip("there is no aarch64-linux-gnu-gcc (tools/setup arm64)")
+    tree = scratch / "sshexec"
+    shutil.copytree(TREE, tree, ignore=lambda where, names: [n for n in names if n == ".git" or where == str(TREE) and n.startswith("build")])
+    done = subprocess.run("tools/setup arm64 && make agent-aarch64", shell=True, cwd=tree, env=dict(ENVIRONMENT, BUILD="build"), capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done
+    agent = tree / "build/bin/agents/aarch64/sshexec-agent"
+    assert sha256(agent) in agent.with_suffix(".id").read_text().split()
+    assert {path.name for path in (tree / "build/plugins/aarch64").iterdir()} == {path.name for path in (BUILD / "plugins").glob("*.so")}
