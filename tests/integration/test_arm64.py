@@ -188,7 +188,7 @@ def test_generations_and_the_way_back(arm, arm_sshd, scratch):
         assert arm.run(["deploy", bundle_of(arm, "web-1.%d" % serial, plugin, serial=serial), "arm1"], timeout=60).code == 0
         assert ran() == [sha256(plugin)]
     shown = arm.run(["generations", "arm1"], timeout=60)
-    assert re.search(r"^\* +2 .* web 1\.2$", shown.text, re.M) and re.search(r"^  +1 .* web 1\.1$", shown.text, re.M), shown
+    assert re.search(r"^\* +2 .* web 1\.2 \(serial 2\)$", shown.text, re.M) and re.search(r"^  +1 .* web 1\.1 \(serial 1\)$", shown.text, re.M), shown
     back = arm.run(["rollback", "arm1"], timeout=60)
     assert back.code == 0 and "generation 1" in back.text and ran() == [sha256(PLUGINS / "hello.so")], back
 
