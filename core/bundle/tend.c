@@ -91,6 +91,14 @@ static int each_name(struct tend *t, const char *dir,
     return rc;
 }
 
+/* Not by time(): that may lag by a tick behind what the kernel stamps a file with, and would find it to be from the future. */
+static int64_t age_s(const struct stat *st)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (int64_t)now.tv_sec - st->st_mtime;
+}
+
 static int take_object(struct tend *t, const char *path, const char *name, struct ssx_error *err)
 {
     struct item item;
@@ -98,7 +106,7 @@ static int take_object(struct tend *t, const char *path, const char *name, struc
     if (lstat(path, &st))
         return 0; /* gone meanwhile */
     item.size = (uint64_t)st.st_size;
-    item.idle_s = time(NULL) - st.st_mtime;
+    item.idle_s = age_s(&st);
     if (t->gc && t->remove && strncmp(name, ".in-", 4) == 0 && item.idle_s > STALE_S)
         unlink(path);
     if (text_unhex(item.digest.bytes, DIGEST_SIZE, name))
