@@ -158,6 +158,8 @@ static void add_types(struct buf *out, const struct manifest *m)
 
 static void add_changelog(struct buf *out, const struct buf *changelog)
 {
+    if (!buf_length(changelog))
+        return;
     const char *at = (const char *)buf_data(changelog), *end = at + buf_length(changelog);
     for (const char *newline; at < end && (newline = memchr(at, '\n', (size_t)(end - at))); at = newline + 1) {
         buf_add_text(out, newline > at ? "changelog " : "changelog");
@@ -319,7 +321,7 @@ int manifest_parse(struct manifest *out, const void *text, size_t n, struct ssx_
         return error_set(err, SSX_ERROR_REFUSED, "the manifest does not begin with \"" MAGIC "\": it is of no bundle, or of a newer one");
     if (n > MANIFEST_MAX)
         return error_set(err, SSX_ERROR_REFUSED, "the manifest has %zu bytes; the limit is %u", n, MANIFEST_MAX);
-    for (line.at += sizeof MAGIC; rc == 0 && line.at < end; line.at = newline + 1) {
+    for (line.at += sizeof MAGIC; rc == 0 && line.at < end; line.at = newline ? newline + 1 : end) {
         line.number++;
         newline = memchr(line.at, '\n', (size_t)(end - line.at));
         line.n = newline ? (size_t)(newline - line.at) : 0;

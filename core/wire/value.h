@@ -39,7 +39,7 @@ struct value_reader { const unsigned char *at, *end; };
 
 static inline struct value_reader value_reader(const void *bytes, size_t n)
 {
-    return (struct value_reader){bytes, (const unsigned char *)bytes + n};
+    return (struct value_reader){bytes, n ? (const unsigned char *)bytes + n : bytes}; /* nothing may be NULL, to which nothing can be added */
 }
 
 /* The next token. Returns 0, or -1 where the bytes end too early, a byte is not msgpack (0xc1), or a count exceeds the bytes left. */
