@@ -14,6 +14,7 @@ import processes
 from client import BUILD, SLOW, reports_in
 from fleet import AGENT, FAR
 
+SDK = FAR / "sdk"
 DEALT = FAR / "zoo" / "dealt.so"
 
 
@@ -260,6 +261,17 @@ def test_what_is_wrong_is_said_before_anything_runs(client, words, said):
     run = client.run(["run", "-w", "node[1-2]", "hello", *words])
     assert run.code in (125, 126) and said in run.error and run.error.count("\n") == 1 and not run.text, run
     assert not (client.home / ".local/state").exists()
+
+
+def test_items_that_are_secret_are_shown_and_kept_nowhere(client):
+    (client.home / "tokens").write_text("s3cret-a\ns3cret-b\n")
+    run = client.run(["run", "-w", "node[1-2]", SDK / "object.so", "code=7", "--scatter", "token", "--items", "tokens"])
+    assert run.code == 7 and "object.so of line 1 on node" in run.error and "2 failed (line [1-2])" in run.error, run
+    shown = client.run(["show", "--json"])
+    records = [path.read_bytes() for path in (client.home / ".local/state/sshexec/runs").iterdir()]
+    assert len(records) == 1 and not any(b"s3cret" in text for text in [run.err, run.out, shown.out, shown.err, *records]), run
+    again = client.run(["run", "--rerun", "failed", SDK / "object.so", "--scatter", "token"])
+    assert again.code == 125 and "--items" in again.error, again
 
 
 def test_interrupts_end_what_runs_and_what_waits(deal):
