@@ -290,8 +290,7 @@ static int give_contents(struct giver *g, int fd)
     return rc;
 }
 
-/* The name under which a path goes; NULL: it stands for its contents, for it ends in "/", or has no name of its own. */
-static const char *own_name(const char *path)
+const char *giver_name(const char *path)
 {
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
     return *name && strcmp(name, ".") != 0 && strcmp(name, "..") != 0 ? name : NULL;
@@ -299,7 +298,7 @@ static const char *own_name(const char *path)
 
 static int give_path(struct giver *g, const char *path)
 {
-    const char *name = own_name(path);
+    const char *name = giver_name(path);
     path_pop(g, 0);
     path_push(g, path);
     if (name)

@@ -13,4 +13,7 @@
 int giver_run(int in, int out, const char *const *paths, size_t count, const struct observer *observer, struct tally *tally,
               struct ssx_error *err);
 
+/* The name under which a path goes; NULL: it stands for its contents, for it ends in "/", or has no name of its own. Points into path. */
+const char *giver_name(const char *path);
+
 #endif

@@ -1,6 +1,7 @@
 #include "taker.h"
 
 #include "fail.h"
+#include "giver.h"
 #include "partial.h"
 #include "status.h"
 #include "stream.h"
@@ -17,6 +18,7 @@ struct taker {
     const struct observer *observer;
     struct tally *tally;
     struct ssx_error *err;
+    const struct asked *asked;     /* NULL: whatever the giver gives */
     struct folder *here;           /* what names now stand in */
     char *new_name;                /* of the one thing that comes; NULL: things keep their names */
     struct partial batch[BATCH_FILES];
@@ -74,6 +76,18 @@ static const char *placed_name(const struct taker *t, const struct entry *e)
 
 /* --- entries --- */
 
+/* Whether it stands for what was asked. Where that was a file to put in a home directory, a giver could else send a .ssh to go there; or, for the
+ * one file that was asked for, a link through which the next transfer writes. "~" goes by a name that only the far end knows. */
+static bool is_asked_for(const struct taker *t, enum record_kind kind, const struct entry *e)
+{
+    bool found = !t->asked || t->here->up;
+    for (size_t i = 0; !found && i < t->asked->count; i++) {
+        const char *name = giver_name(t->asked->paths[i]);
+        found = !name || (kind != RECORD_LINK && (strcmp(name, "~") == 0 || strcmp(name, e->name) == 0));
+    }
+    return found;
+}
+
 static int take_directory(struct taker *t, const struct entry *e)
 {
     bool made;
@@ -111,6 +125,8 @@ static int take_entry(struct taker *t, struct record *r)
     struct entry e;
     if (record_entry(r, &e, t->err))
         return -1;
+    if (!is_asked_for(t, r->kind, &e))
+        return fail(t->err, SSX_ERROR_PROTOCOL, "refused: %s \"%.100s\" was not asked for", r->kind == RECORD_LINK ? "a link" : "what comes as", e.name);
     if (r->kind == RECORD_DIRECTORY)
         return take_directory(t, &e);
     if (r->kind == RECORD_FILE)
@@ -277,13 +293,14 @@ static void taker_free(struct taker *t)
     free(t);
 }
 
-int taker_run(int in, int out, const char *path, const struct observer *observer, struct tally *tally, struct ssx_error *err)
+int taker_run(int in, int out, const char *path, const struct asked *asked, const struct observer *observer, struct tally *tally, struct ssx_error *err)
 {
     struct taker *t = calloc(1, sizeof *t);
     if (!t || !(t->stream = stream_new(in, out, observer))) {
         free(t);
         return fail(err, SSX_ERROR_SYSTEM, "out of memory");
     }
+    t->asked = asked;
     t->observer = observer;
     t->tally = tally;
     t->err = err;

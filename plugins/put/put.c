@@ -13,7 +13,7 @@ static int put_run(struct ssx_call *call, const struct put *in, struct transfer_
     struct observer observer = call_observer(call);
     struct ssx_error err = {0};
     struct tally tally = {0};
-    int rc = taker_run(STDIN_FILENO, STDOUT_FILENO, call_path(call, in->path), &observer, &tally, &err);
+    int rc = taker_run(STDIN_FILENO, STDOUT_FILENO, call_path(call, in->path), NULL, &observer, &tally, &err);
     return call_end(call, rc, &tally, &err, out);
 }
 SSX_WORKER_ITEMS("put", "1.0", "takes files and puts them in place (the far half of `sshexec put`)", put, transfer_result, placed,

@@ -148,12 +148,14 @@ static unsigned char *finished(struct stream *s, size_t *n)
     return bytes;
 }
 
+static const struct asked *asked; /* by the taker, of the giver */
+
 static int take_bytes(const void *bytes, size_t n, const char *path, struct tally *tally, struct ssx_error *err)
 {
     int in = memory(), out = open("/dev/null", O_WRONLY | O_CLOEXEC);
     assert_int_equal(write(in, bytes, n), n);
     lseek(in, 0, SEEK_SET);
-    int rc = taker_run(in, out, path, &observer, tally, err);
+    int rc = taker_run(in, out, path, asked, &observer, tally, err);
     close(in);
     close(out);
     return rc;
@@ -333,6 +335,45 @@ static void test_a_link_in_a_file_s_place_is_replaced_not_followed(void **state)
     assert_file("target/one", "abc");
 }
 
+/* One thing comes for these paths. */
+static void take_asked(const char *const *paths, size_t count, const char *target, enum record_kind kind, const char *name, const char *words)
+{
+    const struct asked these = {paths, count};
+    struct ssx_error err;
+    struct stream *s = writer();
+    put_start(s, kind == RECORD_DIRECTORY ? START_DIRECTORY : 0);
+    put_entry(s, kind, name, 0, kind == RECORD_LINK ? "../outside" : "");
+    if (kind == RECORD_DIRECTORY)
+        put(s, RECORD_UP, "", 0);
+    if (kind == RECORD_FILE) {
+        put(s, RECORD_ASK, "", 0);
+        put_body(s, "");
+    }
+    put_end(s);
+    asked = &these;
+    int rc = take(s, target, &err);
+    asked = NULL;
+    assert_int_equal(rc, words ? -1 : 0);
+    if (words && !strstr(err.text, words))
+        fail_msg("\"%s\" doesn't say \"%s\"", err.text, words);
+}
+
+static void test_only_what_was_asked_for_is_put_at_the_top(void **state)
+{
+    static const char *const file[] = {"logs/a.txt"}, *const both[] = {"a.txt", "/var/d"}, *const contents[] = {"d/"}, *const home[] = {"~"};
+    (void)state;
+    take_asked(file, 1, "target", RECORD_FILE, ".bashrc", "\".bashrc\" was not asked for");
+    take_asked(file, 1, "target", RECORD_DIRECTORY, ".ssh", "\".ssh\" was not asked for");
+    take_asked(file, 1, "target/", RECORD_LINK, "a.txt", "a link \"a.txt\" was not asked for");
+    take_asked(file, 1, "new", RECORD_LINK, "a.txt", "a link \"a.txt\" was not asked for"); /* the next transfer would write through it */
+    assert_int_equal(names_in("target"), 0);
+    take_asked(file, 1, "target", RECORD_FILE, "a.txt", NULL);
+    take_asked(both, 2, "target", RECORD_DIRECTORY, "d", NULL);
+    take_asked(contents, 1, "target", RECORD_LINK, "any", NULL);
+    take_asked(home, 1, "target", RECORD_DIRECTORY, "root", NULL);
+    assert_int_equal(names_in("target"), 4);
+}
+
 static void test_a_way_out_of_the_target_is_refused(void **state)
 {
     struct stream *s = writer();
@@ -501,7 +542,7 @@ static struct tally transfer(const char *from, const char *to, int expected)
         _exit(giver_run(ends[1], ends[1], paths, 1, &observer, &tally, &err) ? 1 : 0);
     }
     close(ends[1]);
-    int rc = taker_run(ends[0], ends[0], to, &observer, &tally, &err);
+    int rc = taker_run(ends[0], ends[0], to, NULL, &observer, &tally, &err);
     close(ends[0]);
     assert_int_equal(waitpid(pid, &status, 0), pid);
     if (rc != expected)
@@ -589,7 +630,7 @@ int main(void)
         T(test_empty_and_cut_names_are_refused),
         T(test_a_link_is_not_walked_through),
         T(test_a_link_in_a_file_s_place_is_replaced_not_followed),
-        T(test_a_way_out_of_the_target_is_refused),
+        T(test_only_what_was_asked_for_is_put_at_the_top), T(test_a_way_out_of_the_target_is_refused),
         T(test_depth_and_batch_are_bounded),
         T(test_set_id_bits_do_not_travel),
         T(test_a_wrong_digest_leaves_the_place_as_it_was),

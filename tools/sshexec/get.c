@@ -10,8 +10,9 @@
 
 static int take(const struct transfer *t, int in, int out, const struct observer *observer, struct ssx_error *err)
 {
+    const struct asked asked = {t->far, t->far_count};
     struct tally tally;
-    return taker_run(in, out, t->near[0], observer, &tally, err);
+    return taker_run(in, out, t->near[0], &asked, observer, &tally, err);
 }
 
 /* The paths of all words, which have to be on one host. Returns 0 or -1. */
