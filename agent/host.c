@@ -23,6 +23,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#define SIGNALLING_MAX 32 /* with the requests for its processes, what its socket holds: a full one would lose them */
 #define FORGOTTEN_MS 500 /* for a process that has closed its pipes and said END to be gone */
 
 extern char **environ;
@@ -229,10 +230,34 @@ int host_take_ready(struct host *h, uint32_t *process, struct channels *io)
     return -1;
 }
 
-void host_signal(struct host *h, uint32_t process, int signal_number)
+static void send_signals(struct host *h)
+{
+    for (; buf_length(&h->signals) && h->signalling < SIGNALLING_MAX; h->signalling++) {
+        passing_send(h->socket, buf_data(&h->signals), sizeof(struct host_request), NULL, 0);
+        buf_consume(&h->signals, sizeof(struct host_request));
+    }
+}
+
+/* Lets go of a waiting signal. Returns whether there was one. */
+static bool take_back(struct host *h, uint32_t process, int signal_number)
+{
+    struct host_request *at = (void *)buf_data(&h->signals), *end = at + buf_length(&h->signals) / sizeof *at;
+    while (at < end && !(at->process == process && at->signal == signal_number))
+        at++;
+    if (at == end)
+        return false;
+    memmove(at, at + 1, (size_t)(end - at - 1) * sizeof *at);
+    h->signals.end -= sizeof *at;
+    return true;
+}
+
+bool host_signal(struct host *h, uint32_t process, int signal_number)
 {
     struct host_request request = {.op = HOST_SIGNAL, .process = process, .signal = signal_number};
-    passing_send(h->socket, &request, sizeof request, NULL, 0);
+    bool replaces = take_back(h, process, signal_number); /* it keeps its place behind what came before it: CONT behind TSTP */
+    bool added = buf_add(&h->signals, &request, sizeof request) == 0;
+    send_signals(h);
+    return added && !replaces;
 }
 
 int host_report(struct host *h, struct host_report *out)
@@ -248,6 +273,10 @@ int host_report(struct host *h, struct host_report *out)
     out->reason[sizeof out->reason - 1] = out->text[sizeof out->text - 1] = 0;
     if (out->op == HOST_ENDED)
         note_end(h, out->process);
+    if (out->op == HOST_SIGNALLED && h->signalling) {
+        h->signalling--;
+        send_signals(h);
+    }
     return 1;
 }
 
@@ -267,6 +296,7 @@ void host_end(struct host *h)
     fd_close(&h->socket);
     if (h->ready)
         channels_close(&h->ready_io);
+    buf_free(&h->signals);
     if (h->temp[0])
         tree_remove(h->temp);
     image_release(h->image);

@@ -28,6 +28,8 @@ struct host {
     bool used;                         /* a call has taken a process for itself, so that the next one may want one too */
     uint32_t ready;                    /* a process that waits for a call; 0: none */
     struct channels ready_io;          /* its channels */
+    unsigned signalling;               /* signals that it was sent and has not reported */
+    struct buf signals;                /* host_requests of those that wait for that */
     int64_t used_ms;                   /* when its last call ended */
     char sandbox[160];                 /* the protection achieved */
 };
@@ -55,8 +57,9 @@ void host_make_ready(struct host *h);
 void host_drop_ready(struct host *h);
 int host_take_ready(struct host *h, uint32_t *process, struct channels *io);
 
-/* To a process and its group. HOST_SIGNALLED will come. */
-void host_signal(struct host *h, uint32_t process, int signal_number);
+/* To a process and its group. Returns whether one more HOST_SIGNALLED will come for it: not where an equal one was still waiting to be sent, which
+ * this one replaces. */
+bool host_signal(struct host *h, uint32_t process, int signal_number);
 
 /* Reads one report; one of a process that ended is noted. Returns 1, 0 if there is none now, or -1 when the host has gone or sent
  * nonsense. */

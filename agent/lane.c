@@ -200,8 +200,7 @@ static void release(struct lane *l)
 static void send_signal(struct lane *l, int signal_number)
 {
     atomic_store(&l->page->hold, 1); /* until it is known to have arrived: it must not hit the next one */
-    l->signals++;
-    host_signal(l->host, l->process, signal_number);
+    l->signals += host_signal(l->host, l->process, signal_number);
 }
 
 /* --- what its calls are told --- */

@@ -211,6 +211,20 @@ def test_flood_of_pings_to_a_sender_that_never_reads(agent):
     assert raw.child.wait(5 * SLOW) == 0, "it must notice that the sender has left, though nothing is read"
 
 
+@pytest.mark.parametrize("type, state", [("sleep", {"ms": 60000}), ("reuse", {"act": "sleep", "n": 60000})])
+def test_flood_of_signals_loses_none_that_counts(agent, type, state):
+    """More than the worker host's socket holds come in one read; the signal that ends the call is behind them."""
+    raw = agent()
+    raw.send(greeting() + call(1, type, pack(state), grace_ms=15000 * SLOW))
+    assert processes.wait_until(lambda: len(processes.tree(raw.child.pid)) > 2, 5 * SLOW)
+    began = time.monotonic()
+    raw.send(frame(SIGNAL, 1, "CONT") * 3000 + frame(CANCEL, 1))
+    assert ends(raw.read_until(has_ended(1)))[1][0] == CANCELLED
+    assert time.monotonic() - began < 10 * SLOW, "it took the end of the grace time"
+    raw.send(call(2, type, pack({"act": "nothing"} if type == "reuse" else {"ms": 1})))
+    assert ends(raw.read_until(has_ended(2)))[2][0] == OK
+
+
 def test_small_questions_with_large_answers(agent, scratch):
     plugins = scratch / "plugins"
     plugins.mkdir()
