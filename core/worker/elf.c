@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 /* Real objects stay far below these; they bound the work that a hostile one can cause. */
-enum { SEGMENTS_MAX = 256, DYNAMIC_MAX = 8192, VERSIONS_MAX = 8192, CHAIN_MAX = 1 << 16, STRING_MAX = 1 << 16 };
+enum { SEGMENTS_MAX = 256, DYNAMIC_MAX = 8192, VERSIONS_MAX = 8192, CHAIN_MAX = 1 << 16, NOTES_MAX = 1 << 16, STRING_MAX = 1 << 16 };
 
 /* A little-endian number of `size` bytes at an offset; false, and 0, where the file has none there. */
 static bool number(const struct elf *e, uint64_t at, size_t size, uint64_t *out)
@@ -249,12 +249,14 @@ bool elf_exports(const struct elf *e, const char *symbol)
 
 static uint64_t aligned(uint64_t n, uint64_t align) { return (n + align - 1) & ~(align - 1); }
 
-/* One run of notes: headers of three words, owner, text, the latter two padded. */
-static int add_notes(const struct elf *e, struct buf *out, struct elf_table t, uint64_t align, const char *owner, uint32_t type, size_t limit,
+/* One run of notes: headers of three words, owner, text, the latter two padded. *seen: how many there were before, for runs may overlap. */
+static int add_notes(const struct elf *e, struct buf *out, struct elf_table t, uint64_t align, const char *owner, uint32_t type, size_t limit, size_t *seen,
                      struct ssx_error *err)
 {
     uint64_t owner_size, size, kind;
     for (uint64_t at = 0; t.n >= sizeof(Elf64_Nhdr) && at <= t.n - sizeof(Elf64_Nhdr);) {
+        if (++*seen > NOTES_MAX)
+            return error_set(err, SSX_ERROR_REFUSED, "%s is damaged: it has more than %d notes", e->name, NOTES_MAX);
         ENTRY(e, t, at, Elf64_Nhdr, n_namesz, &owner_size);
         ENTRY(e, t, at, Elf64_Nhdr, n_descsz, &size);
         ENTRY(e, t, at, Elf64_Nhdr, n_type, &kind);
@@ -300,12 +302,13 @@ static struct elf_table find_section(const struct elf *e, const char *name)
 int elf_notes(const struct elf *e, struct buf *out, const char *section, const char *owner, uint32_t type, size_t limit, struct ssx_error *err)
 {
     struct elf_table t = find_section(e, section);
+    size_t seen = 0;
     if (t.n)
-        return add_notes(e, out, t, 4, owner, type, limit, err);
+        return add_notes(e, out, t, 4, owner, type, limit, &seen, err);
     struct segment s;
     for (size_t i = 0; segment_at(e, i, &s); i++)
         if (s.type == PT_NOTE && segment_in_file(e, &s) &&
-            add_notes(e, out, (struct elf_table){s.offset, s.size}, s.align == 8 ? 8 : 4, owner, type, limit, err))
+            add_notes(e, out, (struct elf_table){s.offset, s.size}, s.align == 8 ? 8 : 4, owner, type, limit, &seen, err))
             return -1;
     return 0;
 }

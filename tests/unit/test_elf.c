@@ -189,6 +189,29 @@ static void test_versions(void **state)
     assert_string_equal(version, gnu_get_libc_version());
 }
 
+/* Every segment of a file may be called a note, and all of them the same one. */
+static void test_notes_that_overlap_are_read_only_so_often(void **state)
+{
+    enum { SEGMENTS = 256, NOTES = 60000 };
+    Elf64_Ehdr header = {.e_ident = {ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS64, ELFDATA2LSB, EV_CURRENT}, .e_type = ET_DYN, .e_machine = EM_X86_64,
+                         .e_phoff = sizeof header, .e_phentsize = sizeof(Elf64_Phdr), .e_phnum = SEGMENTS};
+    Elf64_Phdr segment = {.p_type = PT_NOTE, .p_offset = sizeof header + SEGMENTS * sizeof segment, .p_filesz = NOTES * sizeof(Elf64_Nhdr), .p_align = 4};
+    struct buf image = {0}, note = {0};
+    struct ssx_error err = {0};
+    struct elf e;
+    (void)state;
+    buf_add(&image, &header, sizeof header);
+    for (int i = 0; i < SEGMENTS; i++)
+        buf_add(&image, &segment, sizeof segment);
+    for (int i = 0; i < NOTES; i++)
+        buf_add(&image, &(Elf64_Nhdr){0}, sizeof(Elf64_Nhdr));
+    assert_int_equal(elf_open(&e, "x.so", buf_data(&image), buf_length(&image), NULL), 0);
+    assert_int_equal(elf_notes(&e, &note, ".note.sshexec", "sshexec", 1, LIMIT, &err), -1);
+    assert_string_equal(err.text, "x.so is damaged: it has more than 65536 notes");
+    buf_free(&note);
+    buf_free(&image);
+}
+
 /* Reads all there is to read; what comes out doesn't matter, that nothing is read outside the image does (address sanitizer). */
 static void read_everything(const void *image, size_t n)
 {
@@ -243,7 +266,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_real_plugin), cmocka_unit_test(test_notes_without_sections), cmocka_unit_test(test_a_made_object),
-        cmocka_unit_test(test_a_name_without_end_is_none),
+        cmocka_unit_test(test_a_name_without_end_is_none), cmocka_unit_test(test_notes_that_overlap_are_read_only_so_often),
         cmocka_unit_test(test_refusals),      cmocka_unit_test(test_versions),               cmocka_unit_test(test_mutations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
