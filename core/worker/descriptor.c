@@ -254,6 +254,14 @@ static unsigned type_levels(const struct schema_type *t)
     return below + 1;
 }
 
+bool schema_type_is_secret(const struct schema_type *t)
+{
+    bool secret = t->secret;
+    for (; t->element; secret |= t->secret)
+        t = t->element;
+    return secret || (t->structure && t->structure->secret);
+}
+
 /* --- fields --- */
 
 /* The default of a field, as far as it can be known. */
@@ -328,6 +336,7 @@ static int parse_field(struct parser *p)
         return fault(p, "its type has more than 16 levels");
     if (levels > s->levels)
         s->levels = levels;
+    s->secret |= schema_type_is_secret(&f->type);
     if (find_key(line_reader(p), "required", &r) && value_take_bool(&r, &f->required))
         return fault(p, "\"required\" is not a bool");
     return f->required ? 0 : parse_default(p, f);

@@ -47,7 +47,7 @@ struct schema_field {
     char *default_text;                 /* the default's text where no value of the type could be read from it; else NULL */
 };
 
-struct schema_struct { char *name; struct schema_field *fields; size_t count; unsigned levels; struct schema_lines lines; };
+struct schema_struct { char *name; struct schema_field *fields; size_t count; unsigned levels; bool secret; struct schema_lines lines; }; /* secret: something in it is */
 
 enum worker_trait { /* the bits of ABI.md, and of <sshexec/worker.h>; a test holds the two together */
     TRAIT_IDEMPOTENT = 1, TRAIT_REUSABLE = 2, TRAIT_TAKES_INPUT = 4,
@@ -84,6 +84,9 @@ int descriptor_abi(const void *note, size_t n, unsigned *major, unsigned *minor)
 /* What the preprocessor can't see and a plugin's author should mend: defaults that aren't literals of their type, defaults of lists and structs,
  * more than one `rest` field or one in the result, unknown traits, a field without a doc. Returns 0, or -1 with err (SSX_ERROR_REFUSED) for the first fault. */
 int descriptor_check(const struct descriptor *d, struct ssx_error *err);
+
+/* Whether anything that a value of the type may hold is secret. In no time: walking all of a hostile schema's structs could take for ever. */
+bool schema_type_is_secret(const struct schema_type *t);
 
 /* The field of that name, or NULL. */
 const struct schema_field *schema_field_find(const struct schema_struct *s, const char *name, size_t n);

@@ -9,6 +9,7 @@ import pytest
 
 from client import BUILD, SLOW, SSHEXEC, Terminal
 
+DEEP = str(BUILD / "sdk/deep.so")
 COMPLETIONS = Path(__file__).resolve().parents[2] / "tools/completions"
 START = {
     "bash": (["bash", "--norc", "--noprofile", "-i"], "bind 'set enable-bracketed-paste off'; PS1='ready> '; source %s/sshexec.bash\n"),
@@ -180,6 +181,14 @@ def test_plugins_of_another_path(client, scratch):
                                    ["run", "hello", "--", ""], ["run", "-"], ["run", "hello", "a.b.c=x"], ["run", "--nonsense="], ["x" * 5000, ""], ["run", "=" * 5000]])
 def test_nonsense_is_no_error(client, words):
     ask(client, *words)
+
+
+@pytest.mark.parametrize("words", [["complete", "--", "run", DEEP, ""], ["complete", "--", "run", DEEP, "aaa.abb."], ["describe", DEEP], ["describe", "--check", DEEP],
+                                   ["run", DEEP, "--help"], ["encode", DEEP, "aaa.aaa:={}"], ["run", DEEP, "aaa=x"], ["run", DEEP, "-w", "a", "--scatter", "aaa:=", "--items", "/dev/null"]])
+def test_a_schema_whose_structs_multiply_is_bounded(client, words):
+    began = time.monotonic()
+    done = client.run(words)
+    assert time.monotonic() - began < 5 * SLOW and len(done.out) + len(done.err) < 1 << 20
 
 
 def test_is_fast(client):

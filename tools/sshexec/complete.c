@@ -26,6 +26,7 @@
 
 #define HELP_MAX (64u << 10)
 #define OPTIONS_MAX 128
+#define FIELDS_MAX 10000
 
 /* An option of a help page; all of it points into the page. */
 struct option_help { char letter; const char *name, *value, *about; size_t name_length, value_length, about_length; bool optional; };
@@ -168,16 +169,18 @@ static const struct schema_type *inner(const struct schema_type *t)
     return t;
 }
 
-/* Those of a struct within the state are written a.b= */
-static void offer_fields(const struct completion *c, const struct schema_struct *s, const char *before)
+/* Those of a struct within the state are written a.b= ; `room`: how many more are looked at, for a hostile schema's structs multiply. */
+static void offer_fields(const struct completion *c, const struct schema_struct *s, const char *before, size_t *room)
 {
     char name[512];
-    for (size_t i = 0; i < s->count; i++) {
+    for (size_t i = 0; i < s->count && *room; i++) {
+        --*room;
         const struct schema_field *f = &s->fields[i];
         snprintf(name, sizeof name, "%s%s", before, f->name);
         if (f->type.kind == SCHEMA_STRUCT) {
             snprintf(name, sizeof name, "%s%s.", before, f->name);
-            offer_fields(c, f->type.structure, name);
+            if (strncmp(name, c->current, strlen(c->current) < strlen(name) ? strlen(c->current) : strlen(name)) == 0)
+                offer_fields(c, f->type.structure, name, room);
         } else if (f->type.kind == SCHEMA_LIST || !was_given(c, name)) {
             offer_word(c, name, "=", f->doc);
         }
@@ -222,7 +225,8 @@ static bool offer_state(const struct completion *c)
         if (f)
             offer_values(c, f, equals + 1);
     } else {
-        offer_fields(c, state, "");
+        size_t room = FIELDS_MAX;
+        offer_fields(c, state, "", &room);
     }
     type_close(&type);
     return equals;

@@ -28,22 +28,12 @@ static int take_field(struct scatter *s, const char *word, struct ssx_error *err
     return s->field ? 0 : error_set(err, SSX_ERROR_SYSTEM, "out of memory");
 }
 
-static bool type_is_secret(const struct schema_type *t)
-{
-    bool secret = t->secret;
-    for (; t->kind == SCHEMA_OPT || t->kind == SCHEMA_LIST; secret |= t->secret)
-        t = t->element;
-    for (size_t i = 0; t->kind == SCHEMA_STRUCT && i < t->structure->count; i++)
-        secret |= type_is_secret(&t->structure->fields[i].type);
-    return secret;
-}
-
 /* Whether anything that a line of it may hold is secret. One that isn't there is found out when it gets a value. */
 static bool is_secret(const struct schema_struct *s, const char *path)
 {
     size_t n = strcspn(path, ".");
     const struct schema_field *f = schema_field_find(s, path, n);
-    return f && type_is_secret(&f->type);
+    return f && schema_type_is_secret(&f->type);
 }
 
 /* --- lines --- */
