@@ -179,6 +179,18 @@ def test_upload_that_is_cancelled_leaves_nothing(agent):
     assert not objects(raw)
 
 
+def test_uploads_at_once_are_bounded(agent):
+    raw = agent()
+    digests = {n: bytes([n]) * 32 for n in range(1, 10)}
+    raw.send(greeting() + b"".join(call(n, "nowhere", object=[d, 256 << 20, True]) + frame(CHUNK, n, d, b"x", True) for n, d in digests.items()))
+    frames = raw.read_until(has_ended(*range(3, 10)))
+    assert all(outcome == REFUSED and end["reason"] == "busy" for outcome, end in ends(frames).values()) and not {1, 2} & ends(frames).keys()
+    raw.send(frame(CANCEL, 1))
+    raw.read_until(has_ended(1))
+    raw.send(call(20, "nowhere", object=[digests[9], 1 << 20, True]) + frame(CHUNK, 20, digests[9], b"x", False))
+    assert ends(raw.read_until(has_ended(20)))[20][1]["reason"] == "object"
+
+
 def test_ever_new_plugins_cost_bounded_memory(agent):
     raw, data = agent(plugins="/nowhere"), HELLO_SO.read_bytes()
     raw.send(greeting())
