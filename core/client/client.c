@@ -12,6 +12,7 @@
 #define GRANT_STEP (CLIENT_WINDOW / 4) /* CREDIT is sent in steps: a frame for each piece read would double the traffic */
 #define OUTGOING_LOW (256u << 10)      /* objects and input are cut into frames only while less than this waits to be sent */
 #define TABLE 256                      /* an idle session stays small; an agent takes 1,024 calls at once */
+#define TYPES_MAX 65536            /* DESCRIBEs in answer to one: they cost no window, and who asks keeps what each says */
 #define PONGS_MAX 256                  /* answers that may wait to be sent: an agent that sends PINGs and reads nothing must not fill our memory */
 
 struct call {
@@ -25,6 +26,7 @@ struct call {
     size_t ahead;                      /* the same of the value whose pieces are still coming */
     size_t granted;                    /* dealt with, not yet granted again */
     size_t credit;                     /* what we may still send */
+    size_t types;                      /* that were described */
     bool describes;                    /* opened by DESCRIBE, not by CALL */
     const struct client_offer *offer;  /* opened by OFFER; borrowed */
     struct buf needs;                  /* of its objects, those asked for: size_t; as many of them as `needs_at` went, or are going */
@@ -615,6 +617,7 @@ static int handle(struct client *c, struct message *m, struct ssx_error *err)
     switch (m->kind) {
     case MESSAGE_CREDIT: return credit_came(call, m);
     case MESSAGE_NEED: return need_came(c, call, m, err);
+    case MESSAGE_DESCRIBE: return call->types++ < TYPES_MAX ? 1 : error_set(err, SSX_ERROR_PROTOCOL, "the agent describes more than %d types", TYPES_MAX);
     case MESSAGE_ITEM: case MESSAGE_RESULT: case MESSAGE_STATE: return join(c, call, m, err);
     case MESSAGE_END: call_close(c, call); return 1;
     default: return 1;

@@ -1111,6 +1111,40 @@ static void a_flood_of_pings_does_not_fill_memory(void **state)
     end(&s);
 }
 
+/* What costs no window must not be anybody's to pile up. */
+static void descriptions_have_an_end(void **state)
+{
+    (void)state;
+    struct stage s;
+    struct message m;
+    struct ssx_error err = {0};
+    struct buf b = {0};
+    uint32_t id;
+    start_ready(&s);
+    assert_int_equal(client_describe(s.client, &id, NULL, NULL), 0);
+    message_encode(&b, &(struct message){.kind = MESSAGE_DESCRIBE, .id = id, .describe = {.type = span_text("t"), .note = span_text("n")}}, FROM_AGENT);
+    int rc = 1;
+    size_t came = 0;
+    for (; rc > 0 && came < 100000; came++) {
+        say_bytes(&s, buf_data(&b), buf_length(&b));
+        rc = client_next(s.client, &m, &err);
+    }
+    assert_int_equal(rc, -1);
+    assert_int_equal(came, 65537);
+    buf_free(&b);
+    end(&s);
+}
+
+static void items_of_nothing_are_none(void **state)
+{
+    (void)state;
+    struct stage s;
+    uint32_t id = call_ready(&s);
+    say_piece(&s, MESSAGE_ITEM, id, "", 0, false);
+    assert_broken(&s, "ITEM");
+    end(&s);
+}
+
 static void a_farewell_gives_its_reason(void **state)
 {
     (void)state;
@@ -1312,7 +1346,7 @@ int main(void)
         cmocka_unit_test(a_missing_agent_is_uploaded_and_greeted_again),
         cmocka_unit_test(an_agent_is_offered_the_plugin_for_its_machine), cmocka_unit_test(a_host_is_sent_the_agent_for_its_machine),
         cmocka_unit_test(why_no_agent_can_be_sent_is_told), cmocka_unit_test(an_agent_is_offered_once_and_only_where_it_runs),
-        cmocka_unit_test(an_agent_can_not_answer_before_it_was_sent),
+        cmocka_unit_test(an_agent_can_not_answer_before_it_was_sent), cmocka_unit_test(descriptions_have_an_end), cmocka_unit_test(items_of_nothing_are_none),
         cmocka_unit_test(a_host_that_can_not_store_says_why),
         cmocka_unit_test(calls_wait_for_hello_and_travel_in_order),
         cmocka_unit_test(what_no_agent_takes_is_refused_before_it_travels),
