@@ -199,7 +199,7 @@ help:
 	@printf '%s\n' 'make             build into build/' 'make demo        install what is missing, build, run workers here' \
 	  'make check       all tests (installs what they need)' 'make check-asan  the same under address and undefined-behaviour sanitizers' \
 	  'make check-tsan  the library under the thread sanitizer' \
-	  'make check-long  the longer tests' 'make bench       compare with peers, in the same run' \
+	  'make check-long  the longer tests' 'make fuzz        readers of hostile bytes under libFuzzer, FUZZ_SECONDS (20) each; FUZZ=json for one' 'make bench       compare with peers, in the same run' \
 	  'make agent-aarch64  the agent and plugins for another architecture too' 'make install     into PREFIX (/usr/local), below DESTDIR where given; make uninstall' \
 	  'make deb         Debian packages, in build/deb; make deb-arm64: those that a sender has for arm64 hosts, in build/deb-arm64' 'make clean' \
 	  'V=1 shows commands; CC=clang, CFLAGS, LDFLAGS, BUILD are yours to set'

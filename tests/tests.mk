@@ -71,6 +71,25 @@ $(BUILD)/tests/%_probe: tests/integration/%_probe.c $(LIB_A)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS_ALL) -MF $@.d $< $(LIB_A) $(TOOL_LIBS) -o $@
 
+# Readers of hostile bytes: what fuzzing found stays found (replay.c), and `make fuzz`, which needs clang.
+$(BUILD)/tests/test_fuzz: tests/fuzz/replay.c tests/fuzz/targets.c tests/fuzz/targets.h $(LIB_A)
+	$(call say,TEST,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS_ALL) -MF $@.d -DCORPUS='"$(abspath tests/fuzz/corpus)"' $(filter %.c,$^) $(LIB_A) $(TOOL_LIBS) -o $@
+$(BUILD)/tests/libfuzzer: tests/fuzz/libfuzzer.c tests/fuzz/targets.c tests/fuzz/targets.h $(LIB_A)
+	$(call say,FUZZ,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS_ALL) -fsanitize=fuzzer -MF $@.d $(filter %.c,$^) $(LIB_A) $(TOOL_LIBS) -o $@
+FUZZ_SECONDS ?= 20
+FUZZ ?= $(notdir $(wildcard tests/fuzz/corpus/*))
+FUZZ_BUILD := $(BUILD)-fuzz
+fuzz:
+	@tools/setup test
+	@$(SUBMAKE) BUILD=$(FUZZ_BUILD) CC=clang SAN=address,undefined CFLAGS=-fsanitize=fuzzer-no-link $(FUZZ_BUILD)/tests/libfuzzer
+	@for t in $(FUZZ); do mkdir -p $(FUZZ_BUILD)/corpus/$$t $(FUZZ_BUILD)/found && echo "  FUZZ    $$t" && \
+	  FUZZ_TARGET=$$t $(FUZZ_BUILD)/tests/libfuzzer -max_total_time=$(FUZZ_SECONDS) -timeout=10 -max_len=16384 -verbosity=0 -print_final_stats=1 \
+	  -artifact_prefix=$(FUZZ_BUILD)/found/$$t- $(FUZZ_BUILD)/corpus/$$t tests/fuzz/corpus/$$t || exit 1; done
+
 # What a program sees: the headers and the shared library.
 API_SRC := $(wildcard tests/api/*.c)
 $(BUILD)/tests/api: $(API_SRC) tests/api/api.h tests/zoo/items.h plugins/hello.h $(wildcard sdk/include/sshexec/*.h) $(LIB_SO)
@@ -79,15 +98,15 @@ $(BUILD)/tests/api: $(API_SRC) tests/api/api.h tests/zoo/items.h plugins/hello.h
 	$(Q)$(CC) -std=c17 $(OPT) $(WARN) $(SANFLAGS) -D_GNU_SOURCE -Isdk/include -Iplugins -Itests/zoo $(CFLAGS) $(API_SRC) \
 	  -L$(BUILD)/lib -lsshexec -Wl,-rpath,'$$ORIGIN/../lib' -pthread -o $@
 
-unit: $(if $(SAN),,$(BUILD)/tests/read-by-clang) $(BUILD)/tests/api $(UNIT) $(BUILD)/tests/transport_probe $(BUILD)/tests/bastion_probe $(BUILD)/tests/session_probe $(BUILD)/tests/hostset_probe $(BUILD)/tests/fleet_probe
+unit: $(if $(SAN),,$(BUILD)/tests/read-by-clang) $(BUILD)/tests/api $(BUILD)/tests/test_fuzz $(UNIT) $(BUILD)/tests/transport_probe $(BUILD)/tests/bastion_probe $(BUILD)/tests/session_probe $(BUILD)/tests/hostset_probe $(BUILD)/tests/fleet_probe
 zoo: $(ZOO:%=$(BUILD)/zoo/%.so) $(BUILD)/abi/first.so $(SDK_TESTS)
 
 # The other compiler reads all of it: its warnings are errors, too.
-READ_BY_CLANG := $(wildcard core/*/*.c agent/*.c agent/*/*.c tools/sshexec/*.c plugins/*.c plugins/*/*.c tests/unit/*.c tests/zoo/*.c tests/api/*.c tests/integration/*.c tests/bench/*.c sdk/examples/*/*.c)
+READ_BY_CLANG := $(wildcard core/*/*.c agent/*.c agent/*/*.c tools/sshexec/*.c plugins/*.c plugins/*/*.c tests/unit/*.c tests/fuzz/*.c tests/zoo/*.c tests/api/*.c tests/integration/*.c tests/bench/*.c sdk/examples/*/*.c)
 $(BUILD)/tests/read-by-clang: $(READ_BY_CLANG) $(wildcard core/*/*.h agent/*.h tools/sshexec/*.h sdk/include/sshexec/*.h)
 	$(call say,CLANG,$@)
 	@mkdir -p $(@D)
-	$(Q)clang -fsyntax-only -std=c17 $(WARN) $(DEFS) -DPLUGIN_DIR='"plugins"' -Iplugins -Iagent -Itests/unit -Itests/zoo $(READ_BY_CLANG)
+	$(Q)clang -fsyntax-only -std=c17 $(WARN) $(DEFS) -DPLUGIN_DIR='"plugins"' -DCORPUS='"corpus"' -Iplugins -Iagent -Itests/unit -Itests/zoo $(READ_BY_CLANG)
 	@touch $@
 
 # SAN and BUILD go on to the inner make, so `make check BUILD=elsewhere` works too.
@@ -117,4 +136,4 @@ bench:
 	@$(PYTHON) tests/bench/fleet $(BUILD)
 	@$(PYTHON) tests/bench/bundle $(BUILD)
 
-.PHONY: bench-programs unit zoo check check-long check-asan check-tsan bench
+.PHONY: fuzz bench-programs unit zoo check check-long check-asan check-tsan bench
