@@ -321,7 +321,7 @@ int manifest_parse(struct manifest *out, const void *text, size_t n, struct ssx_
         return error_set(err, SSX_ERROR_REFUSED, "the manifest does not begin with \"" MAGIC "\": it is of no bundle, or of a newer one");
     if (n > MANIFEST_MAX)
         return error_set(err, SSX_ERROR_REFUSED, "the manifest has %zu bytes; the limit is %u", n, MANIFEST_MAX);
-    for (line.at += sizeof MAGIC; rc == 0 && line.at < end; line.at = newline ? newline + 1 : end) {
+    for (line.at += sizeof MAGIC; rc == 0 && line.at < end; line.at += line.n + 1) {
         line.number++;
         newline = memchr(line.at, '\n', (size_t)(end - line.at));
         line.n = newline ? (size_t)(newline - line.at) : 0;
