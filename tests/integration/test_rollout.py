@@ -35,6 +35,8 @@ class Hosts(Farm):
         return Node(self.client, self.caches / ("127.0.0.%d" % number) / "sshexec", "127.0.0.%d" % number)
 
     def flag(self, number, name):
+        if not self.server.dedicated:
+            pytest.skip("no account can be made here whose ~/.ssh/rc is ours")
         path = self.caches / ("127.0.0.%d" % number) / name
         path.touch()
         return path
