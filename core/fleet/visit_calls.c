@@ -194,11 +194,12 @@ static void tell_end(struct visit *v, const struct visit_call *call, struct mess
 {
     char text[SSX_ERROR_TEXT + 128];
     if (v->link.ended && m->end.outcome == SSX_OUTCOME_LOST && !v->stopping) {
-        int n = snprintf(text, sizeof text, "%.*s", (int)m->end.message.n, (const char *)m->end.message.at);
+        span_copy(text, SSX_ERROR_TEXT, m->end.message);
+        size_t n = strlen(text);
         if (!options_of(v)->idempotent)
-            snprintf(text + n, sizeof text - (size_t)n, "; it may have run, and is not idempotent: no other host is given it");
+            snprintf(text + n, sizeof text - n, "; it may have run, and is not idempotent: no other host is given it");
         else if (hosts + 1 >= DEAL_HOSTS_MAX)
-            snprintf(text + n, sizeof text - (size_t)n, "; it is host number %u that failed under this item", hosts + 1);
+            snprintf(text + n, sizeof text - n, "; it is host number %u that failed under this item", hosts + 1);
         m->end.message = span_text(text);
     }
     visit_settle(v, &m->end);
