@@ -357,16 +357,16 @@ void job_take_end(struct job *j, const struct message *m)
         j->end.reason = span_text("state");
 }
 
-enum job_pass job_pass(struct job *j, const struct message *m, const void *frame, size_t length, size_t reserved)
+enum job_pass job_pass(struct job *j, const struct message *m, const void *frame, size_t length)
 {
-    size_t cost = message_cost(m), room = j->window > reserved ? j->window - reserved : 0;
+    size_t cost = message_cost(m);
     if (m->kind < MESSAGE_LOG || m->kind > MESSAGE_STATE)
         return JOB_NONSENSE;
-    if (cost > room && m->kind != MESSAGE_PROGRESS)
+    if (cost > j->window && m->kind != MESSAGE_PROGRESS)
         return JOB_NO_ROOM;
     if (m->kind >= MESSAGE_ITEM && vouch_piece(&j->vouch, m))
         return JOB_NONSENSE;
-    if (cost <= room && !j->has_end) {
+    if (cost <= j->window && !j->has_end) {
         j->window -= cost;
         buf_add(j->out, frame, length);
     }
@@ -405,7 +405,7 @@ static bool pass_frames(struct job *j)
         else if (m.kind == MESSAGE_END)
             job_take_end(j, &m);
         else
-            rc = job_pass(j, &m, buf_data(&j->control_in), (size_t)length, 0);
+            rc = job_pass(j, &m, buf_data(&j->control_in), (size_t)length);
         if (rc == JOB_NO_ROOM)
             return false;
         if (rc == JOB_NONSENSE)

@@ -92,9 +92,9 @@ void job_start(struct job *j, struct host *h, struct job_queue *running);
 size_t job_put_order(struct job *j, struct buf *out);
 size_t job_put_state(uint32_t id, const struct buf *state, size_t sent, struct buf *out);
 
-/* Passes a data frame of its worker on, where it fits into the window less `reserved`. */
+/* Passes a data frame of its worker on, where it fits into the window. */
 enum job_pass { JOB_PASSED, JOB_NO_ROOM, JOB_NONSENSE };
-enum job_pass job_pass(struct job *j, const struct message *m, const void *frame, size_t length, size_t reserved);
+enum job_pass job_pass(struct job *j, const struct message *m, const void *frame, size_t length);
 
 /* Passes on what its worker wrote, which fits. */
 void job_pass_output(struct job *j, unsigned stream, const void *bytes, size_t n);

@@ -308,7 +308,7 @@ static void spoil(struct lane *l)
 
 static bool has_room(const struct job *j) { return buf_length(j->out) < OUT_HIGH; }
 
-/* How much may be read: what the first job has window for, and the smallest window of whoever turns out to have written it. */
+/* How much may be read of whoever wrote it: what the first job has window for, so that the rest stays in the pipe and its writer waits. */
 static size_t output_room(const struct lane *l)
 {
     const struct job *j = l->jobs.first;
@@ -316,11 +316,10 @@ static size_t output_room(const struct lane *l)
     return window > held(l) ? window - held(l) : 0;
 }
 
-/* Returns whether there may be more. */
-static bool read_output(struct lane *l, int i)
+/* Reads that much at most. Returns whether there was something. */
+static bool read_output(struct lane *l, int i, size_t room)
 {
     struct lane_output *o = &l->output[i];
-    size_t room = output_room(l);
     unsigned char *at = room && o->fd >= 0 ? buf_reserve(&o->held, room) : NULL;
     if (!at)
         return false;
@@ -334,34 +333,41 @@ static bool read_output(struct lane *l, int i)
     if (n <= 0)
         return false;
     o->held.end += (size_t)n;
-    l->undecided = true;
     l->drain_ms = clock_ms() + DRAIN_MS;
     return true;
 }
 
-/* Gives the first job what is held, up to there. */
+/* How much of what stands before `up_to` the first job has window for. */
+static size_t due(const struct lane *l, int i, uint64_t up_to)
+{
+    uint64_t n = up_to > l->output[i].passed ? up_to - l->output[i].passed : 0, window = l->jobs.first->window;
+    return (size_t)(n < window ? n : window);
+}
+
+/* Gives the first job what is held, up to there and as far as its window goes. */
 static void pass_output(struct lane *l, int i, uint64_t up_to)
 {
     struct lane_output *o = &l->output[i];
-    uint64_t n = up_to > o->passed ? up_to - o->passed : 0;
+    size_t n = due(l, i, up_to);
     if (n > buf_length(&o->held))
         n = buf_length(&o->held);
     if (!n)
         return;
-    job_pass_output(l->jobs.first, (unsigned)i + 1, buf_data(&o->held), (size_t)n);
+    job_pass_output(l->jobs.first, (unsigned)i + 1, buf_data(&o->held), n);
     o->passed += n;
-    buf_consume(&o->held, (size_t)n);
+    buf_consume(&o->held, n);
 }
 
-/* The first job has ended: what it wrote is in the pipes. Returns whether all of it has been passed on. */
+/* The first job has ended: what it wrote is in the pipes. No more than that is read, and none of what others wrote stands in its way.
+ * Returns whether all of it has been passed on. */
 static bool pass_rest(struct lane *l)
 {
     for (int i = 0; i < 2; i++) {
         struct lane_output *o = &l->output[i];
         pass_output(l, i, l->end_at[i]);
-        while (o->passed < l->end_at[i] && read_output(l, i))
+        for (size_t n; (n = due(l, i, l->end_at[i])) && read_output(l, i, n < DATA_MAX ? n : DATA_MAX);)
             pass_output(l, i, l->end_at[i]);
-        if (o->passed < l->end_at[i] && output_room(l)) { /* there is less than it said: it lied, or another process reads its pipe */
+        if (due(l, i, l->end_at[i])) { /* there is less than it said: it lied, or another process reads its pipe */
             spoil(l);
             l->end_at[i] = o->passed;
         }
@@ -394,7 +400,7 @@ static enum job_pass take_frame(struct lane *l, const unsigned char *frame, size
     if (!j || message_decode(&m, frame, length, FROM_AGENT, NULL) || m.id != j->id || (m.kind == MESSAGE_END && !l->sealed))
         return JOB_NONSENSE;
     if (m.kind != MESSAGE_END)
-        return job_pass(j, &m, frame, length, held(l));
+        return job_pass(j, &m, frame, length);
     if (!j->broken)
         job_take_end(j, &m);
     l->has_end = true;
@@ -490,7 +496,8 @@ static bool read_control(struct lane *l)
 }
 
 /* What is held is the first job's unless an END on the control socket says otherwise: whoever came after it can't have written before
- * that was sent. */
+ * that was sent. Where a frame of the first job's finds no window, it has said more than any window has for sure, so that whoever comes
+ * after it has not begun. */
 void lane_go_on(struct lane *l)
 {
     bool all = read_control(l), blocked = !all && session_has_room(l);
@@ -582,7 +589,7 @@ void lane_handle(struct lane *l, const struct pollfd *fds, size_t n)
             lane_flush(l);
         for (int o = 0; o < 2; o++)
             if (fds[i].fd == l->output[o].fd)
-                read_output(l, o);
+                l->undecided |= read_output(l, o, output_room(l));
         ready |= fds[i].fd == l->control || fds[i].fd == l->output[0].fd || fds[i].fd == l->output[1].fd;
     }
     if (ready)

@@ -61,6 +61,10 @@ $(BUILD)/tests/test_files: private DEFS += -Iplugins
 $(BUILD)/tests/test_files: $(call obj,$(FILES_SRC))
 $(BUILD)/tests/test_sha256: $(FILES_SRC)
 
+# A part of the agent.
+$(BUILD)/tests/test_lane: private DEFS += -Iagent
+$(BUILD)/tests/test_lane: $(call obj,$(filter-out agent/main.c,$(AGENT_SRC))) $(BUILD)/obj/agent/embed.o
+
 # These read real plugins.
 $(BUILD)/tests/test_elf $(BUILD)/tests/test_plugin: private DEFS += -DPLUGIN_DIR='"$(abspath $(BUILD))/plugins"'
 $(BUILD)/tests/test_elf $(BUILD)/tests/test_plugin: $(BUILD)/plugins/hello.so
