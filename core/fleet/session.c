@@ -81,15 +81,29 @@ static bool move(struct ssx_session *s, const struct goal *goal, bool *more)
     return moved;
 }
 
+static struct pollfd interruption(const struct ssx_session *s)
+{
+    return (struct pollfd){.fd = s->o.interrupt_fd > 0 ? s->o.interrupt_fd : -1, .events = POLLIN};
+}
+
+static int interrupted(struct ssx_error *err) { return error_set(err, SSX_ERROR_INTERRUPTED, "interrupted"); }
+
+/* Without waiting, for a host that leaves nothing to wait for. */
+static bool is_interrupted(const struct ssx_session *s)
+{
+    struct pollfd fd = interruption(s);
+    return fd.fd >= 0 && poll(&fd, 1, 0) > 0;
+}
+
 /* Waits for the link or for the one who may interrupt. Returns 0 or -1 with err. */
 static int wait_for_link(struct ssx_session *s, int timeout_ms, struct ssx_error *err)
 {
     struct pollfd fds[TRANSPORT_FDS + 1];
     size_t n = link_poll(&s->link, true, fds);
-    fds[n] = (struct pollfd){.fd = s->o.interrupt_fd > 0 ? s->o.interrupt_fd : -1, .events = POLLIN};
+    fds[n] = interruption(s);
     if (poll(fds, n + 1, timeout_ms) < 0 && errno != EINTR)
         return error_system(err, "can't wait for the host");
-    return fds[n].revents ? error_set(err, SSX_ERROR_INTERRUPTED, "interrupted") : 0;
+    return fds[n].revents ? interrupted(err) : 0;
 }
 
 static int left_until(int64_t deadline_ms)
@@ -104,6 +118,8 @@ static int until(struct ssx_session *s, const struct goal *goal, int timeout_ms,
 {
     int64_t deadline = clock_ms() + timeout_ms;
     for (bool more; !is_done(goal);) {
+        if (goal->done && timeout_ms && is_interrupted(s))
+            return interrupted(err);
         bool moved = move(s, goal, &more);
         if (is_done(goal) || (!goal->done && moved))
             break;

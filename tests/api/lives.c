@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <time.h>
 #include <unistd.h>
 
 static void never(void *context, struct ssx_run *run)
@@ -115,6 +116,36 @@ static void a_program_gives_up(void)
     ssx_session_close(s);
     err.code = SSX_ERROR_NONE;
     CHECK(ssx_session_open(&s, place.host, &o, &err) == -1 && err.code == SSX_ERROR_INTERRUPTED && !s);
+    close(interrupt[0]);
+    close(interrupt[1]);
+}
+
+static int give_up_fd;
+static void give_up_on_output(void *context, struct ssx_run *run, int stream, const void *bytes, size_t n)
+{
+    (void)context, (void)run, (void)stream, (void)bytes, (void)n;
+    const struct timespec slower_than_the_host = {0, 2000000};
+    CHECK(write(give_up_fd, "", 1) == 1);
+    nanosleep(&slower_than_the_host, NULL);
+}
+
+/* Nothing has to be waited for there: there is always more. */
+static void a_program_gives_up_under_a_flood(void)
+{
+    int interrupt[2];
+    struct ssx_session *s;
+    struct ssx_error err = {0};
+    struct ssx_session_options o = place.options;
+    struct ssx_run_options how = ssx_run_defaults();
+    CHECK(pipe2(interrupt, O_CLOEXEC | O_NONBLOCK) == 0);
+    o.interrupt_fd = interrupt[0];
+    give_up_fd = interrupt[1];
+    how.on_output = give_up_on_output;
+    MUST(ssx_session_open(&s, place.host, &o, &err));
+    struct ssx_run *run = run_json(s, "flood", "{\"bytes\":300000000}", &how);
+    CHECK(ssx_run_wait(run, -1, &err) == -1 && err.code == SSX_ERROR_INTERRUPTED && ssx_run_outcome(run) == -1);
+    ssx_run_free(run);
+    ssx_session_close(s);
     close(interrupt[0]);
     close(interrupt[1]);
 }
@@ -349,7 +380,8 @@ static void nothing_of_the_program_changes(void)
 
 const struct api_case life_cases[] = {
     {"closed_under_its_runs", closed_under_its_runs}, {"a_broken_link_loses_its_runs", a_broken_link_loses_its_runs}, {"an_unreachable_host", an_unreachable_host},
-    {"options_are_checked", options_are_checked}, {"a_program_gives_up", a_program_gives_up}, {"a_command_as_transport", a_command_as_transport},
+    {"options_are_checked", options_are_checked}, {"a_program_gives_up", a_program_gives_up},
+    {"a_program_gives_up_under_a_flood", a_program_gives_up_under_a_flood}, {"a_command_as_transport", a_command_as_transport},
     {"runs_wait_their_turn", runs_wait_their_turn}, {"runs_that_wait_when_the_link_breaks", runs_that_wait_when_the_link_breaks},
     {"a_question_is_answered", a_question_is_answered}, {"nothing_is_left_or_nothing_brought", nothing_is_left_or_nothing_brought},
     {"a_host_that_talks_beside_the_protocol", a_host_that_talks_beside_the_protocol}, {"nothing_of_the_program_changes", nothing_of_the_program_changes}, {NULL, NULL},
