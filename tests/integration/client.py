@@ -15,9 +15,8 @@ import time
 from pathlib import Path
 
 import processes
-from sshd import HOSTS, make_key
+from sshd import BUILD, HOSTS, make_key
 
-BUILD = Path(os.environ.get("BUILD") or Path(__file__).resolve().parents[2] / "build").resolve()
 SSHEXEC = BUILD / "bin" / "sshexec"
 SANITIZED = SSHEXEC.exists() and b"__asan_init" in SSHEXEC.read_bytes()
 SLOW = 4 if SANITIZED else 1    # what to multiply time limits with

@@ -45,28 +45,37 @@ def unexpect(pid):
     _expected.discard(pid)
 
 
-def _read(pid):
+def _parent_and_state(pid):
+    """Of one process; None when it is gone. A scan reads this of every process, and nothing else."""
     try:
-        stat = Path("/proc/%d/stat" % pid).read_text(errors="replace")
-        command = Path("/proc/%d/cmdline" % pid).read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+        with open("/proc/%d/stat" % pid, "rb") as stat:
+            fields = stat.read().rpartition(b")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return None
-    name, rest = stat[stat.index("(") + 1:stat.rindex(")")], stat[stat.rindex(")") + 2:].split()
-    return Process(pid, int(rest[1]), rest[0], command or "[%s]" % name)
+    return int(fields[1]), fields[0].decode()
+
+
+def _command(pid):
+    try:
+        command = Path("/proc/%d/cmdline" % pid).read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+        return command or "[%s]" % Path("/proc/%d/comm" % pid).read_text(errors="replace").strip()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
 
 
 def tree(root):
     """Every live process below `root`. Orphans that came to this process and have ended are reaped in passing."""
-    everyone = [p for p in (_read(int(name)) for name in os.listdir("/proc") if name.isdigit()) if p]
-    below, found = {root}, []
-    pending = sorted(everyone, key=lambda p: p.pid)
-    while True: # pids wrap round, so a child's can be smaller than its parent's
-        more = [p for p in pending if p.parent in below]
-        if not more:
-            break
-        below.update(p.pid for p in more)
-        found += more
-        pending = [p for p in pending if p.pid not in below]
+    children = {}
+    for pid in sorted(int(name) for name in os.listdir("/proc") if name.isdigit()):
+        if known := _parent_and_state(pid):
+            children.setdefault(known[0], []).append((pid, known[1]))
+    found, parents = [], [root]
+    while parents:
+        parent = parents.pop()
+        for pid, state in children.get(parent, []):
+            parents.append(pid)
+            if (command := _command(pid)) is not None:
+                found.append(Process(pid, parent, state, command))
     for p in found:
         if p.state == "Z" and p.parent == os.getpid() and p.pid not in _started:
             try:

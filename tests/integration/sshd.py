@@ -5,12 +5,15 @@ It listens on 0.0.0.0, so 127.0.0.1, 127.0.0.2 ... are as many hosts. Who logs i
   namespace of its own, so nothing on the machine changes and nothing is left). Its home is an empty directory here, its shell /bin/sh.
 - otherwise: the current user, with HOME set to an empty directory here (SetEnv). A session still starts in the passwd home: see `cwd`.
 """
+import collections
+import itertools
 import os
 import pwd
 import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 from pathlib import Path
 
 import processes
@@ -18,7 +21,12 @@ import processes
 HOSTS = ["127.0.0.%d" % n for n in range(1, 9)]
 KEY_TYPES = ["ed25519", "ecdsa", "rsa"]
 ACCOUNT = "ssxtest%d" % (os.getpid() % 100000)  # of its own for each run: what it leaves in shared directories is told apart
+COMMENT = "sshexec test"    # of keys
+BUILD = Path(os.environ.get("BUILD") or Path(__file__).resolve().parents[2] / "build").resolve()
+KEYS = BUILD / "tests" / "keys"
 PRIVSEP = Path("/run/sshd") # sshd, started as root, insists on it
+
+_next_in_stock = collections.defaultdict(itertools.count)
 
 
 def free_port():
@@ -27,12 +35,36 @@ def free_port():
         return s.getsockname()[1]
 
 
-def make_key(path, kind="ed25519", passphrase="", comment="sshexec test"):
-    """A new key pair; returns the public half as one line."""
+def make_key(path, kind="ed25519", passphrase="", comment=COMMENT):
+    """A key pair that no other caller in this process has; returns the public half as one line."""
+    path = Path(path)
+    if passphrase or comment != COMMENT:
+        _generate(path, kind, passphrase, comment)
+    else:
+        _take(path, kind)
+    return path.with_name(path.name + ".pub").read_text().strip()
+
+
+def _generate(path, kind, passphrase, comment):
     size = ["-b", "2048"] if kind == "rsa" else []
-    argv = ["ssh-keygen", "-q", "-t", kind, *size, "-N", passphrase, "-C", comment, "-f", str(path)]
+    argv = ["ssh-keygen", "-q", "-t", kind, *size, "-N", passphrase, "-a", "1", "-C", comment, "-f", str(path)]
     subprocess.run(argv, check=True, stdin=subprocess.DEVNULL)
-    return Path(str(path) + ".pub").read_text().strip()
+
+
+def _take(path, kind):
+    """From the build's stock, which all test files share and each goes through from its beginning: making thousands of keys took a tenth
+    of all the tests' time."""
+    stock = KEYS / ("%s-%d" % (kind, next(_next_in_stock[kind])))
+    if not stock.exists():
+        KEYS.mkdir(mode=0o700, parents=True, exist_ok=True)
+        made = Path(tempfile.mkdtemp(dir=KEYS))
+        _generate(made / "key", kind, "", COMMENT)
+        try:
+            made.rename(stock)
+        except OSError: # another test file was faster
+            shutil.rmtree(made)
+    shutil.copy(stock / "key", path)
+    shutil.copy(stock / "key.pub", path.with_name(path.name + ".pub"))
 
 
 def can_have_account():
