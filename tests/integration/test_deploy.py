@@ -216,6 +216,21 @@ def test_generations_say_who_deployed(client, shop, here, scratch):
     assert here.is_sound()
 
 
+def test_a_bundle_in_place_of_a_host_is_told_at_once(client, shop):
+    """No name is asked of the network, and the message says what to do."""
+    web = str(shop.bundle("web-1.0", PLUGINS / "hello.so"))
+    for words, parts in [(["rollback", web, "node1"], ["rollback takes hosts", "--to N", "sshexec deploy %s" % web]),
+                         (["rollback", "node1", web], ["rollback takes hosts"]),
+                         (["generations", web], ["generations takes hosts", "sshexec bundle show %s" % web]),
+                         (["store", "list", web], ["store takes hosts"]),
+                         (["deploy", web, web], ["deploy takes one bundle", "second bundle"])]:
+        done = client.run(words)
+        assert done.code == 125 and done.error.count("\n") == 1, done
+        assert all(part in done.error for part in parts + ["%s is a" % web]), done
+    missing = client.run(["generations", "missing.ssx"])
+    assert missing.code == 255 and "takes hosts" not in missing.error, missing
+
+
 def test_a_plugin_s_own_test_has_to_pass_on_the_node(shop, here):
     def probe(answer):
         source = shop.dir / "probe.c"

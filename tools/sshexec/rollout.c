@@ -38,13 +38,30 @@ static int add_host(void *user, const char *name, size_t n)
     return r->hosts[r->count].name ? (r->count++, 0) : 1;
 }
 
+/* A host may be called web.ssx; where there is such a file, it is what deploy takes, and asking the network for a host of
+ * that name would only delay saying so. */
+static int refuse_bundle(const char *command, const char *word, struct ssx_error *err)
+{
+    size_t n = strlen(word);
+    if (n < 4 || strcmp(word + n - 4, ".ssx") || access(word, R_OK))
+        return 0;
+    if (strcmp(command, "deploy") == 0)
+        return error_set(err, SSX_ERROR_USAGE, "deploy takes one bundle and then hosts, and %s is a second bundle "
+                         "(-w %s for a host of that name)", word, word);
+    if (strcmp(command, "rollback") == 0)
+        return error_set(err, SSX_ERROR_USAGE, "rollback takes hosts, and %s is a bundle: --to N for an earlier generation "
+                         "(sshexec generations shows them), sshexec deploy %s for this bundle", word, word);
+    return error_set(err, SSX_ERROR_USAGE, "%s takes hosts, and %s is a bundle: sshexec bundle show %s says what is in it",
+                     command, word, word);
+}
+
 /* Words are sets as behind -w. */
 static int take_sets(struct rollout *r, struct host_sets *sets, char **words, int count, struct ssx_error *err)
 {
     const struct settings *s = r->settings;
     int rc = 0;
     for (int i = 0; rc == 0 && i < count; i++)
-        rc = host_sets_take(sets, 'w', words[i], err);
+        rc = refuse_bundle(r->command, words[i], err) || host_sets_take(sets, 'w', words[i], err) ? -1 : 0;
     for (size_t i = 0; rc == 0 && i < s->host_word_count; i++)
         rc = host_sets_take(sets, s->host_words[i].option, s->host_words[i].value, err);
     if (rc == 0 && s->rerun)
