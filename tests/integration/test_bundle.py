@@ -254,11 +254,38 @@ def test_signing_that_fails_leaves_the_bundle(client, work):
     before, names = path.read_bytes(), files_below(work)
     (work / "signature").write_text("-----BEGIN SSH SIGNATURE-----\nAAAA\n-----END SSH SIGNATURE-----\n")
     names.append("signature")
-    for words, code, part in [(["-k", "missing"], 125, "can't read the key missing"), (["-k", "arm/hello.so"], 125, "ssh-keygen says why"), (["--signature", "signature"], 126, "damaged"),
+    for words, code, part in [(["-k", "missing"], 125, "can't read the key missing"), (["-k", "arm/hello.so"], 125, "can't sign with arm/hello.so: "), (["--signature", "signature"], 126, "damaged"),
                               (["--signature", "missing"], 125, "can't read missing"), ([], 125, "needs a key")]:
         result = bundle(client, "sign", *words, "web-1.4.ssx")
-        assert result.code == code and part in result.error, (words, result)
+        assert result.code == code and part in result.error and result.error.count("\n") == 1, (words, result)
     assert path.read_bytes() == before and files_below(work) == sorted(names)
+
+
+def test_why_a_key_does_not_sign_is_one_line(client, work):
+    make(client)
+    make_key(work / "k", passphrase="secret")
+    (work / "only.pub").write_text(client.public_key + "\n")
+    for key, part in [("only.pub", 'No private key found for public key "only.pub"'), ("k", "incorrect passphrase")]:
+        result = bundle(client, "sign", "-k", key, "web-1.4.ssx")
+        assert result.code == 125 and result.error.startswith("sshexec: can't sign with %s: " % key), result
+        assert part in result.error, result
+        assert result.error.count("\n") == 1 and "private half is in ssh-agent" in result.error, result
+
+
+def test_what_ssh_keygen_says_while_it_works_is_shown_at_once(client, work):
+    """As for a security key, which is to be touched."""
+    make(client)
+    tools = work / "tools"
+    tools.mkdir()
+    (tools / "ssh-keygen").write_text("#!/bin/sh\necho 'Confirm user presence' >&2\nwhile [ ! -e touched ]; do sleep 0.02; done\n"
+                                      "PATH=${PATH#*:}\nexec ssh-keygen \"$@\"\n")
+    (tools / "ssh-keygen").chmod(0o755)
+    path = "%s:%s" % (tools, client.env["PATH"])
+    signing = client.popen(["bundle", "sign", "-k", client.key, "web-1.4.ssx"], cwd=work, env={"PATH": path})
+    assert signing.stderr.readline() == b"Confirm user presence\n"
+    (work / "touched").touch()
+    out, err = signing.communicate(timeout=30)
+    assert signing.returncode == 0 and b"signed with ED25519" in out and err == b"", (out, err)
 
 
 def test_who_may_sign_is_checked(client, work):
