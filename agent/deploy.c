@@ -32,6 +32,8 @@ struct want {
 struct deploy {
     struct deploy *next;
     uint32_t id;
+    enum { BUNDLE, SWITCH, ROLL_BACK } does; /* the last two: no more than that, and only while they wait for the lock */
+    int64_t retry_ms;               /* another session had the generations locked: when to try again; 0: it did not */
     struct plugins *plugins;
     struct child **children;        /* where those are listed that it starts */
     struct buf *out;
@@ -43,6 +45,7 @@ struct deploy {
     struct want *proving;           /* what it is about */
     struct manifest manifest;
     struct digest digest;           /* of the manifest's text */
+    unsigned to;                    /* ROLL_BACK: which generation; 0: the one before */
     char signer[GENERATION_SIGNER];
     char by[GENERATION_SAID];       /* who sends it, as the sender says */
     char has[MANIFEST_VERSION_MAX + 1]; /* the version of it that is in force; "": none */
@@ -329,6 +332,14 @@ size_t deploy_count(const struct deploy *all)
     return n;
 }
 
+static size_t count_bundles(const struct deploy *all)
+{
+    size_t n = 0;
+    for (; all; all = all->next)
+        n += all->does == BUNDLE;
+    return n;
+}
+
 void deploy_clear(struct deploy **all)
 {
     while (*all)
@@ -337,7 +348,15 @@ void deploy_clear(struct deploy **all)
 
 /* --- the end of it --- */
 
-/* All objects are here and sound. */
+/* What generation_prepare and its like returned, as step returns it. */
+static int is_done(struct deploy *d, int rc)
+{
+    if (rc > 0)
+        d->retry_ms = clock_ms() + STORE_RETRY_MS;
+    return rc > 0 ? 0 : rc < 0 ? -1 : 1;
+}
+
+/* All objects are here and sound. Returns as step does. */
 static int finish(struct deploy *d, struct ssx_error *err)
 {
     struct buf text = {0};
@@ -350,7 +369,7 @@ static int finish(struct deploy *d, struct ssx_error *err)
     buf_free(&text);
     if (rc == 0)
         answer(d->out, d->id, number, true, d);
-    return rc;
+    return is_done(d, rc);
 }
 
 /* --- an OFFER --- */
@@ -430,7 +449,7 @@ static void add_bundle(struct deploy **all, struct plugins *plugins, struct chil
     const struct message_order *o = &m->objects.order;
     struct ssx_error err = {0};
     const char *reason = "busy";
-    struct deploy *d = deploy_count(*all) < DEPLOYS_MAX ? calloc(1, sizeof *d) : NULL;
+    struct deploy *d = count_bundles(*all) < DEPLOYS_MAX ? calloc(1, sizeof *d) : NULL;
     int rc = d ? 0 : error_set(&err, SSX_ERROR_REFUSED, "no room for one more bundle in this session");
     if (d) {
         *d = (struct deploy){.id = m->id, .plugins = plugins, .children = children, .out = out, .look = span_is(o->what, "look"),
@@ -460,23 +479,46 @@ static int check_old(void *policy, const struct buf *text, struct ssx_error *err
     return 0;
 }
 
-static void change(struct plugins *plugins, const struct message *m, struct buf *out)
+/* A switch or a rollback. Returns as step does. */
+static int change(struct deploy *d, const char **reason, struct ssx_error *err)
+{
+    struct store *s = &d->plugins->store;
+    const struct policy *policy = d->plugins->policy;
+    unsigned was = generation_current(s), number = was;
+    *reason = "policy";
+    if (policy_check_bundle(policy, "what is prepared", err))
+        return -1;
+    *reason = "generation";
+    int rc = d->does == SWITCH ? generation_switch(s, &d->digest, d->by, d->downgrade, &number, err)
+                               : generation_roll_back(s, d->to, &number, check_old, (void *)policy, err);
+    if (rc == 0)
+        answer(d->out, d->id, number, number != was, NULL);
+    return is_done(d, rc);
+}
+
+/* Done at once, unless it has to wait. */
+static void add_change(struct deploy **all, struct plugins *plugins, const struct message *m, struct buf *out)
 {
     const struct message_order *o = &m->objects.order;
     struct ssx_error err = {0};
-    unsigned was = generation_current(&plugins->store), number = was;
-    int rc = policy_check_bundle(plugins->policy, "what is prepared", &err);
-    const char *reason = rc ? "policy" : "generation";
-    char by[GENERATION_SAID];
-    span_copy(by, sizeof by, o->by);
-    if (rc == 0 && span_is(o->what, "switch"))
-        rc = generation_switch(&plugins->store, &o->bundle, by, o->downgrade, &number, &err);
-    else if (rc == 0)
-        rc = generation_roll_back(&plugins->store, (unsigned)o->generation, &number, check_old, (void *)plugins->policy, &err);
-    if (rc)
+    const char *reason = "busy";
+    struct deploy *d = calloc(1, sizeof *d);
+    int rc = d ? 0 : error_set(&err, SSX_ERROR_SYSTEM, "out of memory for a change of generations");
+    if (d) {
+        *d = (struct deploy){.id = m->id, .plugins = plugins, .out = out, .digest = o->bundle, .to = (unsigned)o->generation,
+                             .does = span_is(o->what, "switch") ? SWITCH : ROLL_BACK, .downgrade = o->downgrade};
+        span_copy(d->by, sizeof d->by, o->by);
+        rc = change(d, &reason, &err);
+    }
+    if (rc < 0)
         refuse(out, m->id, reason, &err);
-    else
-        answer(out, m->id, number, number != was, NULL);
+    if (rc && d)
+        deploy_free(d);
+    if (rc)
+        return;
+    while (*all) /* behind those that came before */
+        all = &(*all)->next;
+    *all = d;
 }
 
 /* --- the list --- */
@@ -566,7 +608,7 @@ void deploy_add(struct deploy **all, struct plugins *plugins, struct child **chi
     else if (span_is(what, "look") || span_is(what, "prepare") || span_is(what, "install"))
         add_bundle(all, plugins, children, m, out);
     else if ((span_is(what, "switch") && m->objects.order.has_bundle) || span_is(what, "rollback"))
-        change(plugins, m, out);
+        add_change(all, plugins, m, out);
     else if (span_is(what, "list"))
         list(plugins, m, out);
     else
@@ -630,7 +672,10 @@ int deploy_take(struct deploy **all, const struct message *m, struct ssx_error *
 /* Whether it waits for a child. */
 static bool is_waiting(const struct deploy *d) { return d->judging || d->proof.host; }
 
-static bool has_work(const struct deploy *d) { return !is_waiting(d) && (!d->coming || next_to_prove(d)); }
+static bool has_work(const struct deploy *d)
+{
+    return !is_waiting(d) && (!d->coming || next_to_prove(d)) && clock_ms() >= d->retry_ms;
+}
 
 bool deploy_is_busy(const struct deploy *all)
 {
@@ -643,7 +688,8 @@ int64_t deploy_next_ms(const struct deploy *all)
 {
     int64_t next = INT64_MAX;
     for (; all; all = all->next) {
-        int64_t then = all->judging ? all->keygen.until_ms : all->proof.host ? all->proof.until_ms : INT64_MAX;
+        int64_t then = all->judging ? all->keygen.until_ms : all->proof.host ? all->proof.until_ms
+            : all->retry_ms ? all->retry_ms : INT64_MAX;
         next = then < next ? then : next;
     }
     return next;
@@ -661,6 +707,10 @@ size_t deploy_fds(const struct deploy *all, int out[DEPLOYS_MAX])
 /* Returns 1 once it is over, 0, or -1 with err. */
 static int step(struct deploy *d, const char **reason, char word[PROOF_REASON], struct ssx_error *err)
 {
+    if (clock_ms() < d->retry_ms)
+        return 0;
+    if (d->does != BUNDLE)
+        return change(d, reason, err);
     if (d->judging) {
         *reason = "signature";
         int rc = judge(d, err);
@@ -673,7 +723,7 @@ static int step(struct deploy *d, const char **reason, char word[PROOF_REASON], 
     struct want *w = next_to_prove(d);
     if (w)
         return start_proof(d, w, word, err);
-    return d->coming ? 0 : finish(d, err) ? -1 : 1;
+    return d->coming ? 0 : finish(d, err);
 }
 
 void deploy_step(struct deploy **all)

@@ -1,8 +1,8 @@
 /* What a sender's OFFER asks (PROTOCOL.md): bundles are prepared on this node and put in force, older generations put back. Nothing is in
  * force before all of it is there, was checked, and loads; then one rename is all that happens. What may take seconds (ssh-keygen judging a
  * signature, a plugin that loads and tests itself) are children that the session's loop looks in on, as on its jobs: meanwhile it answers
- * PING, serves other calls, and a CANCEL ends them at once. Objects that came while one is tested wait in memory, so that only so many are
- * asked for at a time. */
+ * PING, serves other calls, and a CANCEL ends them at once. The same while another session has the store's generations
+ * locked. Objects that came while one is tested wait in memory, so that only so many are asked for at a time. */
 #ifndef AGENT_DEPLOY_H
 #define AGENT_DEPLOY_H
 #include "child.h"
@@ -10,7 +10,7 @@
 
 #include "base/buf.h"
 
-#define DEPLOYS_MAX 4           /* open at once in a session */
+#define DEPLOYS_MAX 4           /* bundles that are open at once in a session */
 
 struct deploy;
 

@@ -36,6 +36,10 @@ struct plugins {
 int plugins_open(struct plugins *p, const char *plugin_path, const char *store_dir, struct ssx_error *err);
 void plugins_close(struct plugins *p);
 
+/* Another session may have the lock of the store's generations, for as long as it takes to hash all objects: how soon one
+ * that needs it tries again. Between that its loop goes on. */
+#define STORE_RETRY_MS 50
+
 struct refusal { char reason[16]; struct ssx_error error; };
 
 /* The image for a call. Returns it (owned by p), or NULL: with *missing set, the object that the call offers would do and has to be sent; else *why is filled in for END. */

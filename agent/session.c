@@ -42,7 +42,7 @@ struct session {
     size_t sender_window;
     struct describe *describes;
     struct deploy *deploys;
-    struct tending *tending;           /* never beside deploys: both lock the store's generations, and would wait for each other */
+    struct tending *tending;           /* never beside deploys: both lock the store's generations, and each would wait for the other */
 };
 
 static void put(struct session *s, const struct message *m) { message_encode(&s->out, m, FROM_AGENT); }
@@ -459,8 +459,10 @@ static int64_t patience(const struct session *s)
         return clock_ms() < s->leave_ms ? s->leave_ms : s->leave_ms + REPORT_MS;
     int64_t tidy = s->tidy_ms && !s->runner.open ? s->tidy_ms : INT64_MAX;
     int64_t lease = s->lease_ms ? s->heard_ms + s->lease_ms : INT64_MAX;
+    int64_t tending = buf_length(&s->out) < OUT_HIGH ? tending_next_ms(s->tending) : INT64_MAX;
     int64_t deploy = deploy_next_ms(s->deploys), next = tidy < lease ? tidy : lease;
-    return deploy < next ? deploy : next;
+    next = deploy < next ? deploy : next;
+    return tending < next ? tending : next;
 }
 
 /* The children of deploys wake the loop; each is looked at in every turn. */

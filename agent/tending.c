@@ -1,6 +1,7 @@
 #include "tending.h"
 
 #include "base/error.h"
+#include "base/io.h"
 #include "bundle/tend.h"
 #include "wire/pack.h"
 #include "wire/value.h"
@@ -22,6 +23,7 @@ struct tending {
     char (*places)[PATH_MAX];       /* stores to look at */
     size_t place_count, next_place;
     struct tend *tend;              /* of the place before the next; NULL: done */
+    int64_t retry_ms;               /* when to try that place again, whose generations were being changed; 0: now */
     struct buf stores, objects;     /* packed; those of the store that is looked at */
     size_t store_count, object_count;
     bool telling;                   /* all places were looked at: */
@@ -129,7 +131,8 @@ static void put_piece(struct tending *t)
 
 /* --- the stores --- */
 
-/* Looks into the next place. Returns 0, or -1 with err. */
+/* Looks into the next place; into one whose generations another session changes, a little later. Returns 0, or -1 with
+ * err. */
 static int next_place(struct tending *t, struct ssx_error *err)
 {
     const char *path = t->places[t->next_place++];
@@ -142,7 +145,10 @@ static int next_place(struct tending *t, struct ssx_error *err)
         return 0;
     }
     snprintf(objects, sizeof objects, "%s/objects", path);
-    return lstat(objects, &st) ? 0 : tend_begin(&t->tend, path, t->words, err);
+    int rc = lstat(objects, &st) ? 0 : tend_begin(&t->tend, path, t->words, err);
+    t->retry_ms = rc > 0 ? clock_ms() + STORE_RETRY_MS : 0;
+    t->next_place -= rc > 0;
+    return rc < 0 ? -1 : 0;
 }
 
 static int next_object(struct tending *t, struct ssx_error *err)
@@ -172,8 +178,10 @@ static int look(struct tending *t, struct ssx_error *err)
 bool tending_is_busy(const struct tending *t)
 {
     size_t left = t ? buf_length(&t->value) : 0;
-    return t && t->credit >= (left < DATA_MAX ? left : DATA_MAX);
+    return t && t->credit >= (left < DATA_MAX ? left : DATA_MAX) && clock_ms() >= t->retry_ms;
 }
+
+int64_t tending_next_ms(const struct tending *t) { return t && t->retry_ms ? t->retry_ms : INT64_MAX; }
 
 void tending_step(struct tending **t)
 {

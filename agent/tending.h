@@ -15,8 +15,10 @@ void tending_add(struct tending **t, struct plugins *plugins, const struct messa
 /* Takes a CREDIT or a CANCEL; one that is for somebody else is passed over. */
 void tending_take(struct tending **t, const struct message *m);
 
-/* Whether there is something to do; a step of it. */
+/* Whether there is something to do now; when, where it waits for another session to be done with the store (INT64_MAX: no
+ * matter); a step of it. */
 bool tending_is_busy(const struct tending *t);
+int64_t tending_next_ms(const struct tending *t);
 void tending_step(struct tending **t);
 
 void tending_clear(struct tending **t);

@@ -245,6 +245,7 @@ static int put_in_force(const struct store *s, unsigned number, struct ssx_error
     return 0;
 }
 
+/* Returns 0 with the lock, 1 where another one has it, -1 with err. */
 static int begin_change(struct store *s, struct ssx_error *err)
 {
     char dir[PATH_ROOM];
@@ -253,7 +254,9 @@ static int begin_change(struct store *s, struct ssx_error *err)
         return error_set(err, SSX_ERROR_REFUSED, "this node has nowhere to keep a generation");
     if (dir_make(dir, err) || path_is_trusted(dir, err))
         return -1;
-    return store_lock_generations(s, F_WRLCK) ? error_system(err, "can't lock %s", dir) : 0;
+    if (store_lock_generations(s, F_WRLCK) == 0)
+        return 0;
+    return errno == EAGAIN ? 1 : error_system(err, "can't lock %s", dir);
 }
 
 static int end_change(struct store *s, int rc)
@@ -353,8 +356,9 @@ int generation_compose(struct buf *out, const struct buf *now, const struct buf 
 int generation_prepare(struct store *s, const struct digest *manifest, const struct buf *text, struct ssx_error *err)
 {
     char path[PATH_ROOM];
-    if (begin_change(s, err))
-        return -1;
+    int rc = begin_change(s, err);
+    if (rc)
+        return rc;
     return end_change(s, write_file(s, ready_path(s, manifest, path), buf_data(text), buf_length(text) - 1, err));
 }
 
@@ -411,10 +415,11 @@ static int has_manifest(const struct store *s, const struct digest *manifest, un
 int generation_switch(struct store *s, const struct digest *manifest, const char *by, bool downgrade, unsigned *number, struct ssx_error *err)
 {
     char ready[PATH_ROOM];
-    if (begin_change(s, err))
-        return -1;
+    int rc = begin_change(s, err);
+    if (rc)
+        return rc;
     ready_path(s, manifest, ready);
-    int rc = has_manifest(s, manifest, number, err);
+    rc = has_manifest(s, manifest, number, err);
     if (rc) /* another sender was faster with the same bundle */
         return end_change(s, rc < 0 ? -1 : 0);
     rc = access(ready, F_OK) ? error_set(err, SSX_ERROR_REFUSED, "the bundle was not prepared on this node")
@@ -437,10 +442,11 @@ int generation_roll_back(struct store *s, unsigned to, unsigned *number,
                          int (*check)(void *user, const struct buf *text, struct ssx_error *err), void *user, struct ssx_error *err)
 {
     struct buf numbers = {0}, text = {0};
-    if (begin_change(s, err))
-        return -1;
+    int rc = begin_change(s, err);
+    if (rc)
+        return rc;
     unsigned current = generation_current(s);
-    int rc = each_number(&numbers, s, false, err);
+    rc = each_number(&numbers, s, false, err);
     if (rc == 0 && !(*number = choose(&numbers, current, to)))
         rc = to ? error_set(err, SSX_ERROR_REFUSED, "there is no generation %u", to)
                 : error_set(err, SSX_ERROR_REFUSED, current ? "there is no generation before %u" : "nothing was deployed", current);

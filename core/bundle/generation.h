@@ -53,15 +53,18 @@ bool generation_find_bundle(const struct buf *text, const char *name, struct gen
  * unless downgrade is set. */
 int generation_compose(struct buf *out, const struct buf *now, const struct buf *next, bool downgrade, struct ssx_error *err);
 
-/* Keeps the text of a bundle (a NUL behind it), prepared, under its manifest's digest. Returns 0 or -1. */
+/* The three below change something, for which they lock the generations. Each returns 0, or -1 with err; or 1 where another
+ * one has the lock: nothing was done, and the caller asks again a little later. */
+
+/* Keeps the text of a bundle (a NUL behind it), prepared, under its manifest's digest. */
 int generation_prepare(struct store *s, const struct digest *manifest, const struct buf *text, struct ssx_error *err);
 
 /* Makes a generation with the bundle that was prepared, which says that `by` made it now (a name as
  * above, or ""), and puts it in force: *number. Nothing is made where it is in force already.
- * Returns 0, or -1 with err and the old one in force, whole. */
+ * After -1 the old one is in force, whole. */
 int generation_switch(struct store *s, const struct digest *manifest, const char *by, bool downgrade, unsigned *number, struct ssx_error *err);
 
-/* Puts an older one (to 0: the one before) in force. Returns 0 with *number, or -1 with err. check (may be NULL) may object to its text. */
+/* Puts an older one (to 0: the one before) in force: *number. check (may be NULL) may object to its text. */
 int generation_roll_back(struct store *s, unsigned to, unsigned *number,
                          int (*check)(void *user, const struct buf *text, struct ssx_error *err), void *user, struct ssx_error *err);
 

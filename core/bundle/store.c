@@ -59,7 +59,7 @@ static int say_why_read_only(const struct store *s)
     snprintf(path, sizeof path, "%s/lock", s->dir);
     int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
     if (fd >= 0)
-        errno = EAGAIN; /* no longer so */
+        errno = ESTALE; /* no longer so; a lock is of the file as it was opened */
     fd_close(&fd);
     return -1;
 }
@@ -83,7 +83,8 @@ int store_lock(struct store *s, const struct digest *digest, short type)
 int store_lock_generations(struct store *s, short type)
 {
     /* behind those of all objects */
-    return take_lock(s, (struct flock){.l_type = type, .l_whence = SEEK_SET, .l_start = (off_t)1 << 62, .l_len = 1}, true);
+    const struct flock lock = {.l_type = type, .l_whence = SEEK_SET, .l_start = (off_t)1 << 62, .l_len = 1};
+    return take_lock(s, lock, false);
 }
 
 bool store_is_held(struct store *s, const struct digest *digest)

@@ -40,7 +40,8 @@ int store_put(struct store *s, const struct digest *digest, int fd, struct ssx_e
  * removal of a file takes. Returns 0, or -1 with errno: EAGAIN where another has it. */
 int store_lock(struct store *s, const struct digest *digest, short type);
 
-/* The same on the byte that stands for the generations (generation.h). Waits. */
+/* The same on the byte that stands for the generations (generation.h). Doesn't wait at all: another one may have it for as
+ * long as it hashes all objects. */
 int store_lock_generations(struct store *s, short type);
 
 /* Whether another one uses the object now. */

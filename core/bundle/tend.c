@@ -225,6 +225,7 @@ int tend_next(struct tend *t, struct tend_object *out, struct ssx_error *err)
 
 /* --- beginning and end --- */
 
+/* Returns 0, 1 where somebody changes the generations now, -1 with err. */
 static int look(struct tend *t, struct ssx_error *err)
 {
     char generations[PATH_MAX + 16];
@@ -234,7 +235,8 @@ static int look(struct tend *t, struct ssx_error *err)
         return 0;
     /* until the end: one that is made meanwhile names objects that were seen as unused. Without a lock nothing can be written, nor
      * removed */
-    store_lock_generations(&t->store, F_RDLCK);
+    if (store_lock_generations(&t->store, F_RDLCK) && errno == EAGAIN)
+        return 1;
     if (path_is_trusted(t->objects, err) || each_name(t, t->objects, take_object, err) || each_name(t, generations, take_generation, err))
         return -1;
     if (count_of(t))

@@ -29,7 +29,8 @@ struct tend_object {
  *   gc-dry:...        says what that would remove
  * Generations are the files below DIR/generations: an object whose digest stands in one of them is in use. One that can't be read keeps gc
  * from removing anything. No generation is made while this is under way.
- * Returns 0 (the caller calls tend_end), or -1 with err (USAGE for other words). */
+ * Returns 0 (the caller calls tend_end); 1 where a generation is being made now, and the caller asks again a little later;
+ * or -1 with err (USAGE for other words). */
 int tend_begin(struct tend **out, const char *dir, const char *words, struct ssx_error *err);
 
 /* Deals with the next object, the longest unused first. Returns 1, 0 where there is none, or -1 with err. */

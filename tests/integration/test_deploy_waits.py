@@ -1,5 +1,7 @@
-"""What takes long on a node while a bundle is put there (a plugin that tests itself, ssh-keygen that judges a signature) holds nobody up: its session answers, serves other calls, and ends it
-at once where nobody wants it any more."""
+"""What takes long on a node while a bundle is put there (a plugin that tests itself, ssh-keygen that judges a signature,
+another session that has the store) holds nobody up: its session answers, serves other calls, and ends it at once where
+nobody wants it any more."""
+import fcntl
 import os
 import signal
 import subprocess
@@ -124,6 +126,65 @@ def test_an_interrupt_ends_a_plugin_s_own_test(client, shop, clean_sshd, scratch
     assert is_gone(tester) and processes.wait_until(lambda: not processes.descendants(), 5 * SLOW), [str(p) for p in processes.descendants()]
     store = clean_sshd.home / ".cache" / "sshexec"
     assert not (store / "current").is_symlink() and not list(store.glob("objects/*")) and not list(store.glob("generations/*"))
+
+
+class Locked:
+    """The store's generations, as another session has them that tends the store (LOCK_SH) or changes them (LOCK_EX)."""
+
+    def __init__(self, store, how):
+        store.mkdir(mode=0o700, exist_ok=True)
+        self.file = open(store / "lock", "a+b")
+        fcntl.lockf(self.file, how, 1, 1 << 62)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.file.close()
+
+
+def order_of(what, text):
+    named = {"switch": {"bundle": bytes.fromhex(digest(text))}, "tend": {"words": "list"}, "rollback": {}}
+    return {"do": what, **named.get(what, {"manifest": text})}
+
+
+# What is asked for, what the other session holds meanwhile, and the generation in force in the end.
+ORDERS = [("prepare", fcntl.LOCK_SH, 2), ("install", fcntl.LOCK_SH, 3), ("switch", fcntl.LOCK_SH, 3), ("rollback", fcntl.LOCK_EX, 1),
+          ("tend", fcntl.LOCK_EX, 2)]
+
+
+@pytest.mark.parametrize("what, held, then", ORDERS)
+def test_a_session_answers_while_another_has_the_store(client, shop, here, scratch, what, held, then):
+    """And does what was asked once that one is done, unless nobody wants it any more."""
+    for n in range(2):
+        here.deployed(shop.bundle("web-1.%d" % n, PLUGINS / "hello.so", serial=n))
+    text = member(shop.bundle("web-1.2", PLUGINS / "hello.so", serial=2), "manifest")
+    agent = Raw(client.env, scratch, store=here.dir, plugins=PLUGINS)
+    agent.send(greeting() + frame(OFFER, 1, [], order_of("prepare", text)))
+    assert ends(agent.read_until(lambda frames: 1 in ends(frames)))[1][0] == 0
+    with Locked(here.dir, held):
+        agent.send(frame(OFFER, 2, [], order_of(what, text)))
+        assert is_answered(agent, 3) and is_answered(agent, 4) and 2 not in ends(agent.frames())
+        agent.send(frame(CANCEL, 2))
+        assert ends(agent.read_until(lambda frames: 2 in ends(frames)))[2][0] == CANCELLED
+        agent.send(frame(OFFER, 5, [], order_of(what, text)))
+        assert is_answered(agent, 6) and 5 not in ends(agent.frames())
+        assert os.readlink(here.dir / "current") == "generations/2"
+    assert ends(agent.read_until(lambda frames: 5 in ends(frames)))[5][0] == 0
+    assert os.readlink(here.dir / "current") == "generations/%d" % then
+    agent.converse()
+
+
+def test_a_deploy_waits_for_another_session_that_has_the_store(client, shop, here):
+    """As its user sees it."""
+    here.deployed(shop.bundle("web-1.0", PLUGINS / "hello.so"))
+    with Locked(here.dir, fcntl.LOCK_SH):
+        sender = client.popen(["deploy", shop.bundle("web-1.1", shop.plugin(extra=b"1"), serial=2)])
+        # all is there but the lock
+        assert processes.wait_until(lambda: len(list((here.dir / "objects").iterdir())) == 2, 20 * SLOW)
+        assert sender.poll() is None and os.readlink(here.dir / "current") == "generations/1"
+    out, err = sender.communicate(timeout=20 * SLOW)
+    assert sender.returncode == 0 and os.readlink(here.dir / "current") == "generations/2", (out, err)
 
 
 @pytest.fixture
