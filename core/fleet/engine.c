@@ -54,8 +54,9 @@ int engine_add(struct engine *e, const char *host, const void *state, size_t n, 
         e->capacity = more;
     }
     struct member *m = &e->members[e->count];
-    *m = (struct member){.engine = e, .number = e->count, .host = strdup(host), .state = state, .state_size = n};
-    if (!m->host)
+    *m = (struct member){.engine = e, .number = e->count, .host = host ? strdup(host) : NULL,
+                         .state = state, .state_size = n};
+    if (host && !m->host)
         return error_set(err, SSX_ERROR_SYSTEM, "can't add a host: out of memory");
     e->count++;
     return 0;

@@ -9,6 +9,8 @@
 #include "fleet/timing.h"
 #include "transport/target.h"
 
+#include <sshexec/fleet.h>
+
 struct engine;
 
 #define ENGINE_NONE ((size_t)-1) /* in place of a host's number, or an item's */
@@ -34,7 +36,7 @@ struct engine_listener {
 /* All borrowed until engine_free. */
 struct engine_options {
     struct transport_target target;        /* how to reach hosts; host, interrupt_fd, log and attempt are the engine's. ask is not used: a fleet asks nobody */
-    const char *const *local_argv;         /* an agent of this machine in place of each host, as link_open_local; NULL: hosts */
+    const char *const *local_argv;         /* what a host without a name is, as link_open_local; NULL: no exception */
     const struct agent_image *agent;       /* what to send to hosts that have none */
     enum bootstrap_mode bootstrap;
     struct client_request call;            /* state and state_size are the hosts' own where they have any; input is set by input_fd */
@@ -47,12 +49,13 @@ struct engine_options {
     struct engine_listener listener;
 };
 
-#define ENGINE_FANOUT 64
+#define ENGINE_FANOUT SSX_FLEET_FANOUT
 
 /* Returns 0 or -1. */
 int engine_new(struct engine **out, const struct engine_options *options, struct ssx_error *err);
 
-/* Adds a host before the start: its text, its own state (n bytes, borrowed until engine_free; NULL: that of the call). Its number is how many were added before. Returns 0, or -1 without memory. */
+/* Adds a host before the start: its text (NULL: this machine), its own state (n bytes, borrowed until engine_free;
+ * NULL: that of the call). Its number is how many were added before. Returns 0, or -1 without memory. */
 int engine_add(struct engine *e, const char *host, const void *state, size_t n, struct ssx_error *err);
 
 /* Adds an item before the start, a msgpack map of n bytes: its fields replace those of the state of the host that gets it. From then on hosts have no call of their own. Returns 0, or -1
@@ -89,6 +92,7 @@ enum engine_place engine_where(struct engine *e, size_t host);
 /* Of the objects of an offer: bytes that a host has asked for until now, and how many of them have left. */
 void engine_upload(const struct engine *e, size_t host, uint64_t *sent, uint64_t *asked);
 
+/* As it was added. */
 const char *engine_host(const struct engine *e, size_t host);
 
 /* Cancels what still runs, and waits until every thread and child has ended. NULL is fine. */

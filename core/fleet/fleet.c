@@ -1,14 +1,10 @@
 /* <sshexec/fleet.h> on the engine. */
 #include "base/error.h"
 #include "base/text.h"
-#include "fleet/agents.h"
 #include "fleet/endings.h"
-#include "fleet/engine.h"
+#include "fleet/fleet_parts.h"
 #include "fleet/options.h"
 #include "fleet/own.h"
-#include "fleet/types.h"
-
-#include <sshexec/fleet.h>
 
 #include <limits.h>
 #include <stdlib.h>
@@ -16,25 +12,9 @@
 
 #define EMPTY_STATE "\x80" /* no field is set */
 
-struct ssx_fleet {
-    struct ssx_fleet_options o;
-    struct ssx_session_options session;
-    char port[16];
-    char *type_name;
-    bool has_type;                   /* this end has the plugin */
-    struct type type;
-    struct agent_image agent;
-    struct buf state;
-    struct engine *engine;
-    struct own { void *context; void *state; } *hosts; /* what was added with each */
-    size_t count, capacity;
-    size_t fanout;
-    bool started;
-};
-
 /* --- telling --- */
 
-static void tell(struct ssx_fleet *f, size_t host, size_t item, struct ssx_fleet_event *event)
+void fleet_tell(struct ssx_fleet *f, size_t host, size_t item, struct ssx_fleet_event *event)
 {
     event->host = host;
     event->item = item;
@@ -67,7 +47,7 @@ static void on_item_message(void *user, size_t host, size_t item, const struct m
         event.bytes = m->data.bytes.at;
         event.n = m->data.bytes.n;
     }
-    tell(user, host, item, &event);
+    fleet_tell(user, host, item, &event);
 }
 
 static void on_item_end(void *user, size_t host, size_t item, struct message_end *e, const struct timing *t)
@@ -81,14 +61,14 @@ static void on_item_end(void *user, size_t host, size_t item, struct message_end
     };
     endings_make(&ending, &texts, e);
     struct ssx_fleet_event event = {.kind = item == ENGINE_NONE ? SSX_FLEET_END : SSX_FLEET_DEALT, .ending = &ending, .timing = &timing};
-    tell(user, host, item, &event);
+    fleet_tell(user, host, item, &event);
     free(texts);
 }
 
 static void on_item_return(void *user, size_t host, size_t item, const char *why)
 {
     struct ssx_fleet_event event = {.kind = SSX_FLEET_RETURNED, .text = why};
-    tell(user, host, item, &event);
+    fleet_tell(user, host, item, &event);
 }
 
 static void on_message(void *user, size_t host, const struct message *m) { on_item_message(user, host, ENGINE_NONE, m); }
@@ -97,13 +77,13 @@ static void on_end(void *user, size_t host, struct message_end *e, const struct 
 static void on_noise(void *user, size_t host, const void *bytes, size_t n)
 {
     struct ssx_fleet_event event = {.kind = SSX_FLEET_NOISE, .bytes = bytes, .n = n};
-    tell(user, host, ENGINE_NONE, &event);
+    fleet_tell(user, host, ENGINE_NONE, &event);
 }
 
 static void on_note(void *user, size_t host, int level, const char *text)
 {
     struct ssx_fleet_event event = {.kind = SSX_FLEET_NOTE, .level = level, .text = text};
-    tell(user, host, ENGINE_NONE, &event);
+    fleet_tell(user, host, ENGINE_NONE, &event);
 }
 
 /* --- making one --- */
@@ -130,42 +110,83 @@ static int take_options(struct ssx_fleet *f, struct transport_target *target, co
     return options_target(target, f->port, NULL, &f->session, err);
 }
 
-static int make(struct ssx_fleet *f, const char *type, const void *state, size_t n, const struct ssx_fleet_options *options, struct ssx_error *err)
+/* What is started where this machine stands for a host. */
+static int find_local_agent(struct ssx_fleet *f, struct engine_options *e, struct ssx_error *err)
 {
     char path[PATH_MAX];
-    struct engine_options e = {.input_fd = -1};
-    if (take_options(f, &e.target, options, err) || find_type(f, type, err))
-        return -1;
-    const char *agent = f->session.agent_file;
-    if (agents_open(&f->agent, agent ? agent : own_agent(path, sizeof path), !agent, err))
-        return -1;
-    if (state ? buf_add(&f->state, state, n) : buf_add_text(&f->state, EMPTY_STATE))
+    const char *plugins = f->session.plugin_path;
+    f->local_agent = strdup(f->session.agent_file ? f->session.agent_file : own_agent(path, sizeof path));
+    if (!f->local_agent)
         return error_set(err, SSX_ERROR_SYSTEM, "out of memory");
-    e.agent = &f->agent;
-    e.bootstrap = options_bootstrap(&f->session);
-    e.call = (struct client_request){.type = f->type_name, .state = buf_data(&f->state), .state_size = buf_length(&f->state), .timeout_ms = f->o.timeout_ms, .grace_ms = f->o.grace_ms};
-    type_offer(&f->type, &e.call);
-    e.input_fd = f->o.input_fd > 0 ? f->o.input_fd : -1;
-    e.per_host = f->o.per_host;
-    e.idempotent = f->has_type && (f->type.plugin.descriptor.traits & TRAIT_IDEMPOTENT);
-    e.fanout = f->o.fanout;
-    e.deadline_ms = (int64_t)f->o.deadline_ms;
-    e.listener = (struct engine_listener){f, on_message, on_end, on_noise, f->o.notes ? on_note : NULL, on_item_message, on_item_end, on_item_return};
-    return engine_new(&f->engine, &e, err);
+    f->local_argv[0] = f->local_agent;
+    f->local_argv[1] = plugins ? "--plugin-path" : NULL;
+    f->local_argv[2] = plugins;
+    e->local_argv = f->session.transport_command ? NULL : f->local_argv;
+    return 0;
 }
 
-int ssx_fleet_open(struct ssx_fleet **out, const char *type, const void *state, size_t n, const struct ssx_fleet_options *options, struct ssx_error *err)
+struct ssx_fleet *fleet_new(struct engine_options *e, const struct ssx_fleet_options *options, struct ssx_error *err)
 {
     struct ssx_fleet *f = calloc(1, sizeof *f);
+    *e = (struct engine_options){.input_fd = -1};
+    if (!f) {
+        error_set(err, SSX_ERROR_SYSTEM, "can't make a fleet: out of memory");
+        return NULL;
+    }
+    if (take_options(f, &e->target, options, err) || find_local_agent(f, e, err)) {
+        ssx_fleet_close(f);
+        return NULL;
+    }
+    e->agent = &f->agent;
+    e->bootstrap = options_bootstrap(&f->session);
+    e->call.grace_ms = f->o.grace_ms;
+    e->fanout = f->o.fanout;
+    e->deadline_ms = (int64_t)f->o.deadline_ms;
+    e->listener = (struct engine_listener){f, on_message, on_end, on_noise, f->o.notes ? on_note : NULL,
+                                           on_item_message, on_item_end, on_item_return};
+    return f;
+}
+
+int fleet_opened(struct ssx_fleet **out, struct ssx_fleet *f, bool failed, const struct engine_options *e,
+                 struct ssx_error *err)
+{
     *out = NULL;
     if (!f)
-        return error_set(err, SSX_ERROR_SYSTEM, "can't make a fleet: out of memory");
-    if (make(f, type, state, n, options, err)) {
+        return -1;
+    if (failed || agents_open(&f->agent, f->local_agent, !f->session.agent_file, err) ||
+        engine_new(&f->engine, e, err)) {
         ssx_fleet_close(f);
         return -1;
     }
     *out = f;
     return 0;
+}
+
+static int ask_for_runs(struct ssx_fleet *f, struct engine_options *e, const char *type, const void *state, size_t n,
+                        struct ssx_error *err)
+{
+    if (find_type(f, type, err))
+        return -1;
+    if (state ? buf_add(&f->state, state, n) : buf_add_text(&f->state, EMPTY_STATE))
+        return error_set(err, SSX_ERROR_SYSTEM, "out of memory");
+    f->calls = true;
+    e->call.type = f->type_name;
+    e->call.state = buf_data(&f->state);
+    e->call.state_size = buf_length(&f->state);
+    e->call.timeout_ms = f->o.timeout_ms;
+    type_offer(&f->type, &e->call);
+    e->input_fd = f->o.input_fd > 0 ? f->o.input_fd : -1;
+    e->per_host = f->o.per_host;
+    e->idempotent = f->has_type && (f->type.plugin.descriptor.traits & TRAIT_IDEMPOTENT);
+    return 0;
+}
+
+int ssx_fleet_open(struct ssx_fleet **out, const char *type, const void *state, size_t n,
+                   const struct ssx_fleet_options *options, struct ssx_error *err)
+{
+    struct engine_options e;
+    struct ssx_fleet *f = fleet_new(&e, options, err);
+    return fleet_opened(out, f, f && ask_for_runs(f, &e, type, state, n, err), &e, err);
 }
 
 static int grow(struct ssx_fleet *f, struct ssx_error *err)
@@ -181,8 +202,11 @@ static int grow(struct ssx_fleet *f, struct ssx_error *err)
 
 int ssx_fleet_add(struct ssx_fleet *f, const char *host, const void *state, size_t n, void *context, struct ssx_error *err)
 {
+    const char *name = host ? host : "this machine";
     if (f->started)
-        return error_set(err, SSX_ERROR_USAGE, "can't add %s: the fleet has been started", host);
+        return error_set(err, SSX_ERROR_USAGE, "can't add %s: the fleet has been started", name);
+    if (state && !f->calls)
+        return error_set(err, SSX_ERROR_USAGE, "can't add %s with a state: the fleet runs no worker", name);
     if (grow(f, err))
         return -1;
     struct own *own = &f->hosts[f->count];
@@ -201,6 +225,8 @@ int ssx_fleet_add(struct ssx_fleet *f, const char *host, const void *state, size
 
 int ssx_fleet_deal(struct ssx_fleet *f, const void *fields, size_t n, struct ssx_error *err)
 {
+    if (!f->calls)
+        return error_set(err, SSX_ERROR_USAGE, "can't add an item: the fleet runs no worker");
     return f->started ? error_set(err, SSX_ERROR_USAGE, "can't add an item: the fleet has been started") : engine_deal(f->engine, fields, n, err);
 }
 
@@ -272,5 +298,6 @@ void ssx_fleet_close(struct ssx_fleet *f)
     buf_free(&f->state);
     free(f->hosts);
     free(f->type_name);
+    free(f->local_agent);
     free(f);
 }

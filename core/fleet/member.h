@@ -22,7 +22,7 @@ enum member_stage {
 struct member {
     struct engine *engine;
     size_t number;
-    char *host;
+    char *host;                    /* NULL: this machine */
     const void *state;
     size_t state_size;
     struct member *next;           /* of the list that its stage has in the engine */

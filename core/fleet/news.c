@@ -58,7 +58,10 @@ static size_t spans_of(struct message *m, struct span *out[4])
         out[n++] = &m->hello.build, out[n++] = &m->hello.arch, out[n++] = &m->hello.libc, out[n++] = &m->hello.policy;
         m->hello.os = span_text("linux");
         break;
-    case MESSAGE_DESCRIBE: out[n++] = &m->describe.type, out[n++] = &m->describe.note, out[n++] = &m->describe.problem; break;
+    case MESSAGE_DESCRIBE:
+        out[n++] = &m->describe.type, out[n++] = &m->describe.where;
+        out[n++] = &m->describe.note, out[n++] = &m->describe.problem;
+        break;
     case MESSAGE_END: out[n++] = &m->end.reason, out[n++] = &m->end.message, out[n++] = &m->end.sandbox; break;
     default: break;
     }

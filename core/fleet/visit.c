@@ -75,7 +75,8 @@ int visit_open(struct visit *v, struct ssx_error *err)
     target.ask = NULL;
     target.log = o->listener.on_note ? tell_note : NULL;
     target.log_ctx = v;
-    int rc = o->local_argv ? link_open_local(&v->link, &target, o->local_argv, err) : link_open_host(&v->link, &target, o->agent, o->bootstrap, err);
+    int rc = o->local_argv && !target.host ? link_open_local(&v->link, &target, o->local_argv, err)
+                                           : link_open_host(&v->link, &target, o->agent, o->bootstrap, err);
     if (rc)
         return -1;
     v->opened_us = clock_us();

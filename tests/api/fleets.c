@@ -185,12 +185,102 @@ static void items_are_dealt_and_each_ends_once(void)
     ssx_fleet_close(t.fleet);
 }
 
+enum { ASKED = 3 };
+struct said {
+    size_t plugins[ASKED], problems, ends[ASKED];
+    enum ssx_outcome outcome[ASKED];
+    char reason[ASKED][32];
+    bool known;
+};
+
+static void take_plugin(struct said *s, const struct ssx_fleet_event *e)
+{
+    const struct ssx_fleet_plugin *p = e->plugin;
+    CHECK(p->type[0] && strlen(p->digest) == 64 && p->where[0] == '/');
+    CHECK(*p->problem ? !p->note_size && !*p->version : p->note_size > 0 && *p->version && strlen(p->schema) == 16);
+    s->plugins[e->host]++;
+    s->problems += *p->problem != 0;
+    s->known |= !*p->problem && strcmp(p->type, "items") == 0;
+}
+
+static void take_said(void *context, const struct ssx_fleet_event *e)
+{
+    struct said *s = context;
+    CHECK(e->host < ASKED && !s->ends[e->host] && (e->host == 0) == !e->name);
+    if (e->kind == SSX_FLEET_DESCRIBED)
+        take_plugin(s, e);
+    if (e->kind != SSX_FLEET_END)
+        return;
+    s->ends[e->host]++;
+    s->outcome[e->host] = e->ending->outcome;
+    snprintf(s->reason[e->host], sizeof s->reason[0], "%s", e->ending->reason);
+}
+
+/* Asks this machine, and where the cases run on a host two of those. */
+static void ask_for(struct said *s, const char *type)
+{
+    struct ssx_error err = {0};
+    struct ssx_fleet *fleet;
+    struct ssx_fleet_options o = ssx_fleet_defaults();
+    *s = (struct said){.known = false};
+    o.session = &place.options;
+    o.context = s;
+    o.on_event = take_said;
+    MUST(ssx_fleet_open_describe(&fleet, type, &o, &err));
+    CHECK(ssx_fleet_deal(fleet, "\x80", 1, &err) == -1 && err.code == SSX_ERROR_USAGE);
+    err = (struct ssx_error){0};
+    CHECK(ssx_fleet_add(fleet, NULL, "\x80", 1, NULL, &err) == -1 && err.code == SSX_ERROR_USAGE);
+    err = (struct ssx_error){0};
+    MUST(ssx_fleet_add(fleet, NULL, NULL, 0, NULL, &err));
+    for (int i = 0; place.host && i < 2; i++)
+        MUST(ssx_fleet_add(fleet, name(i), NULL, 0, NULL, &err));
+    MUST(ssx_fleet_start(fleet, &err));
+    while (ssx_fleet_step(fleet, -1))
+        ;
+    ssx_fleet_close(fleet);
+}
+
+static void hosts_say_which_plugins_they_have(void)
+{
+    struct said s;
+    ask_for(&s, "items");
+    CHECK(s.ends[0] == 1 && s.outcome[0] == SSX_OUTCOME_OK && s.plugins[0] == 1 && s.known && !s.problems);
+    for (int i = 1; place.host && i < ASKED; i++)
+        CHECK(s.ends[i] == 1 && s.outcome[i] == SSX_OUTCOME_REFUSED && strcmp(s.reason[i], "unknown-type") == 0 &&
+              !s.plugins[i]);
+    ask_for(&s, NULL);
+    CHECK(s.outcome[0] == SSX_OUTCOME_OK && s.known);
+    CHECK(s.problems && s.problems < s.plugins[0]); /* there are bad ones in the zoo */
+}
+
+static void this_machine_may_be_one_of_the_hosts(void)
+{
+    struct ssx_error err = {0};
+    struct tale t = {0};
+    struct ssx_fleet_options o = ssx_fleet_defaults();
+    o.session = &place.options;
+    o.context = &t;
+    o.on_event = tell;
+    MUST(ssx_fleet_open(&t.fleet, "hello", NULL, 0, &o, &err));
+    add(&t, NULL, "{\"name\":\"here\"}");
+    if (place.host)
+        add(&t, name(0), "{\"name\":\"there\"}");
+    MUST(ssx_fleet_start(t.fleet, &err));
+    while (ssx_fleet_step(t.fleet, -1))
+        ;
+    CHECK(t.ends[0] == 1 && strcmp(t.text[0], "hello, here\n") == 0);
+    CHECK(!place.host || (t.ends[1] == 1 && strcmp(t.text[1], "hello, there\n") == 0));
+    ssx_fleet_close(t.fleet);
+}
+
 static void what_can_be_no_fleet_says_so(void)
 {
     struct ssx_error err = {0};
     struct ssx_fleet *fleet;
     struct ssx_fleet_options o = ssx_fleet_defaults();
     CHECK(ssx_fleet_open(&fleet, "No Type", NULL, 0, &o, &err) == -1 && !fleet && err.code == SSX_ERROR_UNKNOWN_TYPE);
+    err = (struct ssx_error){0};
+    CHECK(ssx_fleet_open_describe(&fleet, "No Type", &o, &err) == -1 && !fleet && err.code == SSX_ERROR_UNKNOWN_TYPE);
     err = (struct ssx_error){0};
     o.grace_ms = 1000000;
     CHECK(ssx_fleet_open(&fleet, "hello", NULL, 0, &o, &err) == -1 && err.code == SSX_ERROR_USAGE);
@@ -209,6 +299,8 @@ const struct api_case fleet_cases[] = {
     {"a_cancel_from_a_callback_ends_all_hosts", a_cancel_from_a_callback_ends_all},
     {"closing_a_fleet_under_way_leaves_nothing", closing_a_fleet_under_way_leaves_nothing},
     {"items_are_dealt_and_each_ends_once", items_are_dealt_and_each_ends_once},
+    {"hosts_say_which_plugins_they_have", hosts_say_which_plugins_they_have},
+    {"this_machine_may_be_one_of_the_hosts", this_machine_may_be_one_of_the_hosts},
     {"what_can_be_no_fleet_says_so", what_can_be_no_fleet_says_so},
     {NULL, NULL},
 };

@@ -76,27 +76,6 @@ static int open_input(int *out, struct ssx_error *err)
 
 /* --- the fleet --- */
 
-static void session_options(struct ssx_session_options *o, const struct settings *s)
-{
-    static const char *const transports[] = {[TRANSPORT_AUTO] = "auto", [TRANSPORT_LIBSSH] = "libssh", [TRANSPORT_SSH] = "ssh", [TRANSPORT_FIFO] = "fifo"};
-    static const enum ssx_bootstrap ways[] = {[BOOTSTRAP_CACHE] = SSX_BOOTSTRAP_KEEP, [BOOTSTRAP_NEVER] = SSX_BOOTSTRAP_NEVER, [BOOTSTRAP_EPHEMERAL] = SSX_BOOTSTRAP_EPHEMERAL};
-    *o = ssx_session_defaults();
-    o->config_file = s->ssh_config;
-    o->login = s->login;
-    o->port = s->port ? (int)strtol(s->port, NULL, 10) : 0;
-    o->identities = s->identities;
-    o->options = s->options;
-    if (s->transport == TRANSPORT_TEMPLATE)
-        o->transport_command = s->named->command;
-    else
-        o->transport = transports[s->transport];
-    o->become = s->become;
-    o->connect_timeout_ms = (int)s->connect_timeout_ms;
-    o->lease_ms = (int)s->lease_ms;
-    o->bootstrap = ways[s->bootstrap];
-    o->plugin_path = s->plugin_path;
-}
-
 static void take_event(struct fan *f, const struct ssx_fleet_event *e)
 {
     if (f->record)
@@ -240,7 +219,7 @@ static int run_batches(struct fan *f, const struct call *call, struct ssx_error 
 static int run(struct fan *f, struct call *call)
 {
     struct ssx_error err = {0};
-    session_options(&call->session, f->settings);
+    settings_session(f->settings, &call->session);
     const struct fan_rows rows = {f->names, f->count, f->labels, f->scatter.count, scatter_per_host(f->settings)};
     int rc = fan_show_init(&f->show, f->settings, &f->type->plugin.descriptor, call->name, &rows, &err) || run_batches(f, call, &err);
     record_close(f->record);

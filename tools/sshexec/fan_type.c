@@ -1,14 +1,14 @@
 #include "fan_type.h"
 
-#include "agents.h"
 #include "interrupt.h"
 #include "node_type.h"
 #include "tool.h"
 
 #include "base/error.h"
 #include "base/text.h"
-#include "fleet/engine.h"
 #include "wire/outcome.h"
+
+#include <sshexec/fleet.h>
 
 #include <poll.h>
 #include <stdio.h>
@@ -19,57 +19,69 @@
 struct search {
     const struct fan_hosts *hosts;
     const struct settings *settings;
-    struct engine *engine;
+    struct ssx_session_options session;
+    struct ssx_fleet *fleet;
     struct node_answer answer;
     size_t lack;                     /* hosts that have no such type */
     char first_failure[SSX_ERROR_TEXT]; /* of another kind */
 };
 
-static void on_message(void *user, size_t host, const struct message *m)
+static void take_plugin(struct search *s, const char *host, const struct ssx_fleet_plugin *p)
 {
-    struct search *s = user;
-    if (m->kind != MESSAGE_DESCRIBE || node_answered(&s->answer))
+    if (node_answered(&s->answer))
         return;
-    s->answer.host = s->hosts->names[host];
-    node_answer_take(&s->answer, m);
-    engine_cancel(s->engine);
+    s->answer.host = host;
+    node_answer_take(&s->answer, (struct span){p->note, p->note_size}, span_text(p->problem));
+    ssx_fleet_cancel(s->fleet);
 }
 
-static void on_end(void *user, size_t host, struct message_end *e, const struct timing *t)
+static void take_end(struct search *s, const char *host, const struct ssx_ending *e)
 {
-    struct search *s = user;
-    char reason[32], message[SSX_ERROR_TEXT / 2];
-    (void)t;
-    s->lack += strcmp(span_copy(reason, sizeof reason, e->reason), "unknown-type") == 0;
-    if (e->outcome == SSX_OUTCOME_OK || s->first_failure[0] || strcmp(reason, "unknown-type") == 0)
+    char message[SSX_ERROR_TEXT / 2];
+    bool lacks = strcmp(e->reason, "unknown-type") == 0;
+    s->lack += lacks;
+    if (e->outcome == SSX_OUTCOME_OK || s->first_failure[0] || lacks)
         return;
-    text_escape(message, sizeof message, e->message.n ? e->message.at : "", e->message.n);
-    snprintf(s->first_failure, sizeof s->first_failure, "%.200s: %s%s%s", s->hosts->names[host], outcome_name(e->outcome), message[0] ? ": " : "", message);
+    text_escape(message, sizeof message, e->message, strlen(e->message));
+    snprintf(s->first_failure, sizeof s->first_failure, "%.200s: %s%s%s", host, ssx_outcome_name(e->outcome),
+             message[0] ? ": " : "", message);
 }
 
-static void on_note(void *user, size_t host, int level, const char *text)
+static void on_event(void *context, const struct ssx_fleet_event *e)
 {
-    const struct search *s = user;
-    (void)host;
-    tool_log((void *)s->settings, level, text);
+    struct search *s = context;
+    if (e->kind == SSX_FLEET_DESCRIBED)
+        take_plugin(s, e->name, e->plugin);
+    else if (e->kind == SSX_FLEET_END)
+        take_end(s, e->name, e->ending);
+    else if (e->kind == SSX_FLEET_NOTE)
+        tool_log((void *)s->settings, e->level, e->text);
 }
 
-static int start(struct search *s, const struct engine_options *options, struct ssx_error *err)
+static int start(struct search *s, struct ssx_error *err)
 {
-    int rc = engine_new(&s->engine, options, err);
+    struct ssx_fleet_options o = ssx_fleet_defaults();
+    settings_session(s->settings, &s->session);
+    o.session = &s->session;
+    o.fanout = ASKED_AT_ONCE;
+    o.deadline_ms = (uint64_t)s->settings->deadline_ms;
+    o.notes = s->settings->verbose > 0;
+    o.context = s;
+    o.on_event = on_event;
+    int rc = ssx_fleet_open_describe(&s->fleet, s->answer.name, &o, err);
     for (size_t i = 0; rc == 0 && i < s->hosts->count; i++)
-        rc = engine_add(s->engine, s->hosts->names[i], NULL, 0, err);
-    return rc || engine_start(s->engine, NULL, err) ? -1 : 0;
+        rc = ssx_fleet_add(s->fleet, s->hosts->names[i], NULL, 0, NULL, err);
+    return rc ? -1 : ssx_fleet_start(s->fleet, err);
 }
 
 static void ask(struct search *s, int interrupt_fd)
 {
-    struct pollfd fds[] = {{engine_fd(s->engine), POLLIN, 0}, {interrupt_fd, POLLIN, 0}};
+    struct pollfd fds[] = {{ssx_fleet_fd(s->fleet), POLLIN, 0}, {interrupt_fd, POLLIN, 0}};
     do {
         poll(fds, interrupt_signal() ? 1 : 2, -1);
         if (interrupt_signal())
-            engine_cancel(s->engine);
-    } while (engine_work(s->engine, 0));
+            ssx_fleet_cancel(s->fleet);
+    } while (ssx_fleet_step(s->fleet, 0));
 }
 
 /* What came of it. Returns the exit code. */
@@ -94,16 +106,12 @@ static int judge(struct search *s, const char *name, const struct ssx_error *unk
 int fan_type_open(struct type *out, const struct settings *s, const struct fan_hosts *hosts, const char *name, const struct ssx_error *unknown)
 {
     struct ssx_error err = {0};
-    struct agent_image image;
     struct search search = {.hosts = hosts, .settings = s, .answer = {.type = out, .name = name}};
-    struct engine_options options = {.call = {.type = name, .describe = true}, .agent = &image, .bootstrap = s->bootstrap, .input_fd = -1, .fanout = ASKED_AT_ONCE,
-                                     .deadline_ms = s->deadline_ms, .listener = {.user = &search, .on_message = on_message, .on_end = on_end, .on_note = s->verbose ? on_note : NULL}};
     memset(out, 0, sizeof *out);
-    settings_target(s, &options.target);
-    int rc = own_agent_open(&image, &err) || start(&search, &options, &err) ? -1 : 0;
+    int rc = start(&search, &err);
     if (rc == 0)
         ask(&search, interrupt_watch());
-    engine_free(search.engine);
+    ssx_fleet_close(search.fleet);
     int code = rc ? tool_complain(&err) : judge(&search, name, unknown);
     if (code && search.answer.found)
         type_close(out);

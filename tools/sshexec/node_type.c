@@ -8,16 +8,16 @@
 
 #include <string.h>
 
-void node_answer_take(struct node_answer *a, const struct message *m)
+void node_answer_take(struct node_answer *a, struct span note, struct span problem)
 {
-    char problem[SSX_ERROR_TEXT];
+    char text[SSX_ERROR_TEXT];
     struct descriptor *d = &a->type->plugin.descriptor;
     if (node_answered(a))
         return;
-    if (m->describe.problem.n) {
-        text_escape(problem, sizeof problem, m->describe.problem.at, m->describe.problem.n);
-        error_set(&a->err, SSX_ERROR_REFUSED, "the plugin of %s on %s can't be used: %s", a->name, a->host, problem);
-    } else if (descriptor_parse(d, m->describe.note.at ? m->describe.note.at : "", m->describe.note.n, &a->err)) {
+    if (problem.n) {
+        text_escape(text, sizeof text, problem.at, problem.n);
+        error_set(&a->err, SSX_ERROR_REFUSED, "the plugin of %s on %s can't be used: %s", a->name, a->host, text);
+    } else if (descriptor_parse(d, note.at ? note.at : "", note.n, &a->err)) {
         error_prefix(&a->err, "the plugin of %s on %s can't be used", a->name, a->host);
     } else if (strcmp(d->type, a->name)) {
         error_set(&a->err, SSX_ERROR_REFUSED, "%s was asked for %s and describes %s", a->host, a->name, d->type);
@@ -30,7 +30,7 @@ void node_answer_take(struct node_answer *a, const struct message *m)
 static void take_message(void *user, const struct message *m)
 {
     if (m->kind == MESSAGE_DESCRIBE)
-        node_answer_take(user, m);
+        node_answer_take(user, m->describe.note, m->describe.problem);
 }
 
 int node_type_open(struct type *out, struct reach *r, const struct settings *s, const char *host, const char *name, int interrupt_fd,

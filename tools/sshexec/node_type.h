@@ -12,8 +12,9 @@ struct node_answer {
     struct ssx_error err;            /* it has one that can't be used */
 };
 
-/* Takes a DESCRIBE; of several the first counts, which is the one that a call would run. */
-void node_answer_take(struct node_answer *a, const struct message *m);
+/* Takes what a node says of a plugin: its descriptor's note, or the problem that it has in place of one. Of several the
+ * first counts, which is the one that a call would run. */
+void node_answer_take(struct node_answer *a, struct span note, struct span problem);
 static inline bool node_answered(const struct node_answer *a) { return a->found || a->err.code; }
 
 /* Asks the node for its plugin of that name. out gets the descriptor and no image; the caller calls type_close. unknown: why there is none here. Returns the exit code; what went

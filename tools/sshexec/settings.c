@@ -585,6 +585,29 @@ void settings_target(const struct settings *s, struct transport_target *out)
     out->lease_ms = s->lease_ms;
 }
 
+void settings_session(const struct settings *s, struct ssx_session_options *out)
+{
+    static const enum ssx_bootstrap ways[] = {
+        [BOOTSTRAP_CACHE] = SSX_BOOTSTRAP_KEEP, [BOOTSTRAP_NEVER] = SSX_BOOTSTRAP_NEVER,
+        [BOOTSTRAP_EPHEMERAL] = SSX_BOOTSTRAP_EPHEMERAL,
+    };
+    *out = ssx_session_defaults();
+    out->config_file = s->ssh_config;
+    out->login = s->login;
+    out->port = s->port ? (int)strtol(s->port, NULL, 10) : 0;
+    out->identities = s->identities;
+    out->options = s->options;
+    if (s->transport == TRANSPORT_TEMPLATE)
+        out->transport_command = s->named->command;
+    else
+        out->transport = transports[s->transport];
+    out->become = s->become;
+    out->connect_timeout_ms = (int)s->connect_timeout_ms;
+    out->lease_ms = (int)s->lease_ms;
+    out->bootstrap = ways[s->bootstrap];
+    out->plugin_path = s->plugin_path;
+}
+
 bool settings_go_out(const struct settings *s, const char *host)
 {
     return host || (s->transport == TRANSPORT_TEMPLATE && (s->transport_is_option || !template_holds(s->named->command, 'h')));

@@ -5,7 +5,7 @@
 #include "fleet/rolling.h"
 #include "transport/target.h"
 
-#include <sshexec/error.h>
+#include <sshexec/client.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -94,6 +94,9 @@ void settings_print(void);
 
 /* The -F -p -l -i -o, transport, become and connect timeout as the transport takes them. */
 void settings_target(const struct settings *s, struct transport_target *out);
+
+/* The same with the rest of it, as the library takes them for a fleet; borrowed from s. */
+void settings_session(const struct settings *s, struct ssx_session_options *out);
 
 /* Whether options name hosts, so that there is a fleet. */
 static inline bool settings_name_hosts(const struct settings *s) { return s->host_word_count || s->rerun; }

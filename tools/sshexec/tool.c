@@ -3,8 +3,9 @@
 #include "progress_line.h"
 
 #include "base/error.h"
-#include "fleet/engine.h"
 #include "wire/outcome.h"
+
+#include <sshexec/fleet.h>
 
 #include <errno.h>
 #include <signal.h>
@@ -31,7 +32,7 @@ int tool_output_lost(int error)
 
 void tool_say_fanout(const struct settings *s, size_t allowed, size_t hosts)
 {
-    size_t wanted = s->fanout ? (size_t)s->fanout : ENGINE_FANOUT;
+    size_t wanted = s->fanout ? (size_t)s->fanout : SSX_FLEET_FANOUT;
     if (allowed >= wanted || allowed >= hosts)
         return;
     progress_line_clear();

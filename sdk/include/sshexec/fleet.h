@@ -44,6 +44,7 @@ enum ssx_fleet_event_kind {
     SSX_FLEET_END = 9,       /* ending, timing: the host's last one */
     SSX_FLEET_DEALT = 10,    /* ending, timing: the item's last one. host: where it ran; SSX_FLEET_NONE (name and context NULL) if it came to none */
     SSX_FLEET_RETURNED = 11, /* text: why. What came of the item until now counts no more: another host will get it */
+    SSX_FLEET_DESCRIBED = 13, /* plugin: one that the host has. Only of ssx_fleet_open_describe */
 };
 
 #define SSX_FLEET_NONE ((size_t)-1) /* no item; no host */
@@ -62,11 +63,24 @@ struct ssx_fleet_timing {
     unsigned tries;          /* more than 1: the host hung up on logins before its greeting, as a busy sshd does */
 };
 
+/* What a host says of one of its plugins; texts are never NULL. Of several of one name the first is the one that a call
+ * would run. Later versions append. */
+struct ssx_fleet_plugin {
+    const char *type;
+    const char *digest;      /* SHA-256 of its file, in hexadecimal */
+    const char *where;       /* a path on the host, for people */
+    const char *problem;     /* why it can't be used; what follows is empty then. "": it can */
+    const char *version, *doc; /* its own words */
+    const char *schema;      /* the digest of its fields: where that is the same, so are they */
+    const void *note;        /* the whole of its descriptor, note_size bytes (sdk/ABI.md, section 2); checked */
+    size_t note_size;
+};
+
 /* All of it is borrowed during the callback. Texts come from the host, but for notes: anything but NUL may be in them. Later versions append. */
 struct ssx_fleet_event {
     enum ssx_fleet_event_kind kind;
     size_t host;             /* its number: how many were added before it */
-    const char *name;        /* as it was added */
+    const char *name;        /* as it was added; NULL: this machine */
     void *context;           /* likewise */
     int stream;
     int level;
@@ -77,13 +91,14 @@ struct ssx_fleet_event {
     const struct ssx_ending *ending;
     const struct ssx_fleet_timing *timing;
     size_t item;             /* which of those that are dealt this is about: how many were added before it; SSX_FLEET_NONE: none */
+    const struct ssx_fleet_plugin *plugin;
 };
 
 /* How a fleet runs. Start from ssx_fleet_defaults(); later versions append. What is zero is not given. */
 struct ssx_fleet_options {
     size_t size;             /* of this struct: set by ssx_fleet_defaults */
     const struct ssx_session_options *session; /* how to reach hosts; NULL: the defaults. Borrowed until ssx_fleet_close, texts too. Its callbacks and interrupt_fd are not used: a fleet asks nobody */
-    size_t fanout;           /* sessions open at once; 0: 64 */
+    size_t fanout;           /* sessions open at once; 0: SSX_FLEET_FANOUT */
     uint64_t timeout_ms;     /* of a call, counted on the host; 0: no limit */
     uint64_t grace_ms;       /* from SIGTERM to SIGKILL; 0: 1000. At most 60000 */
     uint64_t deadline_ms;    /* of the whole run: what runs then ends as `timeout`, what was not reached as `unreachable`; 0: no limit */
@@ -94,6 +109,7 @@ struct ssx_fleet_options {
     size_t per_host;         /* items that a host works on at once; 0: 1. At most SSX_FLEET_PER_HOST_MAX, and what its agent takes */
 };
 
+#define SSX_FLEET_FANOUT 64
 #define SSX_FLEET_PER_HOST_MAX 1000
 
 static inline struct ssx_fleet_options ssx_fleet_defaults(void)
@@ -108,11 +124,22 @@ static inline struct ssx_fleet_options ssx_fleet_defaults(void)
  * Returns 0: the caller owns *out and closes it. Or -1 with *out NULL: SSX_ERROR_USAGE (options), SSX_ERROR_REFUSED, SSX_ERROR_UNKNOWN_TYPE (not a name at all), SSX_ERROR_SYSTEM. */
 SSX_API int ssx_fleet_open(struct ssx_fleet **out, const char *type, const void *state, size_t n, const struct ssx_fleet_options *options, struct ssx_error *err);
 
-/* Adds a host, before the start: "node1", "user@node1:2222". state: its own, copied; NULL: that of the fleet. Returns 0, or -1: SSX_ERROR_USAGE once it has been started, SSX_ERROR_SYSTEM. */
+/* Makes a fleet whose hosts run nothing, but say which plugins they have: of one type (a name), or all (NULL). Each
+ * plugin is an SSX_FLEET_DESCRIBED; then the host ends as `ok`, or as `refused` with the reason "unknown-type" where it
+ * has none of that name. Nothing travels to it but the agent, where it lacks that. Of the options, timeout_ms, input_fd
+ * and per_host do not count. Returns 0: the caller owns *out and closes it. Or -1 with *out NULL: SSX_ERROR_USAGE
+ * (options), SSX_ERROR_UNKNOWN_TYPE (not a name), SSX_ERROR_SYSTEM. */
+SSX_API int ssx_fleet_open_describe(struct ssx_fleet **out, const char *type, const struct ssx_fleet_options *options,
+                                    struct ssx_error *err);
+
+/* Adds a host, before the start: "node1", "user@node1:2222"; or this machine (NULL), through a local agent as
+ * ssx_session_open. state: its own, copied; NULL: that of the fleet. Returns 0, or -1: SSX_ERROR_USAGE (the fleet has
+ * been started, or has a state where its hosts run nothing), SSX_ERROR_SYSTEM. */
 SSX_API int ssx_fleet_add(struct ssx_fleet *fleet, const char *host, const void *state, size_t n, void *context, struct ssx_error *err);
 
-/* Adds an item to be dealt, before the start: one msgpack map of n bytes, copied. Its fields replace those of the state of the host that gets it. Returns 0, or -1: SSX_ERROR_USAGE once the
- * fleet has been started, SSX_ERROR_REFUSED (it is no map), SSX_ERROR_SYSTEM. */
+/* Adds an item to be dealt, before the start: one msgpack map of n bytes, copied. Its fields replace those of the state
+ * of the host that gets it. Returns 0, or -1: SSX_ERROR_USAGE (the fleet has been started, or its hosts run nothing),
+ * SSX_ERROR_REFUSED (it is no map), SSX_ERROR_SYSTEM. */
 SSX_API int ssx_fleet_deal(struct ssx_fleet *fleet, const void *fields, size_t n, struct ssx_error *err);
 
 /* Begins. Returns 0, or -1: SSX_ERROR_USAGE (no host, or it was started before), SSX_ERROR_SYSTEM (no threads, no descriptors). */
