@@ -26,6 +26,14 @@ ptrdiff_t bundle_read(struct bundle *b, const void **piece, struct ssx_error *er
 
 void bundle_close(struct bundle *b);
 
+/* Reads a bundle to its end, each object whole, and hands it to `visit` once its digest is known to be right; a return
+ * of -1 (with err) ends it, and so does interrupt_fd (-1: none) once it is readable, as SSX_ERROR_INTERRUPTED. path is
+ * for messages. Returns 0 or -1. */
+typedef int bundle_visit(void *user, const struct manifest *m, const struct variant *v, const void *image, size_t n,
+                         struct ssx_error *err);
+int bundle_each(struct bundle *b, const char *path, int interrupt_fd, bundle_visit *visit, void *user,
+                struct ssx_error *err);
+
 struct bundle_writer;
 
 /* Writes the manifest's text, and the signature's where n isn't 0, to fd. Objects follow, in the manifest's order (m is borrowed): for

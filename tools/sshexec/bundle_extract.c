@@ -48,13 +48,15 @@ static int write_text(const struct extraction *e, const char *name, const struct
     return buf_length(text) ? file_write_atomic(path, buf_data(text), buf_length(text), 0644, err) : 0;
 }
 
-static int extract(struct extraction *e, struct bundle *b, const char *bundle, const char *path, struct ssx_error *err)
+static int extract(struct extraction *e, struct bundle *b, const struct bundle_words *w, const char *path,
+                   struct ssx_error *err)
 {
     if (!mkdtemp(e->temp))
         return error_system(err, "can't make %s", path);
     if (chmod(e->temp, 0755) || write_text(e, BUNDLE_MANIFEST, bundle_manifest_text(b), err) ||
         write_text(e, BUNDLE_SIGNATURE, bundle_signature(b), err) ||
-        bundle_each(b, bundle, write_object, e, err) || (rename(e->temp, path) && error_system(err, "can't make %s", path))) {
+        bundle_each(b, w->files[0], w->interrupt_fd, write_object, e, err) ||
+        (rename(e->temp, path) && error_system(err, "can't make %s", path))) {
         tree_remove(e->temp);
         return -1;
     }
@@ -78,7 +80,7 @@ int bundle_extract(const struct bundle_words *w, struct ssx_error *err)
     if (rc == 0 && access(path, F_OK) == 0)
         rc = error_set(err, SSX_ERROR_USAGE, "%s is already there; remove it, or give another directory with -C", path);
     if (rc == 0)
-        rc = extract(&e, b, w->files[0], path, err);
+        rc = extract(&e, b, w, path, err);
     if (rc == 0)
         printf("%s\n", path);
     bundle_close(b);

@@ -127,8 +127,8 @@ int bundle_verify(const struct bundle_words *w, struct ssx_error *err)
     if (bundle_open(&b, path, err))
         return -1;
     const struct manifest *m = bundle_manifest(b);
-    int rc = bundle_judge_signature(&signer, b, path, w->signers, w->identity, err) || bundle_each(b, path, check_object, NULL, err) ? -1
-        : 0;
+    int rc = bundle_judge_signature(&signer, b, path, w->signers, w->identity, err) ||
+             bundle_each(b, path, w->interrupt_fd, check_object, NULL, err) ? -1 : 0;
     if (rc == 0 && w->json) {
         print_json(path, m, &signer);
     } else if (rc == 0) {

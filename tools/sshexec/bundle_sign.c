@@ -168,7 +168,8 @@ static int copy_object(void *user, const struct manifest *m, const struct varian
 }
 
 /* The same bundle with this signature. */
-static int rewrite(struct bundle *b, const char *from, const char *to, const struct buf *signature, struct ssx_error *err)
+static int rewrite(struct bundle *b, const struct bundle_words *w, const char *to, const struct buf *signature,
+                   struct ssx_error *err)
 {
     struct new_file file;
     struct bundle_writer *writer;
@@ -176,7 +177,8 @@ static int rewrite(struct bundle *b, const char *from, const char *to, const str
         return -1;
     int rc = bundle_writer_open(&writer, file.fd, bundle_manifest(b), bundle_manifest_text(b), signature, err);
     if (rc == 0) {
-        rc = bundle_each(b, from, copy_object, writer, err) || bundle_writer_end(writer, err) ? -1 : 0;
+        rc = bundle_each(b, w->files[0], w->interrupt_fd, copy_object, writer, err) || bundle_writer_end(writer, err)
+             ? -1 : 0;
         bundle_writer_close(writer);
     }
     if (rc == 0)
@@ -197,7 +199,7 @@ int bundle_sign(const struct bundle_words *w, struct ssx_error *err)
         return -1;
     int rc = (w->key ? make_signature(&signature, w->key, bundle_manifest_text(b), w->interrupt_fd, err)
               : bundle_read_file(&signature, w->signature, SIGNATURE_MAX, err)) ||
-             check(key, &kind, &signature, bundle_manifest_text(b), err) || rewrite(b, from, to, &signature, err) ? -1 : 0;
+             check(key, &kind, &signature, bundle_manifest_text(b), err) || rewrite(b, w, to, &signature, err) ? -1 : 0;
     if (rc == 0)
         printf("%s: signed with %s %s\n", to, kind, key);
     buf_free(&signature);

@@ -177,7 +177,7 @@ int command_deploy(int argc, char **argv)
     if (check(&s, bundle, rest, &err))
         return tool_complain(&err);
     int rc = rollout_init(&d.rollout, &s, "deploy", words + 1, count - 1, &err);
-    bool opened = rc == 0 && (rc = payload_open(&d.payload, bundle, s.signers, s.signer, &err)) == 0;
+    bool opened = rc == 0 && (rc = payload_open(&d.payload, bundle, s.signers, s.signer, d.rollout.interrupt_fd, &err)) == 0;
     if (opened)
         d.manifest = bundle_manifest(d.payload.bundle);
     if (rc == 0)

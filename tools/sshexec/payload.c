@@ -39,21 +39,22 @@ static int map(struct payload *p, int fd, struct ssx_error *err)
     return 0;
 }
 
-static int unpack(struct payload *p, const char *path, struct ssx_error *err)
+static int unpack(struct payload *p, const char *path, int interrupt_fd, struct ssx_error *err)
 {
     const char *dir = getenv("TMPDIR");
     struct unpacking u = {p, open(dir && *dir ? dir : "/var/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600)};
     p->objects = calloc(bundle_manifest(p->bundle)->variant_count, sizeof *p->objects);
     int rc = u.fd < 0 ? error_system(err, "can't make a temporary file for the bundle (TMPDIR)")
                       : !p->objects ? error_set(err, SSX_ERROR_SYSTEM, "%s: out of memory", path)
-                          : bundle_each(p->bundle, path, take_object, &u, err);
+                          : bundle_each(p->bundle, path, interrupt_fd, take_object, &u, err);
     if (rc == 0)
         rc = map(p, u.fd, err);
     fd_close(&u.fd);
     return rc;
 }
 
-int payload_open(struct payload *out, const char *path, const char *signers, const char *signer, struct ssx_error *err)
+int payload_open(struct payload *out, const char *path, const char *signers, const char *signer, int interrupt_fd,
+                 struct ssx_error *err)
 {
     struct bundle_signer who;
     memset(out, 0, sizeof *out);
@@ -61,7 +62,7 @@ int payload_open(struct payload *out, const char *path, const char *signers, con
         return -1;
     const struct buf *text = bundle_manifest_text(out->bundle);
     digest_of(&out->manifest, buf_data(text), buf_length(text));
-    if (bundle_judge_signature(&who, out->bundle, path, signers, signer, err) == 0 && unpack(out, path, err) == 0)
+    if (bundle_judge_signature(&who, out->bundle, path, signers, signer, err) == 0 && unpack(out, path, interrupt_fd, err) == 0)
         return 0;
     payload_close(out);
     return -1;

@@ -15,8 +15,10 @@ struct payload {
     size_t size;
 };
 
-/* Opens it, and judges its signature as bundle_judge_signature does. Returns 0 (the caller calls payload_close), or -1 with err. */
-int payload_open(struct payload *out, const char *path, const char *signers, const char *signer, struct ssx_error *err);
+/* Opens it, unless interrupt_fd becomes readable, and judges its signature as bundle_judge_signature does. Returns 0
+ * (the caller calls payload_close), or -1 with err. */
+int payload_open(struct payload *out, const char *path, const char *signers, const char *signer, int interrupt_fd,
+                 struct ssx_error *err);
 void payload_close(struct payload *p);
 
 #endif
