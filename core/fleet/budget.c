@@ -18,21 +18,22 @@ static size_t open_now(void)
     return n;
 }
 
-size_t budget_sessions(size_t wanted)
+size_t budget_sessions(size_t wanted, size_t more)
 {
     struct rlimit limit;
+    size_t each = EACH + more;
     if (wanted == 0)
         wanted = 1;
     if (getrlimit(RLIMIT_NOFILE, &limit))
         return wanted;
     rlim_t used = open_now() + OWN;
-    rlim_t need = used + (rlim_t)wanted * EACH;
+    rlim_t need = used + (rlim_t)wanted * each;
     if (limit.rlim_cur < need && limit.rlim_cur < limit.rlim_max) {
-        struct rlimit more = {need < limit.rlim_max ? need : limit.rlim_max, limit.rlim_max};
-        if (setrlimit(RLIMIT_NOFILE, &more) == 0)
-            limit = more;
+        struct rlimit raised = {need < limit.rlim_max ? need : limit.rlim_max, limit.rlim_max};
+        if (setrlimit(RLIMIT_NOFILE, &raised) == 0)
+            limit = raised;
     }
     if (need <= limit.rlim_cur)
         return wanted;
-    return limit.rlim_cur > used + EACH ? (size_t)((limit.rlim_cur - used) / EACH) : 1;
+    return limit.rlim_cur > used + each ? (size_t)((limit.rlim_cur - used) / each) : 1;
 }

@@ -17,6 +17,7 @@
 #define OPENERS_FEW 8        /* D12; more where those hang */
 #define CLOSERS_FEW 2
 #define CLOSERS_MOST 64      /* a child that won't leave takes 1.2 s */
+#define JOINED 4             /* descriptors: a joint's two, and as many of the program's for who is behind them */
 #define HURRY_MS 50          /* how often a crew that is behind is looked at */
 
 #define WHY_CANCELLED "cancelled before it had begun there"
@@ -72,6 +73,54 @@ void engine_upload(const struct engine *e, size_t host, uint64_t *sent, uint64_t
 {
     *sent = atomic_load_explicit(&e->members[host].sent, memory_order_relaxed);
     *asked = atomic_load_explicit(&e->members[host].asked, memory_order_relaxed);
+}
+
+/* --- joints --- */
+
+int engine_join(struct engine *e, size_t host, int in, int out, struct ssx_error *err)
+{
+    struct member *m = &e->members[host];
+    if (!m->greeted || m->told || m->joined)
+        return error_set(err, SSX_ERROR_USAGE, "can't join %s: %s", m->host,
+                         !m->greeted ? "it has not begun"
+                         : m->told   ? "it has ended"
+                                     : "it is joined already");
+    m->joined = true;
+    m->join_in = in;
+    m->join_out = out;
+    atomic_store(&m->joining, true);
+    pump_grant(m->pump, m);
+    return 0;
+}
+
+bool member_take_join(struct member *m, int *in, int *out)
+{
+    if (!atomic_exchange(&m->joining, false))
+        return false;
+    *in = m->join_in;
+    *out = m->join_out;
+    return true;
+}
+
+void member_drop_join(struct member *m)
+{
+    int in, out;
+    if (!member_take_join(m, &in, &out))
+        return;
+    fd_close(&in);
+    fd_close(&out);
+}
+
+void engine_moves(struct member *m, size_t in, size_t out)
+{
+    atomic_fetch_add_explicit(&m->engine->moved_in, in, memory_order_relaxed);
+    atomic_fetch_add_explicit(&m->engine->moved_out, out, memory_order_relaxed);
+}
+
+void engine_moved(const struct engine *e, uint64_t *in, uint64_t *out)
+{
+    *in = atomic_load_explicit(&e->moved_in, memory_order_relaxed);
+    *out = atomic_load_explicit(&e->moved_out, memory_order_relaxed);
 }
 
 enum ssx_outcome engine_stopped(const struct engine *const_e, const char **why)
@@ -434,7 +483,8 @@ static int make_parts(struct engine *e, struct ssx_error *err)
 int engine_start(struct engine *e, size_t *fanout, struct ssx_error *err)
 {
     size_t wanted = e->o.fanout ? e->o.fanout : ENGINE_FANOUT;
-    e->o.fanout = budget_sessions(wanted < e->count || !e->count ? wanted : e->count);
+    e->o.fanout = budget_sessions(wanted < e->count || !e->count ? wanted : e->count,
+                                  e->o.joins_in || e->o.joins_out ? JOINED : 0);
     if (fanout)
         *fanout = e->o.fanout < wanted && e->o.fanout < e->count ? e->o.fanout : wanted;
     e->began_us = clock_us();
@@ -517,6 +567,7 @@ void engine_free(struct engine *e)
     for (size_t i = 0; i < e->count; i++) {
         free(e->members[i].host);
         free(e->members[i].consumed);
+        member_drop_join(&e->members[i]);
     }
     free(e->members);
     deal_free(e->deal);

@@ -41,6 +41,8 @@ struct engine_options {
     enum bootstrap_mode bootstrap;
     struct client_request call;            /* state and state_size are the hosts' own where they have any; input is set by input_fd */
     int input_fd;                          /* a regular file, or a memfd, whose content each worker gets as its input; -1: none */
+    bool joins_in, joins_out; /* each host's worker has its input, its output, by a descriptor of its own: engine_join.
+                                 Not where items are dealt */
     size_t per_host;                       /* items that a host has at once; 0: 1 */
     bool idempotent;                       /* an item that may have run may run again */
     size_t fanout;                         /* sessions that may be open at once; 0: ENGINE_FANOUT */
@@ -88,6 +90,15 @@ struct engine_count engine_count_items(struct engine *e);
 /* In which of these a host is now. */
 enum engine_place { ENGINE_WAITING, ENGINE_OPENING, ENGINE_RUNNING, ENGINE_ENDED };
 enum engine_place engine_where(struct engine *e, size_t host);
+
+/* Hands over descriptors for a host that has said HELLO, and has not ended: what its worker reads, and what takes its
+ * stdout (-1: none; then it gets no input, and its output is dropped). Each is the engine's then, which closes it once
+ * it is of no use any more. Returns 0, or -1 with err (USAGE: now is not the time); then they stay the caller's. In the
+ * program's thread. */
+int engine_join(struct engine *e, size_t host, int in, int out, struct ssx_error *err);
+
+/* How many bytes have gone through such descriptors until now, of all hosts. */
+void engine_moved(const struct engine *e, uint64_t *in, uint64_t *out);
 
 /* Of the objects of an offer: bytes that a host has asked for until now, and how many of them have left. */
 void engine_upload(const struct engine *e, size_t host, uint64_t *sent, uint64_t *asked);

@@ -26,6 +26,7 @@ struct engine {
     pthread_t conductor;
 
     struct items items;              /* none: each host has a call of its own */
+    atomic_uint_fast64_t moved_in, moved_out; /* bytes, through joints */
 
     pthread_mutex_t lock;            /* of all that follows */
     pthread_cond_t change;

@@ -1,5 +1,6 @@
 /* <sshexec/fleet.h> on the engine. */
 #include "base/error.h"
+#include "base/io.h"
 #include "base/text.h"
 #include "fleet/endings.h"
 #include "fleet/fleet_parts.h"
@@ -9,6 +10,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define EMPTY_STATE "\x80" /* no field is set */
 
@@ -30,10 +32,11 @@ static void on_item_message(void *user, size_t host, size_t item, const struct m
 {
     static const enum ssx_fleet_event_kind kinds[MESSAGE_KINDS] = {
         [MESSAGE_OUTPUT] = SSX_FLEET_OUTPUT, [MESSAGE_LOG] = SSX_FLEET_LOG, [MESSAGE_PROGRESS] = SSX_FLEET_PROGRESS, [MESSAGE_ITEM] = SSX_FLEET_ITEM,
-        [MESSAGE_RESULT] = SSX_FLEET_RESULT, [MESSAGE_STATE] = SSX_FLEET_STATE,
+        [MESSAGE_RESULT] = SSX_FLEET_RESULT, [MESSAGE_STATE] = SSX_FLEET_STATE, [MESSAGE_HELLO] = SSX_FLEET_BEGUN,
     };
+    const struct ssx_fleet *f = user;
     struct ssx_fleet_event event = {.kind = kinds[m->kind]};
-    if (m->kind == MESSAGE_HELLO)
+    if (m->kind == MESSAGE_HELLO && !f->o.joined)
         return;
     if (m->kind == MESSAGE_LOG) {
         event.level = (int)m->log.level;
@@ -42,7 +45,7 @@ static void on_item_message(void *user, size_t host, size_t item, const struct m
         event.done = m->progress.done;
         event.total = m->progress.total;
         event.text = m->progress.text.at;
-    } else {
+    } else if (m->kind != MESSAGE_HELLO) {
         event.stream = m->kind == MESSAGE_OUTPUT ? (int)m->data.stream : 0;
         event.bytes = m->data.bytes.at;
         event.n = m->data.bytes.n;
@@ -107,6 +110,11 @@ static int take_options(struct ssx_fleet *f, struct transport_target *target, co
         return error_set(err, SSX_ERROR_USAGE, "a time that is too long: a grace time is at most %u ms", GRACE_MS_MAX);
     if (f->o.per_host > SSX_FLEET_PER_HOST_MAX)
         return error_set(err, SSX_ERROR_USAGE, "%zu items at once on a host: %d is the most", f->o.per_host, SSX_FLEET_PER_HOST_MAX);
+    if (f->o.joined & ~(unsigned)(SSX_FLEET_JOIN_INPUT | SSX_FLEET_JOIN_OUTPUT))
+        return error_set(err, SSX_ERROR_USAGE,
+                         "joined: %#x is no sum of SSX_FLEET_JOIN_INPUT and SSX_FLEET_JOIN_OUTPUT", f->o.joined);
+    if ((f->o.joined & SSX_FLEET_JOIN_INPUT) && f->o.input_fd > 0)
+        return error_set(err, SSX_ERROR_USAGE, "an input_fd for all hosts, and an input that is joined for each");
     return options_target(target, f->port, NULL, &f->session, err);
 }
 
@@ -176,6 +184,8 @@ static int ask_for_runs(struct ssx_fleet *f, struct engine_options *e, const cha
     e->call.timeout_ms = f->o.timeout_ms;
     type_offer(&f->type, &e->call);
     e->input_fd = f->o.input_fd > 0 ? f->o.input_fd : -1;
+    e->joins_in = f->o.joined & SSX_FLEET_JOIN_INPUT;
+    e->joins_out = f->o.joined & SSX_FLEET_JOIN_OUTPUT;
     e->per_host = f->o.per_host;
     e->idempotent = f->has_type && (f->type.plugin.descriptor.traits & TRAIT_IDEMPOTENT);
     return 0;
@@ -227,7 +237,10 @@ int ssx_fleet_deal(struct ssx_fleet *f, const void *fields, size_t n, struct ssx
 {
     if (!f->calls)
         return error_set(err, SSX_ERROR_USAGE, "can't add an item: the fleet runs no worker");
-    return f->started ? error_set(err, SSX_ERROR_USAGE, "can't add an item: the fleet has been started") : engine_deal(f->engine, fields, n, err);
+    if (f->started || f->o.joined)
+        return error_set(err, SSX_ERROR_USAGE, "can't add an item: %s",
+                         f->started ? "the fleet has been started" : "what is joined is a host's own call");
+    return engine_deal(f->engine, fields, n, err);
 }
 
 int ssx_fleet_start(struct ssx_fleet *f, struct ssx_error *err)
@@ -240,6 +253,41 @@ int ssx_fleet_start(struct ssx_fleet *f, struct ssx_error *err)
         f->fanout = 0;
     return rc;
 }
+
+/* --- joining --- */
+
+/* Whether it can be waited for, by epoll. */
+static int check_descriptor(int fd, bool wanted, const char *which, struct ssx_error *err)
+{
+    struct stat st;
+    if (fd < 0)
+        return 0;
+    if (!wanted)
+        return error_set(err, SSX_ERROR_USAGE, "the fleet's options do not join the %s of its hosts", which);
+    if (fstat(fd, &st))
+        return error_system(err, "can't join the %s of a host to descriptor %d", which, fd);
+    if (S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode))
+        return 0;
+    return error_set(err, SSX_ERROR_USAGE, "can't join the %s of a host to descriptor %d: no pipe and no socket", which,
+                     fd);
+}
+
+int ssx_fleet_join(struct ssx_fleet *f, size_t host, int in, int out, struct ssx_error *err)
+{
+    if (host >= f->count)
+        return error_set(err, SSX_ERROR_USAGE, "there is no host %zu: the fleet has %zu", host, f->count);
+    if (in >= 0 && in == out)
+        return error_set(err, SSX_ERROR_USAGE, "can't join %s: input and output need a descriptor each (dup)",
+                         engine_host(f->engine, host));
+    if (check_descriptor(in, f->o.joined & SSX_FLEET_JOIN_INPUT, "input", err) ||
+        check_descriptor(out, f->o.joined & SSX_FLEET_JOIN_OUTPUT, "output", err))
+        return -1;
+    if ((in >= 0 && fd_set_nonblocking(in, true)) || (out >= 0 && fd_set_nonblocking(out, true)))
+        return error_system(err, "can't join %s", engine_host(f->engine, host));
+    return engine_join(f->engine, host, in, out, err);
+}
+
+void ssx_fleet_moved(const struct ssx_fleet *f, uint64_t *in, uint64_t *out) { engine_moved(f->engine, in, out); }
 
 /* --- moving it --- */
 

@@ -39,7 +39,10 @@ struct member {
     bool grant_listed;
     atomic_uint_fast64_t *consumed; /* of each of its calls: its id in the upper half, bytes that the program has taken since the last grant in the lower */
     atomic_uint_fast64_t sent, asked; /* bytes of an offer's objects, as client_upload */
+    atomic_bool joining;           /* these two are to be the joint's: */
+    int join_in, join_out;
     /* The program's thread's: */
+    bool greeted, joined;          /* its HELLO was told; descriptors were handed over */
     bool told;                     /* its END */
 };
 
@@ -54,6 +57,15 @@ int64_t engine_began_us(const struct engine *e);
 
 /* The host has let us in: others may log in where it did. */
 void engine_logged_in(struct member *m);
+
+/* Takes what was handed over for its joint: returns whether there was something. */
+bool member_take_join(struct member *m, int *in, int *out);
+
+/* Closes it, where nobody is there any more to take it. */
+void member_drop_join(struct member *m);
+
+/* So many bytes have gone through its joint. */
+void engine_moves(struct member *m, size_t in, size_t out);
 
 /* Its END is about to be told. */
 void engine_ends(struct member *m);

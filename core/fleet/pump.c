@@ -122,7 +122,7 @@ static struct visit *visit_of(const struct pump *p, uint64_t name)
  * another thread's by now. poll's words and epoll's are the same for what is used here. */
 static void watch(struct pump *p, struct visit *v)
 {
-    struct pollfd fds[TRANSPORT_FDS];
+    struct pollfd fds[VISIT_FDS];
     size_t n = visit_poll(v, fds);
     for (size_t i = 0; i < n; i++) {
         struct epoll_event event = {.events = (uint32_t)fds[i].events | EPOLLONESHOT, .data = {.u64 = name_of(p, v)}};
@@ -201,8 +201,11 @@ static void take_grants(struct pump *p, struct member *list)
         next = m->next_grant;
         m->grant_listed = false;
         pthread_mutex_unlock(&p->lock);
-        if (!m->visit)
+        if (!m->visit) {
+            member_drop_join(m);
             continue;
+        }
+        visit_join(m->visit);
         visit_consumed(m->visit);
         make_ready(p, m->visit);
     }

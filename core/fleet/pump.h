@@ -11,7 +11,8 @@ int pump_start(struct pump **out, void (*over)(struct visit *v), struct ssx_erro
 /* Hands it a visit that is open. From any thread. */
 void pump_adopt(struct pump *p, struct visit *v);
 
-/* The member's host may send more, its `consumed` says how much. From any thread. */
+/* The member's host may send more, its `consumed` says how much; or descriptors were handed over for its joint. From
+ * any thread. */
 void pump_grant(struct pump *p, struct member *m);
 
 /* There is room for news again: those that were paused go on. */

@@ -41,6 +41,7 @@ static void tell_end(struct engine *e, struct news_item *item)
 static void tell_message(struct engine *e, struct news_item *item)
 {
     const struct engine_listener *l = &e->o.listener;
+    e->members[item->from.host].greeted |= item->message.kind == MESSAGE_HELLO;
     if (item->from.item != NEWS_NONE)
         l->on_item_message(l->user, item->from.host, item->from.item, &item->message);
     else

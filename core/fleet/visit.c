@@ -36,6 +36,7 @@ static void tell_end(struct visit *v, struct message *m)
 {
     visit_settle(v, &m->end);
     struct timing timing = timing_of(v, &m->end);
+    joint_close(&v->joint); /* first: who is behind it may be waited for when this is told */
     engine_ends(v->member);
     news_put(news_of(v), NEWS_END, of_host(v), m, &timing); /* where memory is out, the engine makes up for it */
 }
@@ -70,6 +71,7 @@ int visit_open(struct visit *v, struct ssx_error *err)
     const struct engine_options *o = engine_options_of(v->member->engine);
     struct transport_target target = o->target;
     v->began_us = clock_us();
+    joint_init(&v->joint);
     target.host = v->member->host;
     target.attempt = &v->attempt;
     target.ask = NULL;
@@ -95,6 +97,7 @@ int visit_open(struct visit *v, struct ssx_error *err)
 void visit_close(struct visit *v)
 {
     link_close(&v->link);
+    joint_close(&v->joint);
     free(v->calls);
     free(v->refusal);
     free(v->why);
@@ -152,6 +155,53 @@ static bool take_end(struct visit *v, struct message *m)
     return true;
 }
 
+/* --- what goes past the program --- */
+
+/* Whether the joint has to take what was said before more is heard. Once the call is to end nobody is waited for. */
+static bool is_full(const struct visit *v) { return joint_holds(&v->joint) && !v->stopping && !v->link.ended; }
+
+static bool goes_past(const struct visit *v, const struct message *m)
+{
+    return engine_options_of(v->member->engine)->joins_out && m->kind == MESSAGE_OUTPUT && m->data.stream == 1;
+}
+
+static void passed(struct visit *v, size_t n)
+{
+    engine_moves(v->member, 0, n);
+    client_consumed(v->link.client, v->calls[0].id, n);
+}
+
+static void pass_on(struct visit *v, const struct span *bytes)
+{
+    ssize_t n = joint_put(&v->joint, bytes->at, bytes->n);
+    if (n < 0)
+        fail_later(v, &(struct ssx_error){SSX_ERROR_SYSTEM, "out of memory for what the host said"});
+    else
+        passed(v, (size_t)n);
+}
+
+/* The agent has to get rid of what was said before it can end the call: a reader that doesn't take it is not waited for
+ * then. */
+static void flush(struct visit *v)
+{
+    if (joint_holds(&v->joint) && !is_full(v))
+        joint_hang_up(&v->joint);
+    if (joint_holds(&v->joint))
+        passed(v, joint_flush(&v->joint));
+}
+
+void visit_join(struct visit *v)
+{
+    int in, out;
+    if (!member_take_join(v->member, &in, &out))
+        return;
+    joint_make(&v->joint, in, out);
+    if (in < 0 && engine_options_of(v->member->engine)->joins_in)
+        client_input_end(v->link.client, v->calls[0].id);
+}
+
+/* --- what comes --- */
+
 /* Returns whether the visit is over. */
 static bool take_message(struct visit *v, struct message *m)
 {
@@ -159,6 +209,10 @@ static bool take_message(struct visit *v, struct message *m)
         return take_end(v, m);
     if (m->kind == MESSAGE_HELLO)
         take_hello(v, &m->hello);
+    if (goes_past(v, m)) {
+        pass_on(v, &m->data.bytes);
+        return false;
+    }
     if (news_put(news_of(v), NEWS_MESSAGE, visit_call_from(v, visit_call_of(v, m->id)), m, NULL))
         fail_later(v, &(struct ssx_error){SSX_ERROR_SYSTEM, "out of memory for what the host said"});
     return false;
@@ -170,7 +224,8 @@ static bool take_messages(struct visit *v)
     struct ssx_error err = {0};
     struct message m;
     int rc = 1;
-    while ((v->link.ended || news_has_room(news_of(v))) && (rc = client_next(v->link.client, &m, &err)) > 0)
+    while ((v->link.ended || news_has_room(news_of(v))) && !is_full(v) &&
+           (rc = client_next(v->link.client, &m, &err)) > 0)
         if (take_message(v, &m))
             return true;
     if (rc < 0)
@@ -231,12 +286,13 @@ static bool deal(struct visit *v)
 enum visit_state visit_step(struct visit *v)
 {
     struct ssx_error err = {0};
+    flush(v);
     if (take_messages(v) || deal(v))
         return VISIT_OVER;
-    bool room = news_has_room(news_of(v));
+    bool room = news_has_room(news_of(v)), full = is_full(v);
     bool gave = visit_calls_input(v);
     visit_calls_watch(v);
-    int rc = v->why ? 0 : link_step(&v->link, room, &err);
+    int rc = v->why ? 0 : link_step(&v->link, room && !full, &err);
     if (rc < 0)
         fail_later(v, &err);
     if (engine_options_of(v->member->engine)->call.offer)
@@ -244,7 +300,7 @@ enum visit_state visit_step(struct visit *v)
     v->was_paused |= !room;
     if (!room)
         return VISIT_PAUSED;
-    return rc || gave || v->why ? VISIT_READY : VISIT_WAITS;
+    return rc || gave || (v->why && !full) ? VISIT_READY : VISIT_WAITS;
 }
 
 void visit_stop(struct visit *v)
@@ -267,4 +323,8 @@ void visit_check_time(struct visit *v, int64_t now_ms)
         visit_give_up(v, why);
 }
 
-size_t visit_poll(struct visit *v, struct pollfd *out) { return v->is_paused ? 0 : link_poll(&v->link, true, out); }
+size_t visit_poll(struct visit *v, struct pollfd *out)
+{
+    size_t n = v->is_paused ? 0 : link_poll(&v->link, !is_full(v), out);
+    return v->is_paused ? 0 : n + joint_poll(&v->joint, visit_calls_want_input(v), out + n);
+}

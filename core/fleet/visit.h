@@ -4,11 +4,14 @@
 #define FLEET_VISIT_H
 #include "fleet/crew.h"
 #include "fleet/engine.h"
+#include "fleet/joint.h"
 #include "fleet/link.h"
 #include "fleet/news.h"
 #include "transport/attempt.h"
 
 #include <poll.h>
+
+#define VISIT_FDS (TRANSPORT_FDS + JOINT_FDS)
 
 struct pump;
 
@@ -30,6 +33,7 @@ struct visit {
     struct link link;
     struct visit_call *calls;              /* owned */
     size_t call_count, open_calls;
+    struct joint joint;                    /* of the host's own call */
     struct transport_attempt attempt;
     uint32_t slot;                         /* the pump's name for it; 0: none */
     bool is_ready, is_paused;
@@ -59,6 +63,9 @@ enum visit_state { VISIT_READY, VISIT_WAITS, VISIT_PAUSED, VISIT_OVER };
 /* Moves what can be moved. READY: call again soon; WAITS: when link_poll's descriptors say so; PAUSED: when the program has taken more of the news; OVER: its END is among the news. */
 enum visit_state visit_step(struct visit *v);
 
+/* Takes what was handed over for its joint. */
+void visit_join(struct visit *v);
+
 /* The program has taken more of what the host said. */
 void visit_consumed(struct visit *v);
 
@@ -71,7 +78,7 @@ void visit_give_up(struct visit *v, const char *why);
 /* Gives up where it is time to. */
 void visit_check_time(struct visit *v, int64_t now_ms);
 
-/* What to wait for. */
+/* What to wait for: at most VISIT_FDS entries. */
 size_t visit_poll(struct visit *v, struct pollfd *out);
 
 #endif

@@ -108,8 +108,9 @@ struct timing visit_call_timing(const struct visit *v, const struct visit_call *
 
 static int begin(struct visit *v, struct visit_call *call, size_t item, struct client_request *request, struct ssx_error *err)
 {
-    request->input = options_of(v)->input_fd >= 0;
-    *call = (struct visit_call){.item = item, .input_at = request->input ? 0 : -1};
+    const struct engine_options *o = options_of(v);
+    request->input = o->input_fd >= 0 || o->joins_in;
+    *call = (struct visit_call){.item = item, .input_at = o->input_fd >= 0 ? 0 : -1};
     if (client_call(v->link.client, &call->id, request, err))
         return -1;
     atomic_store(&v->member->consumed[call - v->calls], (uint64_t)call->id << 32);
@@ -254,9 +255,28 @@ static bool give_input(struct visit *v, struct visit_call *call)
     return true;
 }
 
+bool visit_calls_want_input(const struct visit *v)
+{
+    return v->calls[0].id && client_input_room(v->link.client, v->calls[0].id) > 0;
+}
+
+/* The host's own call has its input from somebody who may have none just now. */
+static bool give_joined(struct visit *v)
+{
+    unsigned char bytes[DATA_MAX];
+    uint32_t id = v->calls[0].id;
+    size_t room = v->joint.in < 0 ? 0 : client_input_room(v->link.client, id);
+    ssize_t n = room ? joint_read(&v->joint, bytes, room < sizeof bytes ? room : sizeof bytes) : 0;
+    if (n < 0)
+        client_input_end(v->link.client, id);
+    else if (n)
+        engine_moves(v->member, client_input(v->link.client, id, bytes, (size_t)n), 0);
+    return n != 0;
+}
+
 bool visit_calls_input(struct visit *v)
 {
-    bool gave = false;
+    bool gave = give_joined(v);
     for (size_t i = 0; i < v->call_count; i++)
         gave |= give_input(v, &v->calls[i]);
     return gave;

@@ -30,6 +30,9 @@ struct timing visit_call_timing(const struct visit *v, const struct visit_call *
 /* Gives input to those that take it. Returns whether there may be more to give at once. */
 bool visit_calls_input(struct visit *v);
 
+/* Whether the host's own call takes input now. */
+bool visit_calls_want_input(const struct visit *v);
+
 /* Notes when uploads of the plugin begin and end. */
 void visit_calls_watch(struct visit *v);
 

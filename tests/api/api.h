@@ -36,6 +36,7 @@ long rss_kib(void);
 void nap_ms(int ms);
 
 struct api_case { const char *name; void (*run)(void); };
-extern const struct api_case run_cases[], stream_cases[], flow_cases[], loop_cases[], callback_cases[], life_cases[], thread_cases[], fleet_cases[];
+extern const struct api_case run_cases[], stream_cases[], flow_cases[], loop_cases[], callback_cases[], life_cases[],
+    thread_cases[], fleet_cases[], joint_cases[];
 
 #endif

@@ -64,7 +64,8 @@ long rss_kib(void)
 
 void nap_ms(int ms) { nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000L}, NULL); }
 
-static const struct api_case *const all[] = {run_cases, stream_cases, flow_cases, loop_cases, callback_cases, life_cases, thread_cases, fleet_cases};
+static const struct api_case *const all[] = {run_cases,  stream_cases, flow_cases,  loop_cases, callback_cases,
+                                             life_cases, thread_cases, fleet_cases, joint_cases};
 
 static void take_word(char *word)
 {

@@ -19,6 +19,11 @@
  * is given back (SSX_FLEET_RETURNED) and goes to another: where it was never sent; where the host refused it, and takes nothing else; and, for types that declare themselves idempotent,
  * where the link broke while it ran. Once three hosts have failed under an item it ends as the last of them said. Items that no host is left for end as `unreachable`.
  *
+ * Where the options say so, each host's worker converses with somebody of its own: its stdin and its stdout are
+ * descriptors, pipes or sockets, that ssx_fleet_join hands over once the host has begun (SSX_FLEET_BEGUN). The fleet's
+ * threads move the bytes, within the call's window in both directions: a worker that does not read makes its writer
+ * wait, a reader that does not read makes its worker wait, and neither of them delays another host.
+ *
  * Names, errors and lifetimes are those of <sshexec/client.h>. A fleet belongs to one thread at a time, which is the one that is called
  * back, from within ssx_fleet_step; threads of its own do the rest. They handle no signal. Where more sessions are wanted than the soft
  * limit of `ulimit -n` allows, ssx_fleet_start raises it for the process, up to the hard one. */
@@ -44,6 +49,8 @@ enum ssx_fleet_event_kind {
     SSX_FLEET_END = 9,       /* ending, timing: the host's last one */
     SSX_FLEET_DEALT = 10,    /* ending, timing: the item's last one. host: where it ran; SSX_FLEET_NONE (name and context NULL) if it came to none */
     SSX_FLEET_RETURNED = 11, /* text: why. What came of the item until now counts no more: another host will get it */
+    SSX_FLEET_BEGUN = 12,    /* the host's agent has answered, its call begins: once, before all but notes and noise.
+                                Only where `joined` is set */
     SSX_FLEET_DESCRIBED = 13, /* plugin: one that the host has. Only of ssx_fleet_open_describe */
 };
 
@@ -107,10 +114,14 @@ struct ssx_fleet_options {
     void *context;           /* handed to on_event */
     void (*on_event)(void *context, const struct ssx_fleet_event *event);
     size_t per_host;         /* items that a host works on at once; 0: 1. At most SSX_FLEET_PER_HOST_MAX, and what its agent takes */
+    unsigned joined;         /* SSX_FLEET_JOIN_INPUT | SSX_FLEET_JOIN_OUTPUT: what ssx_fleet_join hands over for each
+                                host's worker. Such a fleet deals no items */
 };
 
 #define SSX_FLEET_FANOUT 64
 #define SSX_FLEET_PER_HOST_MAX 1000
+#define SSX_FLEET_JOIN_INPUT 1u  /* its stdin */
+#define SSX_FLEET_JOIN_OUTPUT 2u /* its stdout: no SSX_FLEET_OUTPUT comes of that */
 
 static inline struct ssx_fleet_options ssx_fleet_defaults(void)
 {
@@ -148,6 +159,22 @@ SSX_API int ssx_fleet_start(struct ssx_fleet *fleet, struct ssx_error *err);
 /* Calls back for what has come, having waited for it until timeout_ms have passed (0: not at all; -1: for ever) or a signal was handled. Now and then it returns before having told
  * all, for the program's own loop. Returns 1 while there are hosts or items that have not ended, else 0. */
 SSX_API int ssx_fleet_step(struct ssx_fleet *fleet, int timeout_ms);
+
+/* Joins the worker of a host (its number) to descriptors of the program's, whose other ends belong to who converses
+ * with it: the worker reads what comes from `in`, until its end of file, and `out` takes its stdout. -1: none; then the
+ * worker's input is at its end, or its stdout is dropped. Pipes or sockets, one descriptor each way; they are made
+ * non-blocking. Once for each host, after its SSX_FLEET_BEGUN; until then the worker waits. May be called from a
+ * callback.
+ * Returns 0: they are the fleet's, which closes `in` at its end, and both before the host's end is told. `out` has then
+ * taken all that the worker said, unless the call was cancelled or the link broke. One who has closed the other end
+ * hinders nobody: what is for it is dropped.
+ * Or -1, and they stay the caller's: SSX_ERROR_USAGE (the host has not begun, has ended, or was joined before; the
+ * options do not say so; no pipe or socket), SSX_ERROR_SYSTEM. */
+SSX_API int ssx_fleet_join(struct ssx_fleet *fleet, size_t host, int in, int out, struct ssx_error *err);
+
+/* How many bytes have gone from such descriptors to workers, and from workers to such descriptors, until now: of all
+ * hosts together. */
+SSX_API void ssx_fleet_moved(const struct ssx_fleet *fleet, uint64_t *in, uint64_t *out);
 
 /* A descriptor for the program's own event loop: readable (in poll, epoll, select) whenever ssx_fleet_step has something to tell. The fleet's: never read, write or close it. -1 before the start. */
 SSX_API int ssx_fleet_fd(const struct ssx_fleet *fleet);
