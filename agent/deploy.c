@@ -625,22 +625,31 @@ static struct want *find_want(const struct deploy *d, const struct digest *diges
     return NULL;
 }
 
-/* Returns 0 with *fd (-1: more is to come), or -1 with err. */
-static int add_chunk(struct deploy *d, const struct want *w, const struct message *m, int *fd, struct ssx_error *err)
+/* Returns 0 with *fd (-1: more is to come), or -1 with err and the reason. */
+static int add_chunk(struct deploy *d, const struct want *w, const struct message *m, int *fd,
+                     char reason[PROOF_REASON], struct ssx_error *err)
 {
     struct upload *u = &d->upload;
     *fd = -1;
-    if (!u->open && upload_begin(u, &w->variant->digest, w->variant->size, err))
+    snprintf(reason, PROOF_REASON, "busy");
+    if (!u->open && plugins_make_room(d->plugins, w->variant->size, err))
         return -1;
-    if (!digest_equal(&u->digest, &m->chunk.digest))
-        return error_set(err, SSX_ERROR_PROTOCOL, "an object came before the one before was whole");
-    return upload_add(u, m->chunk.bytes.at, m->chunk.bytes.n, err) || (!m->chunk.more && upload_end(u, fd, err)) ? -1 : 0;
+    snprintf(reason, PROOF_REASON, "store");
+    if (!u->open && upload_begin(u, &w->variant->digest, w->variant->size, &d->plugins->coming, err))
+        return -1;
+    if (digest_equal(&u->digest, &m->chunk.digest) && upload_add(u, m->chunk.bytes.at, m->chunk.bytes.n, err) == 0 &&
+        (m->chunk.more || upload_end(u, fd, err) == 0))
+        return 0;
+    error_set(err, SSX_ERROR_PROTOCOL, "an object came before the one before was whole");
+    if (err->code == SSX_ERROR_PROTOCOL)
+        snprintf(reason, PROOF_REASON, "object");
+    return -1;
 }
 
 int deploy_take(struct deploy **all, const struct message *m, struct ssx_error *err)
 {
     struct ssx_error fault = {0};
-    char reason[16] = "store";
+    char reason[PROOF_REASON];
     int fd;
     while (*all && (*all)->id != m->id)
         all = &(*all)->next;
@@ -655,10 +664,8 @@ int deploy_take(struct deploy **all, const struct message *m, struct ssx_error *
     struct want *w = find_want(d, &m->chunk.digest);
     if (!w)
         return error_set(err, SSX_ERROR_PROTOCOL, "CHUNK of an object that was not asked for (id %u)", (unsigned)m->id);
-    int rc = add_chunk(d, w, m, &fd, &fault);
-    if (rc)
-        snprintf(reason, sizeof reason, "%s", fault.code == SSX_ERROR_PROTOCOL ? "object" : "store");
-    else if (fd >= 0)
+    int rc = add_chunk(d, w, m, &fd, reason, &fault);
+    if (rc == 0 && fd >= 0)
         rc = take_object(d, w, fd, reason, &fault);
     if (rc) {
         refuse(d->out, d->id, reason, &fault);

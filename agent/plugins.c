@@ -84,6 +84,33 @@ static void drop_old_images(struct plugins *p)
     }
 }
 
+static uint64_t memory_of(const struct plugins *p)
+{
+    uint64_t bytes = p->coming;
+    for (const struct image *image = p->images; image; image = image->next)
+        bytes += image->size;
+    return bytes;
+}
+
+static struct image *oldest_idle(const struct plugins *p)
+{
+    struct image *oldest = NULL;
+    for (struct image *image = p->images; image; image = image->next)
+        oldest = image->users ? oldest : image;
+    return oldest;
+}
+
+int plugins_make_room(struct plugins *p, uint64_t bytes, struct ssx_error *err)
+{
+    struct image *idle;
+    while (memory_of(p) + bytes > PLUGINS_MEMORY_MAX && (idle = oldest_idle(p)))
+        plugins_drop(p, idle);
+    if (memory_of(p) + bytes <= PLUGINS_MEMORY_MAX)
+        return 0;
+    return error_set(err, SSX_ERROR_REFUSED, "the plugins of this session take too much memory (%llu MiB at most); "
+                     "wait until calls have ended", (unsigned long long)(PLUGINS_MEMORY_MAX >> 20));
+}
+
 static void refuse(struct refusal *why, const char *reason)
 {
     snprintf(why->reason, sizeof why->reason, "%s", reason);
@@ -118,7 +145,7 @@ static int inspect(struct plugins *p, struct image *image, const char *path, con
 {
     struct plugin plugin;
     off_t end = lseek(image->fd, 0, SEEK_END);
-    size_t size = end > 0 ? (size_t)end : 0;
+    size_t size = image->size = end > 0 ? (size_t)end : 0;
     enum plugin_problem problem = PLUGIN_OK;
     struct plugin_needs needs = {.elf_machine = elf_own_machine(), .libc_version = p->libc, .libraries = true};
     void *at = size ? mmap(NULL, size, PROT_READ, MAP_PRIVATE, image->fd, 0) : MAP_FAILED;
@@ -171,11 +198,17 @@ static struct image *add_image(struct plugins *p, const char *type, int fd, cons
 static struct image *read_image(struct plugins *p, const char *type, int file, const char *path, struct refusal *why)
 {
     struct stat seen;
-    int fd = fstat(file, &seen) ? error_system(&why->error, "can't load %s", path) : seal(file, path, &why->error);
-    if (fd < 0) {
+    int fd = -1;
+    if (fstat(file, &seen))
+        error_system(&why->error, "can't load %s", path);
+    else if (plugins_make_room(p, (uint64_t)seen.st_size, &why->error))
+        refuse(why, "busy");
+    else
+        fd = seal(file, path, &why->error);
+    if (fd < 0 && !*why->reason)
         refuse(why, "load");
+    if (fd < 0)
         return NULL;
-    }
     struct image *image = add_image(p, type, fd, path, NULL, why);
     if (image)
         image->seen = seen;
@@ -281,7 +314,7 @@ static bool object_is_damaged(struct plugins *p, const struct digest *digest)
 struct image *plugins_stored(struct plugins *p, const char *type, const struct digest *digest, struct refusal *why)
 {
     struct image *image = from_store(p, type, digest, why);
-    if (!image && why->error.code && object_is_damaged(p, digest))
+    if (!image && why->error.code && strcmp(why->reason, "busy") && object_is_damaged(p, digest))
         memset(why, 0, sizeof *why);
     return image;
 }

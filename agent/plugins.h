@@ -18,10 +18,15 @@ struct image {
     char type[TYPE_NAME_MAX + 1];
     struct digest digest;
     int fd;                            /* sealed memfd */
+    uint64_t size;
     uint32_t traits;
     bool from_store;
     struct stat seen;                  /* of the file it was read from: a file that changed is read anew */
 };
+
+/* Bytes of plugins that a session holds in memory: images, and what is on its way in, as announced, once the first of it is
+ * there. Two of the largest. */
+#define PLUGINS_MEMORY_MAX ((uint64_t)2 * OBJECT_MAX)
 
 struct plugins {
     struct registry registry;
@@ -29,6 +34,7 @@ struct plugins {
     bool brought;                      /* the store was named, as for an agent that a sender brought; or there is to be none */
     char libc[16];                     /* the newest glibc symbols of this node, "2.36" */
     struct image *images;
+    uint64_t coming;                   /* bytes, as announced, of plugins on their way in */
     const struct policy *policy;       /* borrowed; NULL: everything is permitted. Set after plugins_open */
 };
 
@@ -51,6 +57,10 @@ struct image *plugins_stored(struct plugins *p, const char *type, const struct d
 
 /* Whether so many more bytes may be stored. Returns 0, or -1 with err naming the rule. */
 int plugins_check_room(const struct plugins *p, uint64_t bytes, struct ssx_error *err);
+
+/* Whether memory takes so many more bytes of plugins; for that, images go that nobody holds. Returns 0, or -1 with err: the
+ * caller may ask again once it holds less. An image that there is no room for is refused for the reason "busy". */
+int plugins_make_room(struct plugins *p, uint64_t bytes, struct ssx_error *err);
 
 /* Stores an image that its sender sent, for the next session; a node that can't, or may not, keep it runs it all the same. */
 void plugins_keep(struct plugins *p, const struct image *image);

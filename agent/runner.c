@@ -94,21 +94,24 @@ static void drop_host(struct runner *r, struct host *h)
     host_end(h);
 }
 
-/* Room for one more: the host that has been idle for longest goes. Returns whether there is room. */
-static bool make_room(struct runner *r)
+/* The host that has been idle for longest goes. Returns whether there was one. */
+static bool drop_idle_host(struct runner *r)
 {
-    size_t n = 0;
     struct host *oldest = NULL;
-    for (struct host *h = r->hosts; h; h = h->next) {
-        n++;
+    for (struct host *h = r->hosts; h; h = h->next)
         if (h->state == HOST_UP && !is_waited_for(h) && (!oldest || h->used_ms < oldest->used_ms))
             oldest = h;
-    }
-    if (n < HOSTS_MAX)
-        return true;
     if (oldest)
         drop_host(r, oldest);
     return oldest != NULL;
+}
+
+static bool has_room(const struct runner *r)
+{
+    size_t n = 0;
+    for (const struct host *h = r->hosts; h; h = h->next)
+        n++;
+    return n < HOSTS_MAX;
 }
 
 static struct host *host_of(struct runner *r, struct image *image, struct ssx_error *err)
@@ -116,7 +119,7 @@ static struct host *host_of(struct runner *r, struct image *image, struct ssx_er
     for (struct host *h = r->hosts; h; h = h->next)
         if (h->image == image && h->state != HOST_DOWN)
             return h;
-    if (!make_room(r)) {
+    if (!has_room(r) && !drop_idle_host(r)) {
         error_set(err, SSX_ERROR_REFUSED, "%d different plugins are running in this session, which is the most", HOSTS_MAX);
         return NULL;
     }
@@ -240,6 +243,25 @@ static void remember(struct runner *r, const struct job *j, struct image *image)
     r->recent.until_ms = clock_ms() + RECENT_MS;
 }
 
+/* Lets go of an image that no call uses: the one that was last looked for, or that of an idle host. Returns whether it
+ * did. */
+static bool forget_image(struct runner *r)
+{
+    bool remembered = r->recent.image != NULL;
+    image_release(r->recent.image);
+    r->recent.image = NULL;
+    return remembered || drop_idle_host(r);
+}
+
+int runner_make_room(struct runner *r, uint64_t bytes, struct ssx_error *err)
+{
+    struct ssx_error full = {0};
+    while (plugins_make_room(r->plugins, bytes, &full))
+        if (!forget_image(r))
+            return error_set(err, full.code, "%s", full.text);
+    return 0;
+}
+
 /* Looking in the plugin directories takes longer than a small call does. */
 static struct image *image_of(struct runner *r, struct job *j, struct refusal *why)
 {
@@ -247,7 +269,10 @@ static struct image *image_of(struct runner *r, struct job *j, struct refusal *w
     if (r->recent.image && clock_ms() < r->recent.until_ms && strcmp(r->recent.image->type, j->type) == 0 && last->exact == j->call.exact &&
         last->has_object == j->call.has_object && (!last->has_object || digest_equal(&last->digest, &j->call.digest)))
         return r->recent.image;
-    struct image *image = plugins_find(r->plugins, &j->call, &j->needs_object, why);
+    struct image *image;
+    while (!(image = plugins_find(r->plugins, &j->call, &j->needs_object, why)) && strcmp(why->reason, "busy") == 0 &&
+           forget_image(r))
+        *why = (struct refusal){.reason = ""};
     remember(r, j, image);
     return image;
 }

@@ -51,6 +51,9 @@ void runner_close(struct runner *r);
  * (refused), and belongs to r. Where job->needs_object is set it waits for its object. Returns NULL without memory. */
 struct job *runner_call(struct runner *r, const struct message *call, size_t window, struct buf *out);
 
+/* As plugins_make_room, but hosts that no call uses go as well. */
+int runner_make_room(struct runner *r, uint64_t bytes, struct ssx_error *err);
+
 /* To be called when a part of what a job waits for has come: more of its state, its image. */
 void runner_try(struct runner *r, struct job *j);
 

@@ -22,7 +22,6 @@
 
 #define OUT_STOP (2u << 20)   /* a sender that doesn't read isn't read either */
 #define DESCRIBES_MAX 64      /* open at once: each can be a long answer */
-#define UPLOADS_MAX ((uint64_t)2 * OBJECT_MAX) /* bytes of plugins on their way in, each in memory: as announced, once the first of them is there */
 #define STATES_MAX (64u << 20) /* bytes of states on their way to workers */
 #define PIPE_BYTES (256 << 10) /* of our stdin and stdout where they are pipes, as under sshd: fewer wakes for bulk */
 #define TIDY_MS 1000          /* a session without calls for so long gives back what it doesn't need */
@@ -125,20 +124,13 @@ static int take_state(struct session *s, struct job *j, const struct message *m,
     return 0;
 }
 
-/* Whether the object of a call may begin to come. */
-static bool has_room_for(const struct session *s, const struct job *j)
-{
-    uint64_t open = 0;
-    for (const struct job *other = s->runner.first; other; other = other->next)
-        open += other->upload.open ? other->call.object_size : 0;
-    return open + j->call.object_size <= UPLOADS_MAX;
-}
-
 /* Returns 1 once the object is whole (*fd is it), 0 for more, -1 with err. */
-static int add_chunk(struct job *j, const struct message *m, int *fd, struct ssx_error *err)
+static int add_chunk(struct session *s, struct job *j, const struct message *m, int *fd, struct ssx_error *err)
 {
     struct upload *u = &j->upload;
-    if ((!u->open && upload_begin(u, &j->call.digest, j->call.object_size, err)) || upload_add(u, m->chunk.bytes.at, m->chunk.bytes.n, err))
+    uint64_t *counted = &s->runner.plugins->coming;
+    if ((!u->open && upload_begin(u, &j->call.digest, j->call.object_size, counted, err)) ||
+        upload_add(u, m->chunk.bytes.at, m->chunk.bytes.n, err))
         return -1;
     return m->chunk.more ? 0 : upload_end(u, fd, err) ? -1 : 1;
 }
@@ -163,11 +155,11 @@ static int take_chunk(struct session *s, struct job *j, const struct message *m,
         return violation(err, "CHUNK of an object that the call didn't announce", m);
     if (!j->needs_object)
         return 0; /* unasked, and not needed */
-    if (!j->upload.open && !has_room_for(s, j)) {
-        job_refuse(j, "busy", "the plugins on their way in take too much memory; wait until some of them are there");
+    if (!j->upload.open && runner_make_room(&s->runner, j->call.object_size, &fault)) {
+        job_refuse(j, "busy", fault.text);
         return 0;
     }
-    int rc = add_chunk(j, m, &fd, &fault);
+    int rc = add_chunk(s, j, m, &fd, &fault);
     if (rc < 0)
         job_refuse(j, fault.code == SSX_ERROR_PROTOCOL ? "object" : "store", fault.text);
     if (rc <= 0)

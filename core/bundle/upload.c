@@ -7,21 +7,31 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-void upload_abort(struct upload *u)
+static void close_upload(struct upload *u)
 {
-    if (u->open)
-        fd_close(&u->fd);
+    *u->counted -= u->size;
     u->open = false;
 }
 
-int upload_begin(struct upload *u, const struct digest *digest, uint64_t size, struct ssx_error *err)
+void upload_abort(struct upload *u)
+{
+    if (!u->open)
+        return;
+    fd_close(&u->fd);
+    close_upload(u);
+}
+
+int upload_begin(struct upload *u, const struct digest *digest, uint64_t size, uint64_t *counted,
+                 struct ssx_error *err)
 {
     u->fd = memfd_create("object", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (u->fd < 0)
         return error_system(err, "can't take the plugin");
     u->open = true;
     u->digest = *digest;
-    u->left = size;
+    u->size = u->left = size;
+    u->counted = counted;
+    *counted += size;
     crypto_hash_sha256_init(&u->hash);
     return 0;
 }
@@ -52,6 +62,6 @@ int upload_end(struct upload *u, int *fd, struct ssx_error *err)
     fcntl(u->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL);
     lseek(u->fd, 0, SEEK_SET);
     *fd = u->fd;
-    u->open = false;
+    close_upload(u);
     return 0;
 }

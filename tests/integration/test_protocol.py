@@ -10,9 +10,11 @@ import time
 import pytest
 
 import processes
-from agents import (ATTACH, BYE, CALL, CANCEL, CHUNK, CREDIT, DESCRIBE, END, HELLO, INPUT, NEED, NONCE, OFFER, OUTPUT, PING, PONG, RESULT, SIGNAL, STATE, Raw,
-                    call, ends, frame, greeting, pack)
+from agents import (ATTACH, BYE, CALL, CANCEL, CHUNK, CREDIT, DESCRIBE, END, HELLO, INPUT, NEED, NONCE, OFFER, OUTPUT, PING, PONG, RESULT,
+                    SIGNAL, STATE, ZOO, Raw, call, ends, frame, greeting, pack)
+from bundles import Shop
 from client import BUILD, SANITIZED, SLOW
+from test_deploy import member
 
 OK, CANCELLED, REFUSED = 0, 4, 5
 FLAT_KIB = 16 << 10
@@ -134,11 +136,11 @@ def test_state_that_is_none(agent, state):
     assert ends(frames)[2][0] == OK
 
 
-def upload(id, data, digest=None, size=None):
-    """A call of hello from an object, and its chunks."""
+def upload(id, data, digest=None, size=None, type="hello", state=b"\x80"):
+    """A call of hello (or another) from an object, and its chunks."""
     digest = hashlib.sha256(data).digest() if digest is None else digest
     pieces = [data[at:at + 65536] for at in range(0, len(data), 65536)] or [b""]
-    return call(id, "hello", object=[digest, len(data) if size is None else size, True]) + b"".join(
+    return call(id, type, state, object=[digest, len(data) if size is None else size, True]) + b"".join(
         frame(CHUNK, id, digest, piece, n < len(pieces) - 1) for n, piece in enumerate(pieces))
 
 
@@ -189,6 +191,60 @@ def test_uploads_at_once_are_bounded(agent):
     raw.read_until(has_ended(1))
     raw.send(call(20, "nowhere", object=[digests[9], 1 << 20, True]) + frame(CHUNK, 20, digests[9], b"x", False))
     assert ends(raw.read_until(has_ended(20)))[20][1]["reason"] == "object"
+
+
+def test_plugins_of_calls_count_as_those_on_their_way(agent):
+    """A plugin that a call holds takes its memory all the same; an idle one makes room."""
+    raw, data = agent(plugins="/nowhere"), (ZOO / "sleep.so").read_bytes() + bytes(4 << 20)
+
+    def begin(n):
+        digest = bytes([n]) * 32
+        raw.send(call(n, "nowhere", object=[digest, 256 << 20, True]) + frame(CHUNK, n, digest, b"x", True))
+    raw.send(greeting() + upload(1, data, type="sleep", state=pack({"ms": 600000})))
+    assert processes.wait_until(lambda: objects(raw), 20 * SLOW)
+    begin(2)
+    begin(3)
+    ended = ends(raw.read_until(has_ended(3)))
+    assert ended[3][0] == REFUSED and ended[3][1]["reason"] == "busy" and "too much memory" in ended[3][1]["message"]
+    assert not {1, 2} & ended.keys()
+    raw.send(frame(CANCEL, 1))
+    raw.read_until(has_ended(1))
+    begin(4)
+    begin(5)
+    ended = ends(raw.read_until(has_ended(5)))
+    assert ended[5][1]["reason"] == "busy" and not {2, 4} & ended.keys()
+
+
+def test_an_idle_plugin_of_the_node_makes_room_for_the_next(agent, scratch):
+    for path in (HELLO_SO, HELLO_SO.with_name("ping.so"), ZOO / "sleep.so"):
+        (scratch / path.name).write_bytes(path.read_bytes() + bytes(4 << 20))
+    raw = agent(plugins=scratch)
+    raw.send(greeting())
+    for n, size in ((1, 256 << 20), (2, 250 << 20)):
+        digest = bytes([n]) * 32
+        raw.send(call(n, "nowhere", object=[digest, size, True]) + frame(CHUNK, n, digest, b"x", True))
+    for n, type in ((3, "hello"), (4, "ping"), (5, "hello")):
+        raw.send(call(n, type))
+        assert ends(raw.read_until(has_ended(n)))[n][0] == OK, type
+    raw.send(call(6, "sleep", pack({"ms": 600000})) + call(7, "hello"))
+    ended = ends(raw.read_until(has_ended(7)))
+    assert ended[7][0] == REFUSED and ended[7][1]["reason"] == "busy" and 6 not in ended
+
+
+def test_a_bundle_s_objects_count_as_those_on_their_way(agent, client):
+    """What a deploy asks for takes memory as well."""
+    shop, raw = Shop(client), agent()
+    manifest, digests = member(shop.bundle("web-1.0", HELLO_SO), "manifest"), {n: bytes([n]) * 32 for n in (1, 2)}
+    raw.send(greeting() + b"".join(call(n, "nowhere", object=[d, 256 << 20, True]) + frame(CHUNK, n, d, b"x", True)
+                                   for n, d in digests.items()))
+    for id in (3, 4):
+        raw.send(frame(OFFER, id, [], {"do": "prepare", "manifest": manifest}))
+        raw.read_until(lambda frames: any(f[0] == NEED and f[1] == id for f in frames))
+        raw.send(frame(CHUNK, id, hashlib.sha256(HELLO_SO.read_bytes()).digest(), HELLO_SO.read_bytes(), False))
+        outcome, end = ends(raw.read_until(has_ended(id)))[id]
+        assert outcome == (REFUSED if id == 3 else OK), end
+        assert id == 4 or (end["reason"] == "busy" and "too much memory" in end["message"])
+        raw.send(frame(CANCEL, 1))
 
 
 def test_ever_new_plugins_cost_bounded_memory(agent):

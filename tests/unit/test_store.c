@@ -66,12 +66,14 @@ static size_t files_in_store(void)
 static int put(const struct digest *digest, uint64_t announced, const unsigned char *bytes, size_t n, struct ssx_error *err)
 {
     struct upload u = {0};
+    uint64_t counted = 1;
     int fd, rc;
-    assert_int_equal(upload_begin(&u, digest, announced, err), 0);
+    assert_int_equal(upload_begin(&u, digest, announced, &counted, err), 0);
     for (size_t at = 0, piece; at < n; at += piece) {
         piece = n - at < 33333 ? n - at : 33333;
+        assert_int_equal(counted, 1 + announced);
         if (upload_add(&u, bytes + at, piece, err)) {
-            assert_false(u.open);
+            assert_true(!u.open && counted == 1);
             return -1;
         }
     }
@@ -83,6 +85,7 @@ static int put(const struct digest *digest, uint64_t announced, const unsigned c
     }
     assert_false(u.open);
     upload_abort(&u); /* idle: no effect */
+    assert_int_equal(counted, 1);
     return rc;
 }
 
@@ -147,10 +150,11 @@ static void a_wrong_size_or_digest_leaves_nothing(void **state)
 static void an_upload_is_sealed(void **state)
 {
     (void)state;
+    uint64_t counted = 0;
     struct upload u = {0};
     int fd;
     unsigned char back[10];
-    assert_int_equal(upload_begin(&u, &object_digest, sizeof object, NULL), 0);
+    assert_int_equal(upload_begin(&u, &object_digest, sizeof object, &counted, NULL), 0);
     assert_int_equal(upload_add(&u, object, sizeof object, NULL), 0);
     assert_int_equal(upload_end(&u, &fd, NULL), 0);
     assert_int_equal(write(fd, "x", 1), -1);
