@@ -9,7 +9,17 @@
 #include <unistd.h>
 #include <yaml.h>
 
-struct reading { yaml_document_t doc; const char *path; struct group_sources *out; struct ssx_error *err; };
+/* How many bytes of names and host sets aliases (*name) may add to those that stand in the file: one is a few bytes itself,
+ * and what it stands for can hold aliases itself. */
+#define ALIASES_MAX (8u << 20)
+
+struct reading {
+    yaml_document_t doc;
+    const char *path;
+    struct group_sources *out;
+    struct ssx_error *err;
+    size_t left;          /* bytes of text that may still come, each with one more for what parts it from the next */
+};
 
 static int fault(struct reading *r, const yaml_node_t *at, const char *reason)
 {
@@ -19,9 +29,14 @@ static int fault(struct reading *r, const yaml_node_t *at, const char *reason)
 /* A scalar's text; NULL, with err, for anything else, and what holds a NUL. */
 static const char *text_of(struct reading *r, const yaml_node_t *node, const char *what)
 {
-    if (node && node->type == YAML_SCALAR_NODE && strlen((const char *)node->data.scalar.value) == node->data.scalar.length)
+    bool is_text = node && node->type == YAML_SCALAR_NODE &&
+                   strlen((const char *)node->data.scalar.value) == node->data.scalar.length;
+    size_t n = is_text ? node->data.scalar.length + 1 : 0;
+    if (is_text && n <= r->left) {
+        r->left -= n;
         return (const char *)node->data.scalar.value;
-    fault(r, node, what);
+    }
+    fault(r, node, is_text ? "aliases (*name) make too much of this file" : what);
     return NULL;
 }
 
@@ -109,7 +124,7 @@ static int add_sources(struct reading *r)
 
 static int parse(struct group_sources *out, const char *path, const struct buf *text, struct ssx_error *err)
 {
-    struct reading r = {.path = path, .out = out, .err = err};
+    struct reading r = {.path = path, .out = out, .err = err, .left = buf_length(text) + ALIASES_MAX};
     yaml_parser_t parser;
     if (!yaml_parser_initialize(&parser))
         return error_set(err, SSX_ERROR_SYSTEM, "out of memory for %s", path);

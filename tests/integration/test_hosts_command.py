@@ -179,6 +179,18 @@ def test_yaml_that_is_no_groups_is_refused(refused, yaml, text, said):
     assert said in refused("-w", "@web")
 
 
+def test_aliases_do_not_multiply_a_yaml_file_without_a_limit(hosts, refused, yaml):
+    """A few hundred kilobytes could come to terabytes."""
+    def text(groups):
+        names = "[%s]" % ", ".join("node%d" % n for n in range(1000))
+        return "defs:\n  all: &all %s\nmain: &main\n" % names + "".join("  g%d: *all\n" % n for n in range(groups))
+    yaml(text(100))
+    assert hosts("-w", "@g99", how="--count") == "1000"
+    for many in (text(2000), text(100) + "".join("s%d: *main\n" % n for n in range(100))):
+        yaml(many)
+        assert "x.yaml:2: aliases (*name) make too much of this file" in refused("-w", "@g1")
+
+
 def test_a_source_defined_twice_is_refused(refused, config):
     config("[Main]\nautodir: $CFGDIR/groups.d\n[main]\nmap: echo a\n", **{"groups.d/x.yaml": "main:\n  web: a\n"})
     assert "a group source main is already defined in" in refused("-w", "@web")
