@@ -1,4 +1,5 @@
 """A host on this machine whose sessions live in a small tree of its own: busybox, and whatever libc it is to have. The sshd is this machine's."""
+import contextlib
 import shutil
 import subprocess
 
@@ -48,3 +49,15 @@ class Node(Sshd):
         script = 'mount --bind "$0" /etc/passwd && mount --rbind /proc "$1/proc" && mount --rbind /dev "$1/dev" && mount --rbind "$1" /mnt || exit; shift; exec "$@"'
         argv = [shutil.which("sshd", path="/usr/sbin"), "-D", "-f", self.config_path, "-E", self.log_path]
         self.process = self.start_inside(["sh", "-c", script, self.root / "passwd", self.node, *argv], stdin=subprocess.DEVNULL, start_new_session=True)
+
+
+@contextlib.contextmanager
+def reached(client, sshd, node, name):
+    """A client for which `node1` is this machine, by sshd, and `name` the node; both have empty homes."""
+    for host in (sshd, node):
+        host.wipe_home()
+        host.authorize(client.public_key)
+    client.write_config(sshd, "Host %s\n  HostName 127.0.0.1\n  Port %d\n  User %s\n" % (name, node.port, node.user))
+    client.known_hosts.write_text(sshd.known_hosts() + node.known_hosts())
+    yield client
+    node.keys_path.write_text("")

@@ -12,6 +12,7 @@ import processes
 from arm64 import AGENT, PLUGINS, Arm64, missing
 from agents import Session
 from client import BUILD
+from node import reached
 from test_new import ENVIRONMENT
 
 TREE = Path(__file__).resolve().parents[2]
@@ -29,15 +30,8 @@ def arm_sshd(session_dir):
 
 @pytest.fixture
 def both(arm_sshd, sshd, client):
-    """A client for which `node1` is this machine and `arm1` the other one, both with empty homes."""
-    for host in (sshd, arm_sshd):
-        host.wipe_home()
-        host.authorize(client.public_key)
-    arm = "Host arm1\n  HostName 127.0.0.1\n  Port %d\n  User %s\n" % (arm_sshd.port, arm_sshd.user)
-    client.write_config(sshd, arm)
-    client.known_hosts.write_text(sshd.known_hosts() + arm_sshd.known_hosts())
-    yield client
-    arm_sshd.keys_path.write_text("")
+    with reached(client, sshd, arm_sshd, "arm1") as it:
+        yield it
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import pytest
 
 import musl
 from client import BUILD, SANITIZED
+from node import reached
 
 pytestmark = [pytest.mark.long, pytest.mark.skipif(bool(musl.missing()), reason=musl.missing())]
 HELLO = BUILD / "plugins" / "hello.so"
@@ -31,14 +32,8 @@ def musl_sshd(session_dir):
 
 @pytest.fixture
 def both(musl_sshd, sshd, client):
-    """A client for which `node1` is this machine and `musl1` the node with musl, both with empty homes."""
-    for host in (sshd, musl_sshd):
-        host.wipe_home()
-        host.authorize(client.public_key)
-    client.write_config(sshd, "Host musl1\n  HostName 127.0.0.1\n  Port %d\n  User %s\n" % (musl_sshd.port, musl_sshd.user))
-    client.known_hosts.write_text(sshd.known_hosts() + musl_sshd.known_hosts())
-    yield client
-    musl_sshd.keys_path.write_text("")
+    with reached(client, sshd, musl_sshd, "musl1") as it:
+        yield it
 
 
 def bundle_of(client, name, *plugins):
