@@ -395,8 +395,10 @@ static int settle(struct deploy *d, const char **reason, struct ssx_error *err)
     for (size_t i = 0; rc == 0 && i < d->manifest.type_count; i++)
         look_for(d, &d->wants[i], &now);
     buf_free(&now);
+    if (rc)
+        return -1;
     *reason = "policy";
-    if (rc || plugins_check_room(d->plugins, d->bytes, err))
+    if (plugins_check_room(d->plugins, d->bytes, err))
         return -1;
     d->coming = d->needed;
     if (!d->look && !(same && !d->needed)) {
