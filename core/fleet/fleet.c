@@ -75,7 +75,11 @@ static void on_item_return(void *user, size_t host, size_t item, const char *why
 }
 
 static void on_message(void *user, size_t host, const struct message *m) { on_item_message(user, host, ENGINE_NONE, m); }
-static void on_end(void *user, size_t host, struct message_end *e, const struct timing *t) { on_item_end(user, host, ENGINE_NONE, e, t); }
+
+void fleet_tell_end(void *fleet, size_t host, struct message_end *e, const struct timing *t)
+{
+    on_item_end(fleet, host, ENGINE_NONE, e, t);
+}
 
 static void on_noise(void *user, size_t host, const void *bytes, size_t n)
 {
@@ -150,7 +154,7 @@ struct ssx_fleet *fleet_new(struct engine_options *e, const struct ssx_fleet_opt
     e->call.grace_ms = f->o.grace_ms;
     e->fanout = f->o.fanout;
     e->deadline_ms = (int64_t)f->o.deadline_ms;
-    e->listener = (struct engine_listener){f, on_message, on_end, on_noise, f->o.notes ? on_note : NULL,
+    e->listener = (struct engine_listener){f, on_message, fleet_tell_end, on_noise, f->o.notes ? on_note : NULL,
                                            on_item_message, on_item_end, on_item_return};
     return f;
 }
@@ -220,7 +224,7 @@ int ssx_fleet_add(struct ssx_fleet *f, const char *host, const void *state, size
     if (grow(f, err))
         return -1;
     struct own *own = &f->hosts[f->count];
-    *own = (struct own){context, state ? malloc(n ? n : 1) : NULL};
+    *own = (struct own){.context = context, .state = state ? malloc(n ? n : 1) : NULL};
     if (state && !own->state)
         return error_set(err, SSX_ERROR_SYSTEM, "can't add a host: out of memory");
     if (state)
@@ -347,5 +351,6 @@ void ssx_fleet_close(struct ssx_fleet *f)
     free(f->hosts);
     free(f->type_name);
     free(f->local_agent);
+    free(f->words);
     free(f);
 }

@@ -1,5 +1,5 @@
 /* A fleet from within: fleet.c makes one, tells its news and moves it; fleet_describe.c is the fleet that is asked for
- * plugins. */
+ * plugins, fleet_bundle.c those that are asked something about bundles. */
 #ifndef FLEET_FLEET_PARTS_H
 #define FLEET_FLEET_PARTS_H
 #include "fleet/agents.h"
@@ -19,9 +19,15 @@ struct ssx_fleet {
     char *local_agent;               /* its path */
     const char *local_argv[4];
     bool calls;                      /* hosts run a worker; else they are asked for something else */
+    struct client_offer offer;       /* bundles: what they are asked */
+    char *words;                     /* owned: a text of that */
     struct buf state;
     struct engine *engine;
-    struct own { void *context; void *state; } *hosts; /* what was added with each */
+    struct own {
+        void *context, *state;       /* what was added with it */
+        uint64_t announced;          /* bundles: bytes that it says are to come */
+        bool answered;               /* likewise: with what makes sense */
+    } *hosts;
     size_t count, capacity;
     size_t fanout;
     bool started;
@@ -35,6 +41,9 @@ struct ssx_fleet *fleet_new(struct engine_options *e, const struct ssx_fleet_opt
  * not be made; it is freed then. Returns 0, or -1 with *out NULL and err. */
 int fleet_opened(struct ssx_fleet **out, struct ssx_fleet *f, bool failed, const struct engine_options *e,
                  struct ssx_error *err);
+
+/* Tells of a host's end: the listener's on_end, unless there is more to it. */
+void fleet_tell_end(void *fleet, size_t host, struct message_end *e, const struct timing *t);
 
 /* Calls back: fills in whom the event is about. */
 void fleet_tell(struct ssx_fleet *f, size_t host, size_t item, struct ssx_fleet_event *event);

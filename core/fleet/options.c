@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define SIZE_LEAST 64       /* below the first version of either struct */
+#define SIZE_LEAST 24       /* below the first version of any of them */
 #define SIZE_MOST  (1u << 16) /* above any version */
 
 /* Every field whose value is all zeros means "not given", so an older struct is one that ends in zeros. */
@@ -40,6 +40,11 @@ int options_take_run(struct ssx_run_options *out, const struct ssx_run_options *
 int options_take_fleet(struct ssx_fleet_options *out, const struct ssx_fleet_options *given, struct ssx_error *err)
 {
     return take(out, sizeof *out, given, "ssx_fleet_defaults", err);
+}
+
+int options_take_bundle(struct ssx_bundle_options *out, const struct ssx_bundle_options *given, struct ssx_error *err)
+{
+    return take(out, sizeof *out, given, "ssx_bundle_defaults", err);
 }
 
 /* --- the way to a host --- */

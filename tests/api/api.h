@@ -15,6 +15,7 @@ struct place {
     struct ssx_session_options options;
     const char *zoo;                      /* the directory of the zoo's plugins */
     const char *key;                      /* for a case that is asked for its passphrase */
+    const char *bundles[2];               /* files for a case that deploys them */
 };
 extern struct place place;
 
@@ -37,6 +38,6 @@ void nap_ms(int ms);
 
 struct api_case { const char *name; void (*run)(void); };
 extern const struct api_case run_cases[], stream_cases[], flow_cases[], loop_cases[], callback_cases[], life_cases[],
-    thread_cases[], fleet_cases[], joint_cases[];
+    thread_cases[], fleet_cases[], joint_cases[], bundle_cases[];
 
 #endif

@@ -1,4 +1,5 @@
-/* api --list, or api CASE [host=H config=F transport=T agent=FILE plugins=DIRS zoo=DIR key=FILE]: silent and 0 where the case holds. */
+/* api --list, or api CASE [host=H config=F transport=T agent=FILE plugins=DIRS zoo=DIR key=FILE old=BUNDLE new=BUNDLE]:
+ * silent and 0 where the case holds. */
 #include "api.h"
 
 #include <time.h>
@@ -64,8 +65,10 @@ long rss_kib(void)
 
 void nap_ms(int ms) { nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000L}, NULL); }
 
-static const struct api_case *const all[] = {run_cases,  stream_cases, flow_cases,  loop_cases, callback_cases,
-                                             life_cases, thread_cases, fleet_cases, joint_cases};
+static const struct api_case *const all[] = {
+    run_cases,  stream_cases, flow_cases,  loop_cases,  callback_cases,
+    life_cases, thread_cases, fleet_cases, joint_cases, bundle_cases,
+};
 
 static void take_word(char *word)
 {
@@ -75,6 +78,7 @@ static void take_word(char *word)
     const struct { const char *key; const char **to; } known[] = {
         {"host", &place.host}, {"config", &place.options.config_file}, {"transport", &place.options.transport}, {"agent", &place.options.agent_file},
         {"plugins", &place.options.plugin_path}, {"zoo", &place.zoo}, {"key", &place.key},
+        {"old", &place.bundles[0]}, {"new", &place.bundles[1]},
     };
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (!strcmp(word, known[i].key))

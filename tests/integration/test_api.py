@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import processes
+from bundles import Farm, Shop
 from client import BUILD, SLOW, reports_in
 from conftest import Via
 from sshd import make_key
@@ -21,8 +22,10 @@ SERVING = Path(os.environ.get("API_BUILD") or BUILD).resolve()
 SANITIZER = next((flag for flag, mark in [("address,undefined", b"__asan_init"), ("thread", b"__tsan_init")] if API.exists() and mark in API.read_bytes()), None)
 CASES = subprocess.run([API, "--list"], stdout=subprocess.PIPE, text=True, check=True).stdout.split() if API.exists() else []
 LOCAL_ONLY = {"a_command_as_transport", "a_host_that_talks_beside_the_protocol", "an_unreachable_host", "runs_wait_their_turn",
-              "runs_that_wait_when_the_link_breaks"}    # the same wherever they are started
-OWN_TEST = {"a_question_is_answered", "nothing_is_left_or_nothing_brought"}    # they need more than a place to run in
+              "runs_that_wait_when_the_link_breaks",
+              "what_can_be_no_question_about_bundles_says_so"}    # the same wherever they are started
+OWN_TEST = {"a_question_is_answered", "nothing_is_left_or_nothing_brought",
+            "a_bundle_is_deployed_again_and_rolled_back"}    # they need more than a place to run in
 BY_SSH = {"a_typed_call", "a_flood_that_is_not_read", "runs_in_a_foreign_loop", "a_broken_link_loses_its_runs", "sessions_in_threads"}
 MEMORY = {"a_flood_that_is_not_read", "large_items_that_are_not_read", "who_waits_at_a_joint_delays_nobody"}
 
@@ -80,6 +83,13 @@ def test_a_question_is_answered_by_the_program(client, sshd, scratch):
 def test_an_agent_that_leaves_nothing_and_one_that_is_not_brought(client, clean_sshd):
     holds("nothing_is_left_or_nothing_brought", client)
     assert not list(clean_sshd.home.glob(".cache/sshexec/*"))
+
+
+def test_a_program_deploys_bundles_to_hosts_that_tell_what_they_have(client, sshd_with, scratch):
+    Farm(client, sshd_with, scratch, 3)
+    shop = Shop(client)
+    bundles = [shop.bundle("web-1.%d" % n, shop.plugin(extra=b"%d" % n), serial=n + 1) for n in range(2)]
+    holds("a_bundle_is_deployed_again_and_rolled_back", client, "old=%s" % bundles[0], "new=%s" % bundles[1])
 
 
 # --- the README's program ---

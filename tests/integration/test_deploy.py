@@ -188,6 +188,14 @@ def test_nothing_is_deployed_where_nothing_is_kept(shop, node):
 
 
 
+def test_a_default_transport_that_leads_to_hosts_is_not_for_this_machine(client, shop, here):
+    config = client.home / ".config" / "sshexec"
+    config.mkdir(parents=True, exist_ok=True)
+    (config / "config").write_text("transport = odd\n[transport odd]\ncommand = false %h %c\n")
+    assert here.deployed(shop.bundle("web-1.0", shop.plugin()))["switched"]
+    assert here.client.run(["deploy", shop.dir / "web-1.0.ssx", "some"]).code == 255
+
+
 def test_an_older_serial_is_a_step_back(shop, here):
     here.deployed(shop.bundle("web-1.1", shop.plugin(extra=b"1"), serial=2))
     old = shop.bundle("web-1.0", shop.plugin(extra=b"0"), serial=1)

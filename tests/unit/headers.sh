@@ -122,6 +122,12 @@ END
 } >"$tmp/caller.c"
 compile "a program that calls" "$tmp/caller.c"
 
+# The command line has many hosts by <sshexec/fleet.h> and <sshexec/bundle.h>, as any program has them.
+only_the_public_engine() {
+    ! grep -nE '#include "fleet/(engine|member|visit|pump|fleet_parts)' tools/sshexec/*
+}
+check "tools/sshexec drives hosts by the public headers" only_the_public_engine
+
 check "the changelog ends with the current ABI version" changelog_names_version
 echo "1..$number"
 exit $failed

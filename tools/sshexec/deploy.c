@@ -1,9 +1,7 @@
 /* sshexec deploy: a bundle on hosts. Each gets what it lacks and is prepared; then all of them switch. */
 #include "deploy_record.h"
 #include "interrupt.h"
-#include "payload.h"
 #include "rollout.h"
-#include "sender.h"
 #include "tool.h"
 
 #include "base/error.h"
@@ -17,27 +15,27 @@
 struct deploy {
     const struct settings *settings;
     struct rollout rollout;
-    struct payload payload;
-    const struct manifest *manifest;
+    struct ssx_bundle *bundle;
     bool held_back;                  /* prepared, but not switched: too many hosts could not be */
     size_t answered;                 /* hosts */
     uint64_t objects, bytes;         /* that these lacked, all together */
 };
 
-static struct span span_of(const struct buf *b) { return (struct span){buf_data(b), buf_length(b)}; }
+struct step { const struct deploy *deploy; enum ssx_deploy_step step; };
 
-static int ask(struct deploy *d, const char *what, const struct rolling_options *rolling, const char *doing, struct ssx_error *err)
+static int open_step(struct ssx_fleet **out, const void *what, const struct ssx_fleet_options *o, struct ssx_error *err)
 {
-    bool brings = strcmp(what, "switch");
-    char name[SENDER_NAME];
-    struct client_offer offer = {.objects = d->payload.objects, .count = d->payload.count,
-                                 .order = {.what = span_text(what), .downgrade = d->settings->downgrade, .has_bundle = !brings,
-                                           .bundle = d->payload.manifest, .by = span_text(sender_name(name))}};
-    if (brings) {
-        offer.order.manifest = span_of(bundle_manifest_text(d->payload.bundle));
-        offer.order.signature = span_of(bundle_signature(d->payload.bundle));
-    }
-    return rollout_ask(&d->rollout, &offer, rolling, doing, err);
+    const struct step *s = what;
+    unsigned flags = s->deploy->settings->downgrade ? SSX_DEPLOY_DOWNGRADE : 0;
+    return ssx_fleet_open_deploy(out, s->deploy->bundle, s->step, flags, o, err);
+}
+
+static int ask(struct deploy *d, enum ssx_deploy_step step, const struct rolling_options *rolling, const char *doing,
+               struct ssx_error *err)
+{
+    const struct step what = {d, step};
+    const struct rollout_order order = {open_step, &what, doing, step == SSX_DEPLOY_SWITCH};
+    return rollout_ask(&d->rollout, &order, rolling, err);
 }
 
 /* --- showing it --- */
@@ -50,16 +48,17 @@ static bool has_switched(const struct deploy *d, const struct rollout_host *h)
 static void add_host(struct buf *out, const struct deploy *d, const struct rollout_host *h)
 {
     char size[32];
-    const struct manifest *m = d->manifest;
+    const char *name = ssx_bundle_name(d->bundle), *version = ssx_bundle_version(d->bundle);
     bool dry = d->settings->dry_run;
     if (!h->changes && dry)
-        buf_printf(out, "has %s %s already, nothing would be sent or changed", m->name, m->version);
+        buf_printf(out, "has %s %s already, nothing would be sent or changed", name, version);
     else if (!h->changes)
-        buf_printf(out, "had %s %s already, nothing was sent or changed (generation %llu)", m->name, m->version,
+        buf_printf(out, "had %s %s already, nothing was sent or changed (generation %llu)", name, version,
                    (unsigned long long)h->generation);
     else
         buf_printf(out, "%s%s%s%s -> %s, %llu object%s (%s) %s", dry ? "would take " : d->held_back ? "prepared, not switched: " : "",
-                   m->name, *h->has ? " " : " not there", h->has, m->version, (unsigned long long)h->needs, h->needs == 1 ? "" : "s",
+                   name, *h->has ? " " : " not there", h->has, version, (unsigned long long)h->needs,
+                   h->needs == 1 ? "" : "s",
                    size_text(size, h->bytes), dry ? "would be sent" : "sent");
     if (has_switched(d, h))
         buf_printf(out, ", generation %llu", (unsigned long long)h->generation);
@@ -69,7 +68,8 @@ static void add_host(struct buf *out, const struct deploy *d, const struct rollo
 static void add_host_json(struct buf *out, const struct deploy *d, const struct rollout_host *h)
 {
     rollout_json(out, h, "end");
-    buf_printf(out, ",\"bundle\":\"%s\",\"version\":\"%s\",\"had\":", d->manifest->name, d->manifest->version);
+    buf_printf(out, ",\"bundle\":\"%s\",\"version\":\"%s\",\"had\":", ssx_bundle_name(d->bundle),
+               ssx_bundle_version(d->bundle));
     if (h->answered && *h->has)
         json_add_string(out, h->has, strlen(h->has));
     else
@@ -135,17 +135,17 @@ static int switch_all(struct deploy *d, struct ssx_error *err)
         return 0;
     if (rolling.max_fail.given) /* what is left of it */
         rolling.max_fail = (struct amount){.n = d->rollout.rolling.max_fail - d->rollout.rolling.failed, .given = true};
-    return ask(d, "switch", &rolling, "switched", err);
+    return ask(d, SSX_DEPLOY_SWITCH, &rolling, "switched", err);
 }
 
 static int deploy(struct deploy *d, struct ssx_error *err)
 {
     const struct rolling_options at_once = {0}, unless_many_fail = {.max_fail = d->settings->rolling.max_fail};
     if (d->settings->dry_run)
-        return ask(d, "look", &at_once, "asked", err);
+        return ask(d, SSX_DEPLOY_LOOK, &at_once, "asked", err);
     if (d->settings->one_phase)
-        return ask(d, "install", &d->settings->rolling, "deployed", err);
-    return ask(d, "prepare", &unless_many_fail, "prepared", err) ? -1 : switch_all(d, err);
+        return ask(d, SSX_DEPLOY_INSTALL, &d->settings->rolling, "deployed", err);
+    return ask(d, SSX_DEPLOY_PREPARE, &unless_many_fail, "prepared", err) ? -1 : switch_all(d, err);
 }
 
 static int check(const struct settings *s, const char *bundle, bool rest, struct ssx_error *err)
@@ -158,6 +158,15 @@ static int check(const struct settings *s, const char *bundle, bool rest, struct
     if (s->signer && !s->signers)
         return error_set(err, SSX_ERROR_USAGE, "--signer needs --signers, the file that says which key is whose");
     return 0;
+}
+
+static int open_bundle(struct deploy *d, const char *path, struct ssx_error *err)
+{
+    struct ssx_bundle_options o = ssx_bundle_defaults();
+    o.signers = d->settings->signers;
+    o.signer = d->settings->signer;
+    o.interrupt_fd = d->rollout.interrupt_fd;
+    return ssx_bundle_open(&d->bundle, path, &o, err);
 }
 
 int command_deploy(int argc, char **argv)
@@ -177,9 +186,8 @@ int command_deploy(int argc, char **argv)
     if (check(&s, bundle, rest, &err))
         return tool_complain(&err);
     int rc = rollout_init(&d.rollout, &s, "deploy", words + 1, count - 1, &err);
-    bool opened = rc == 0 && (rc = payload_open(&d.payload, bundle, s.signers, s.signer, d.rollout.interrupt_fd, &err)) == 0;
-    if (opened)
-        d.manifest = bundle_manifest(d.payload.bundle);
+    if (rc == 0)
+        rc = open_bundle(&d, bundle, &err);
     if (rc == 0)
         rc = deploy(&d, &err);
     if (rc == 0)
@@ -187,8 +195,7 @@ int command_deploy(int argc, char **argv)
     if (rc == 0 && !s.dry_run && !d.rollout.here)
         deploy_record(&d.rollout, bundle, d.held_back);
     code = rc ? (interrupt_signal() ? EXIT_SIGNAL + interrupt_signal() : tool_complain(&err)) : rollout_sum_up(&d.rollout);
-    if (opened)
-        payload_close(&d.payload);
+    ssx_bundle_close(d.bundle);
     rollout_free(&d.rollout);
     return code;
 }

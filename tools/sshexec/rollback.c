@@ -2,11 +2,11 @@
 #include "answer.h"
 #include "interrupt.h"
 #include "rollout.h"
-#include "sender.h"
 #include "tool.h"
 
 #include "base/error.h"
 #include "base/text.h"
+#include "fleet/sender.h"
 #include "wire/json.h"
 #include "wire/outcome.h"
 #include "wire/value.h"
@@ -31,7 +31,21 @@ static void add_rollback(void *user, struct buf *out, const struct rollout_host 
     }
 }
 
+static int open_rollback(struct ssx_fleet **out, const void *what, const struct ssx_fleet_options *o,
+                         struct ssx_error *err)
+{
+    const struct settings *s = what;
+    return ssx_fleet_open_rollback(out, (uint64_t)s->generation, o, err);
+}
+
 /* --- generations --- */
+
+static int open_generations(struct ssx_fleet **out, const void *what, const struct ssx_fleet_options *o,
+                            struct ssx_error *err)
+{
+    (void)what;
+    return ssx_fleet_open_generations(out, o, err);
+}
 
 struct entry { uint64_t number, made; size_t bundles; };
 struct bundle_entry { char name[96], version[96], signer[300]; uint64_t serial; };
@@ -150,14 +164,14 @@ static void add_generations(void *user, struct buf *out, const struct rollout_ho
 
 /* --- both --- */
 
-static int run(struct settings *s, const char *command, char **words, int count, const struct client_offer *offer, const char *doing,
+static int run(struct settings *s, const char *command, char **words, int count, const struct rollout_order *order,
                void (*show)(void *user, struct buf *out, const struct rollout_host *h))
 {
     struct rollout r;
     struct ssx_error err = {0};
     int rc = rollout_init(&r, s, command, words, count, &err);
     if (rc == 0)
-        rc = rollout_ask(&r, offer, &s->rolling, doing, &err);
+        rc = rollout_ask(&r, order, &s->rolling, &err);
     if (rc == 0)
         rollout_show(&r, show, s);
     int code = rc ? (interrupt_signal() ? EXIT_SIGNAL + interrupt_signal() : tool_complain(&err)) : rollout_sum_up(&r);
@@ -181,8 +195,8 @@ int command_rollback(int argc, char **argv)
                    "Puts back in force what each HOST, or this machine, had before the last deploy, or a generation of your choice.", argc,
                        argv, &words, &count, &rest, &code))
         return code;
-    struct client_offer offer = {.order = {.what = span_text("rollback"), .generation = (uint64_t)s.generation}};
-    return rest ? no_rest("rollback") : run(&s, "rollback", words, count, &offer, "rolled back", add_rollback);
+    const struct rollout_order order = {.open = open_rollback, .what = &s, .doing = "rolled back"};
+    return rest ? no_rest("rollback") : run(&s, "rollback", words, count, &order, add_rollback);
 }
 
 int command_generations(int argc, char **argv)
@@ -194,6 +208,6 @@ int command_generations(int argc, char **argv)
                    "Shows what was deployed on each HOST, or on this machine; the generation in force has a star.", argc, argv, &words,
                        &count, &rest, &code))
         return code;
-    struct client_offer offer = {.order = {.what = span_text("list")}};
-    return rest ? no_rest("generations") : run(&s, "generations", words, count, &offer, "asked", add_generations);
+    const struct rollout_order order = {.open = open_generations, .doing = "asked"};
+    return rest ? no_rest("generations") : run(&s, "generations", words, count, &order, add_generations);
 }

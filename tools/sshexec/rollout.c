@@ -1,6 +1,5 @@
 #include "rollout.h"
 
-#include "agents.h"
 #include "host_sets.h"
 #include "interrupt.h"
 #include "progress_line.h"
@@ -8,16 +7,11 @@
 #include "tool.h"
 
 #include "base/error.h"
-#include "base/install.h"
 #include "base/io.h"
 #include "base/text.h"
-#include "fleet/engine.h"
 #include "wire/json.h"
-#include "wire/outcome.h"
-#include "wire/value.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -105,86 +99,70 @@ void rollout_free(struct rollout *r)
 /* --- what they say --- */
 
 /* A batch; numbers: of all hosts of the round, those of the batch from `first` on, which of ours. */
-struct round { struct rollout *rollout; struct engine *engine; const size_t *numbers; };
+struct round {
+    struct rollout *rollout;
+    const struct rollout_order *order;
+    struct ssx_session_options session;
+    struct ssx_fleet *fleet;
+    const size_t *numbers;
+};
 
 static struct rollout_host *host_of(struct round *round, size_t host) { return &round->rollout->hosts[round->numbers[host]]; }
 
-static int take_key(struct rollout_host *h, struct value_reader *r, const struct value *key)
+static void take_answer(struct round *round, struct rollout_host *h, const struct ssx_fleet_event *e)
 {
-    const char *at;
-    size_t n;
-    if (value_is_text(key, "generation"))
-        return value_take_uint(r, UINT32_MAX, &h->generation);
-    if (value_is_text(key, "needs"))
-        return value_take_uint(r, UINT32_MAX, &h->needs);
-    if (value_is_text(key, "bytes"))
-        return value_take_uint(r, INT64_MAX, &h->bytes);
-    if (value_is_text(key, "changes"))
-        return value_take_bool(r, &h->changes);
-    if (!value_is_text(key, "has"))
-        return value_skip(r);
-    if (value_take_str(r, &at, &n))
-        return -1;
-    text_escape(h->has, sizeof h->has, at, n);
-    return 0;
+    const struct ssx_bundle_answer *a = e->answer;
+    h->generation = a->generation;
+    h->changes = a->changes;
+    if (!round->order->follows) {
+        h->needs = a->needs;
+        h->bytes = a->bytes;
+        text_escape(h->has, sizeof h->has, a->has, strlen(a->has));
+    }
+    if (buf_add(&h->value, e->bytes, e->n))
+        snprintf(h->message, sizeof h->message, "out of memory for its answer");
 }
 
-/* The answer's map; what isn't known in it is passed over. */
-static int take_answer(struct rollout_host *h, const struct span *bytes)
+static void take_end(struct round *round, struct rollout_host *h, const struct ssx_ending *e)
 {
-    struct value_reader r = value_reader(bytes->at, bytes->n);
-    size_t pairs;
-    h->value.end = h->value.start;
-    if (buf_add(&h->value, bytes->at, bytes->n) || value_take_map(&r, &pairs))
-        return -1;
-    for (struct value key; pairs; pairs--)
-        if (value_next(&r, &key) || key.kind != VALUE_STR || take_key(h, &r, &key))
-            return -1;
-    return 0;
-}
-
-static void on_message(void *user, size_t host, const struct message *m)
-{
-    struct rollout_host *h = host_of(user, host);
-    if (m->kind == MESSAGE_PROGRESS)
-        h->announced = m->progress.total;
-    if (m->kind == MESSAGE_RESULT && take_answer(h, &m->data.bytes))
-        snprintf(h->message, sizeof h->message, "its agent's answer makes no sense");
-}
-
-static void on_end(void *user, size_t host, struct message_end *e, const struct timing *t)
-{
-    struct round *round = user;
     struct rollout *r = round->rollout;
-    struct rollout_host *h = host_of(round, host);
-    (void)t;
     h->outcome = e->outcome;
-    h->answered = e->outcome == SSX_OUTCOME_OK && buf_length(&h->value) && !h->message[0];
-    span_copy(h->reason, sizeof h->reason, e->reason);
+    h->answered = e->outcome == SSX_OUTCOME_OK && !h->message[0];
+    snprintf(h->reason, sizeof h->reason, "%s", e->reason);
     if (e->outcome != SSX_OUTCOME_OK)
-        text_escape(h->message, sizeof h->message, e->message.n ? e->message.at : "", e->message.n);
+        text_escape(h->message, sizeof h->message, e->message, strlen(e->message));
     else if (!h->answered)
         h->outcome = SSX_OUTCOME_LOST;
     r->done++;
     rolling_ended(&r->rolling, h->outcome);
     if (rolling_stopped(&r->rolling))
-        engine_stop(round->engine);
+        ssx_fleet_stop(round->fleet);
 }
 
-static void on_stderr(void *user, size_t host, const void *bytes, size_t n)
+static void take_noise(const struct ssx_fleet_event *e)
 {
-    (void)user;
-    (void)host;
     progress_line_clear();
-    (void)!fd_write_all(STDERR_FILENO, bytes, n);
+    (void)!fd_write_all(STDERR_FILENO, e->bytes, e->n);
 }
 
-static void on_note(void *user, size_t host, int level, const char *text)
+static void take_note(struct round *round, const struct ssx_fleet_event *e)
 {
-    struct round *round = user;
     progress_line_clear();
-    if (round->rollout->settings->verbose >= level)
-        fprintf(stderr, "sshexec: %s: %s\n", host_of(round, host)->name, text);
+    if (round->rollout->settings->verbose >= e->level)
+        fprintf(stderr, "sshexec: %s: %s\n", host_of(round, e->host)->name, e->text);
+}
+
+static void on_event(void *context, const struct ssx_fleet_event *e)
+{
+    struct round *round = context;
+    if (e->kind == SSX_FLEET_RESULT)
+        take_answer(round, host_of(round, e->host), e);
+    else if (e->kind == SSX_FLEET_END)
+        take_end(round, host_of(round, e->host), e->ending);
+    else if (e->kind == SSX_FLEET_NOISE)
+        take_noise(e);
+    else if (e->kind == SSX_FLEET_NOTE)
+        take_note(round, e);
 }
 
 /* --- the bytes that travel --- */
@@ -194,9 +172,7 @@ static void count_bytes(const struct round *round, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         struct rollout_host *h = &round->rollout->hosts[round->numbers[i]];
-        uint64_t asked;
-        engine_upload(round->engine, i, &h->sent, &asked);
-        h->total = asked > h->announced ? asked : h->announced;
+        ssx_fleet_sent(round->fleet, i, &h->sent, &h->total);
     }
 }
 
@@ -265,19 +241,20 @@ static void wipe(struct rollout *r)
 }
 
 /* Of a batch: the names of those that are there. */
-static void show_place(struct round *round, size_t count, enum engine_place place, const char *word)
+static void show_place(struct round *round, size_t count, enum ssx_fleet_place place, const char *word)
 {
     struct buf text = {0};
     char **names = calloc(count, sizeof *names);
     size_t *numbers = calloc(count, sizeof *numbers), n = 0;
     for (size_t i = 0; names && numbers && i < count; i++) {
         names[i] = host_of(round, i)->name;
-        if (engine_where(round->engine, i) == place)
+        if (ssx_fleet_where(round->fleet, i) == place)
             numbers[n++] = i;
     }
     if (n) {
         names_fold_these(&text, names, numbers, n);
-        fprintf(stderr, "sshexec: %s%s: %.*s\n", place == ENGINE_RUNNING ? "not yet " : "", word, (int)buf_length(&text), (const char *)buf_data(&text));
+        fprintf(stderr, "sshexec: %s%s: %.*s\n", place == SSX_FLEET_RUNNING ? "not yet " : "", word,
+                (int)buf_length(&text), (const char *)buf_data(&text));
     }
     buf_free(&text);
     free(names);
@@ -296,12 +273,12 @@ static void take_interrupts(struct round *round, size_t count)
     wipe(r);
     if (!first) {
         r->cancelled = true;
-        engine_cancel(round->engine);
+        ssx_fleet_cancel(round->fleet);
         return;
     }
-    show_place(round, count, ENGINE_RUNNING, r->doing);
-    show_place(round, count, ENGINE_OPENING, "connecting");
-    show_place(round, count, ENGINE_WAITING, "waiting");
+    show_place(round, count, SSX_FLEET_RUNNING, r->doing);
+    show_place(round, count, SSX_FLEET_OPENING, "connecting");
+    show_place(round, count, SSX_FLEET_WAITING, "waiting");
     fputs("sshexec: interrupt again to cancel\n", stderr);
 }
 
@@ -314,7 +291,7 @@ static int add_batch(struct round *round, size_t count, struct ssx_error *err)
         h->answered = false;
         h->message[0] = h->reason[0] = 0;
         buf_free(&h->value);
-        if (engine_add(round->engine, h->name, NULL, 0, err))
+        if (ssx_fleet_add(round->fleet, round->rollout->here ? NULL : h->name, NULL, 0, NULL, err))
             return -1;
     }
     return 0;
@@ -323,31 +300,44 @@ static int add_batch(struct round *round, size_t count, struct ssx_error *err)
 static void converse(struct round *round, size_t count)
 {
     struct rollout *r = round->rollout;
-    struct pollfd fds[] = {{engine_fd(round->engine), POLLIN, 0}, {r->interrupt_fd, POLLIN, 0}};
+    struct pollfd fds[] = {{ssx_fleet_fd(round->fleet), POLLIN, 0}, {r->interrupt_fd, POLLIN, 0}};
     do {
         poll(fds, 2, draws(r) || r->settings->json ? LOOK_MS : -1);
         take_interrupts(round, count);
         draw(round, count);
         tell_bytes(round, count, TELL_US);
-    } while (engine_work(round->engine, 0));
+    } while (ssx_fleet_step(round->fleet, 0));
     wipe(r);
     count_bytes(round, count);
     tell_bytes(round, count, 0); /* how far each came */
 }
 
-static int run_batch(struct round *round, const struct engine_options *options, size_t count, struct ssx_error *err)
+static int make_fleet(struct round *round, struct ssx_error *err)
+{
+    const struct rollout *r = round->rollout;
+    struct ssx_fleet_options o = ssx_fleet_defaults();
+    int64_t left_ms = r->settings->deadline_ms - r->took_ms - (clock_us() - r->began_us) / 1000;
+    o.session = &round->session;
+    o.fanout = (size_t)r->settings->fanout;
+    o.deadline_ms = !r->settings->deadline_ms ? 0 : left_ms > 0 ? (uint64_t)left_ms : 1;
+    o.notes = r->settings->verbose > 0;
+    o.context = round;
+    o.on_event = on_event;
+    return round->order->open(&round->fleet, round->order->what, &o, err);
+}
+
+static int run_batch(struct round *round, size_t count, struct ssx_error *err)
 {
     struct rollout *r = round->rollout;
-    size_t fanout = 0;
-    int rc = engine_new(&round->engine, options, err) || add_batch(round, count, err) || engine_start(round->engine, &fanout, err) ? -1 : 0;
+    int rc = make_fleet(round, err) || add_batch(round, count, err) || ssx_fleet_start(round->fleet, err) ? -1 : 0;
     if (rc == 0 && !r->fanout_said) {
         r->fanout_said = true;
-        tool_say_fanout(r->settings, fanout, count);
+        tool_say_fanout(r->settings, ssx_fleet_fanout(round->fleet), count);
     }
     if (rc == 0)
         converse(round, count);
-    engine_free(round->engine);
-    round->engine = NULL;
+    ssx_fleet_close(round->fleet);
+    round->fleet = NULL;
     round->numbers += count;
     return rc;
 }
@@ -366,44 +356,35 @@ static void end_unbegun(struct round *round, size_t count)
     }
 }
 
-static int run_batches(struct round *round, struct engine_options *options, struct ssx_error *err)
+static int run_batches(struct round *round, struct ssx_error *err)
 {
     struct rollout *r = round->rollout;
     int rc = 0;
-    for (size_t n; rc == 0 && !r->cancelled && (n = rolling_next(&r->rolling));) {
-        int64_t passed_ms = (clock_us() - r->began_us) / 1000, left_ms = r->settings->deadline_ms - r->took_ms - passed_ms;
-        options->deadline_ms = !r->settings->deadline_ms ? 0 : left_ms > 0 ? left_ms : 1;
-        rc = run_batch(round, options, n, err);
-    }
+    for (size_t n; rc == 0 && !r->cancelled && (n = rolling_next(&r->rolling));)
+        rc = run_batch(round, n, err);
     end_unbegun(round, r->asked - r->rolling.begun);
     return rc;
 }
 
-int rollout_ask(struct rollout *r, const struct client_offer *offer, const struct rolling_options *rolling, const char *doing,
+int rollout_ask(struct rollout *r, const struct rollout_order *order, const struct rolling_options *rolling,
                 struct ssx_error *err)
 {
-    char path[PATH_MAX];
-    const char *local[] = {install_agent(path, sizeof path), NULL};
-    struct agent_image image;
     size_t *numbers = calloc(r->count, sizeof *numbers);
-    struct round round = {.rollout = r, .numbers = numbers};
-    struct engine_options options = {.call = {.offer = offer}, .agent = &image, .bootstrap = r->settings->bootstrap, .input_fd = -1,
-                                     .fanout = (size_t)r->settings->fanout, .local_argv = r->here ? local : NULL,
-                                     .listener = {.user = &round, .on_message = on_message, .on_end = on_end, .on_stderr = on_stderr,
-                                                  .on_note = r->settings->verbose ? on_note : NULL}};
-    settings_target(r->settings, &options.target);
+    struct round round = {.rollout = r, .order = order, .numbers = numbers};
+    settings_session(r->settings, &round.session);
+    if (r->here) /* a command that leads to hosts is not for this machine */
+        round.session.transport_command = NULL;
     r->done = r->asked = 0;
     r->began_us = clock_us();
-    r->doing = doing;
+    r->doing = order->doing;
     for (size_t i = 0; numbers && i < r->count; i++) {
         struct rollout_host *h = &r->hosts[i];
-        h->sent = h->total = h->announced = h->told = 0;
+        h->sent = h->total = h->told = 0;
         if (!h->skip)
             numbers[r->asked++] = i;
     }
     rolling_init(&r->rolling, r->asked, rolling);
-    int rc = !numbers ? error_set(err, SSX_ERROR_SYSTEM, "out of memory for the hosts") : own_agent_open(&image, err) ? -1
-        : run_batches(&round, &options, err);
+    int rc = numbers ? run_batches(&round, err) : error_set(err, SSX_ERROR_SYSTEM, "out of memory for the hosts");
     free(numbers);
     r->took_ms += (clock_us() - r->began_us) / 1000;
     return rc;

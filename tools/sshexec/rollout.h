@@ -1,11 +1,12 @@
-/* One OFFER to each of many hosts, through the fleet's engine, and what they answered: for deploy, rollback, generations and store. */
+/* What <sshexec/bundle.h> asks of many hosts, in rounds and batches, and what they answered: for deploy, rollback,
+ * generations and store. */
 #ifndef SSHEXEC_ROLLOUT_H
 #define SSHEXEC_ROLLOUT_H
 #include "settings.h"
 
 #include "base/buf.h"
-#include "client/client.h"
 
+#include <sshexec/bundle.h>
 #include <stdint.h>
 
 struct rollout_host {
@@ -20,9 +21,17 @@ struct rollout_host {
     uint64_t generation, needs, bytes; /* in force; objects that it lacked, and their bytes */
     bool changes;
     char has[96];                    /* the version that was there; "": none */
-    struct buf value;                /* all of the answer: msgpack, scanned */
-    /* of the objects that go there in this round: bytes that have left, of those to come as far as is known; which the host said; what was told */
-    uint64_t sent, total, announced, told;
+    struct buf value;                /* all of the answer: msgpack */
+    uint64_t sent, total;            /* as ssx_fleet_sent, in this round */
+    uint64_t told;                   /* of that */
+};
+
+/* What is asked: how fleets for it are opened, and the word for the progress line. */
+struct rollout_order {
+    int (*open)(struct ssx_fleet **out, const void *what, const struct ssx_fleet_options *o, struct ssx_error *err);
+    const void *what;
+    const char *doing;
+    bool follows;                    /* on a round whose answers said already what hosts had and lacked */
 };
 
 struct rollout {
@@ -48,9 +57,9 @@ struct rollout {
 int rollout_init(struct rollout *r, const struct settings *s, const char *command, char **words, int count, struct ssx_error *err);
 
 /* Asks each that is not to be skipped, as `rolling` says: all at once, or in batches, until too many have failed. Those that are not begun
- * with for that reason end as `cancelled`. doing: for the progress line. The first Ctrl-C shows who is pending (of one host: ends it), any
+ * with for that reason end as `cancelled`. The first Ctrl-C shows who is pending (of one host: ends it), any
  * other signal ends it everywhere. Returns 0, or -1 with err: none was asked. */
-int rollout_ask(struct rollout *r, const struct client_offer *offer, const struct rolling_options *rolling, const char *doing,
+int rollout_ask(struct rollout *r, const struct rollout_order *order, const struct rolling_options *rolling,
                 struct ssx_error *err);
 
 /* How all hosts ended, those that were skipped as they had ended before: a line on stderr where there are several, and the exit code: also for a stdout

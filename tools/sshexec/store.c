@@ -24,7 +24,6 @@ enum action { LIST, VERIFY, GC };
 struct care {
     const struct settings *settings;
     enum action action;
-    char words[64];                  /* for the agent */
 };
 
 /* An object, as an agent told of it. */
@@ -210,20 +209,16 @@ static void judge(const struct care *c, struct rollout_host *h)
 
 /* --- asking --- */
 
-static void make_words(struct care *c)
+static int open_care(struct ssx_fleet **out, const void *what, const struct ssx_fleet_options *o, struct ssx_error *err)
 {
+    const struct care *c = what;
     const struct settings *s = c->settings;
-    char older[24] = "", keep[24] = "";
-    if (s->older_ms >= 0)
-        snprintf(older, sizeof older, "%ld", s->older_ms / 1000);
-    else if (s->keep_bytes < 0)
-        snprintf(older, sizeof older, "%d", UNUSED_S);
-    if (s->keep_bytes >= 0)
-        snprintf(keep, sizeof keep, "%lld", (long long)s->keep_bytes);
-    if (c->action == GC)
-        snprintf(c->words, sizeof c->words, "gc%s:%s:%s", s->dry_run ? "-dry" : "", older, keep);
-    else
-        snprintf(c->words, sizeof c->words, "%s", c->action == LIST ? "list" : s->remove ? "verify-remove" : "verify");
+    int64_t older_s = s->older_ms >= 0 ? s->older_ms / 1000 : s->keep_bytes < 0 ? UNUSED_S : -1;
+    if (c->action == LIST)
+        return ssx_fleet_open_store(out, SSX_STORE_LIST, -1, -1, o, err);
+    if (c->action == VERIFY)
+        return ssx_fleet_open_store(out, s->remove ? SSX_STORE_REPAIR : SSX_STORE_VERIFY, -1, -1, o, err);
+    return ssx_fleet_open_store(out, s->dry_run ? SSX_STORE_GC_DRY : SSX_STORE_GC, older_s, s->keep_bytes, o, err);
 }
 
 static int take_action(struct care *c, const char *word, struct ssx_error *err)
@@ -239,7 +234,6 @@ static int take_action(struct care *c, const char *word, struct ssx_error *err)
         return error_set(err, SSX_ERROR_USAGE, "--older-than, --keep and --dry-run belong to store gc");
     if (s->remove && c->action != VERIFY)
         return error_set(err, SSX_ERROR_USAGE, "--remove belongs to store verify");
-    make_words(c);
     return 0;
 }
 
@@ -247,12 +241,12 @@ static int ask(struct care *c, char **words, int count)
 {
     static const char *const doing[] = {"listed", "verified", "pruned"};
     const struct rolling_options at_once = {0};
-    const struct client_offer offer = {.order = {.what = span_text("tend"), .words = span_text(c->words)}};
+    const struct rollout_order order = {.open = open_care, .what = c, .doing = doing[c->action]};
     struct rollout r;
     struct ssx_error err = {0};
     int rc = rollout_init(&r, c->settings, "store", words, count, &err);
     if (rc == 0)
-        rc = rollout_ask(&r, &offer, &at_once, doing[c->action], &err);
+        rc = rollout_ask(&r, &order, &at_once, &err);
     for (size_t i = 0; rc == 0 && i < r.count; i++)
         if (r.hosts[i].answered)
             judge(c, &r.hosts[i]);

@@ -36,6 +36,7 @@ extern "C" {
 #endif
 
 struct ssx_fleet;
+struct ssx_bundle_answer; /* <sshexec/bundle.h> */
 
 enum ssx_fleet_event_kind {
     SSX_FLEET_OUTPUT = 1,    /* stream (SSX_STDOUT, SSX_STDERR), bytes, n */
@@ -99,6 +100,7 @@ struct ssx_fleet_event {
     const struct ssx_fleet_timing *timing;
     size_t item;             /* which of those that are dealt this is about: how many were added before it; SSX_FLEET_NONE: none */
     const struct ssx_fleet_plugin *plugin;
+    const struct ssx_bundle_answer *answer; /* with a RESULT, where something about bundles was asked */
 };
 
 /* How a fleet runs. Start from ssx_fleet_defaults(); later versions append. What is zero is not given. */
@@ -114,6 +116,8 @@ struct ssx_fleet_options {
     void *context;           /* handed to on_event */
     void (*on_event)(void *context, const struct ssx_fleet_event *event);
     size_t per_host;         /* items that a host works on at once; 0: 1. At most SSX_FLEET_PER_HOST_MAX, and what its agent takes */
+    const char *by;          /* who a deploy says it comes from, 1 to 127 printable characters of ASCII, no blank; NULL:
+                                user@host of this process. Nobody checks it */
     unsigned joined;         /* SSX_FLEET_JOIN_INPUT | SSX_FLEET_JOIN_OUTPUT: what ssx_fleet_join hands over for each
                                 host's worker. Such a fleet deals no items */
 };
