@@ -2,6 +2,7 @@
 #include "deploy_record.h"
 #include "interrupt.h"
 #include "rollout.h"
+#include "size_text.h"
 #include "tool.h"
 
 #include "base/error.h"

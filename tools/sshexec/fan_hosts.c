@@ -23,7 +23,13 @@ static int add_name(void *ctx, const char *name, size_t n)
     return h->names[h->count] ? (h->count++, 0) : 1;
 }
 
-int fan_hosts_find(struct fan_hosts *h, const struct settings *s, struct ssx_error *err)
+bool fan_hosts_is_set(const char *host)
+{
+    const char *bracket = strchr(host, '[');
+    return *host == '@' || strpbrk(host, ",!&^") || (bracket && bracket > host && bracket[-1] != '@');
+}
+
+int fan_hosts_find(struct fan_hosts *h, const struct settings *s, const char *command, struct ssx_error *err)
 {
     const struct groups_options groups = {.source = s->group_source, .ssh_config = s->ssh_config, .watch = interrupt_watch, .unwatch = interrupt_unwatch};
     struct host_sets sets;
@@ -33,7 +39,7 @@ int fan_hosts_find(struct fan_hosts *h, const struct settings *s, struct ssx_err
     if (rc == 0 && s->rerun)
         rc = host_sets_rerun(&sets, s->scatter && !s->items ? "all" : s->rerun, s->record, err); /* which: of its items then */
     if (rc == 0)
-        rc = host_sets_finish(&sets, "run", err);
+        rc = host_sets_finish(&sets, command, err);
     if (rc == 0 && hostset_each(sets.included, add_name, h, err))
         rc = error_set(err, SSX_ERROR_SYSTEM, "out of memory for host names");
     host_sets_dispose(&sets);

@@ -1,7 +1,9 @@
 #include "fan_run.h"
 
+#include "fan_held.h"
 #include "fan_show.h"
 #include "interrupt.h"
+#include "near_halves.h"
 #include "tool.h"
 
 #include "base/error.h"
@@ -29,11 +31,12 @@ struct fan {
     int64_t waited_us;               /* until that batch began */
     struct fan_show show;
     struct record *record;           /* NULL: it can't be kept, which was said */
+    struct fan_held held;            /* ends of those whose near halves still run */
     int interrupt_fd, interrupts;    /* how many have been dealt with */
     bool cancelled;
 };
 
-/* --- the fleet --- */
+/* --- what hosts say --- */
 
 static void take_event(struct fan *f, const struct ssx_fleet_event *e)
 {
@@ -47,12 +50,79 @@ static void take_event(struct fan *f, const struct ssx_fleet_event *e)
     }
 }
 
+static void take_one(struct fan *f, const struct ssx_fleet_event *e)
+{
+    take_event(f, e);
+    if (fan_show_is_end(&f->show, e) && rolling_stopped(&f->rolling))
+        ssx_fleet_stop(f->fleet);
+}
+
+/* Of a transfer: what the host says of its half is one thing, what became of ours another. */
+static void take_end_of_both(struct fan *f, const struct ssx_fleet_event *event)
+{
+    struct ssx_fleet_event e = *event;
+    struct ssx_ending ending = *event->ending;
+    if (ending.outcome == SSX_OUTCOME_OK && near_halves_state(f->call->near, e.host) != NEAR_HALF_COMPLETE) {
+        ending.outcome = SSX_OUTCOME_FAILED;
+        ending.exit_code = 1;
+        ending.code = 1;
+        ending.message = "the host says that all is done, but it is not";
+        ending.text = "failed: the host says that all is done, but it is not";
+    }
+    e.ending = &ending;
+    take_one(f, &e);
+}
+
+static bool has_gone(void *user, size_t host)
+{
+    const struct fan *f = user;
+    return near_halves_state(f->call->near, host) != NEAR_HALF_RUNS;
+}
+
+/* Those that waited only for their near halves. */
+static void take_held_ends(struct fan *f)
+{
+    if (!f->call->near)
+        return;
+    near_halves_look(f->call->near);
+    for (struct held *held; (held = fan_held_take(&f->held, has_gone, f)); free(held))
+        take_end_of_both(f, &held->event);
+}
+
+/* The host has ended, and with it its pipes: its near half will soon see that, if it has not. */
+static void end_transfer(struct fan *f, const struct ssx_fleet_event *e)
+{
+    near_halves_look(f->call->near);
+    if (has_gone(f, e->host) || fan_held_keep(&f->held, e))
+        take_end_of_both(f, e);
+}
+
+/* The host has begun: its worker gets somebody to converse with. Without one it fails, and says so. */
+static void join(struct fan *f, size_t host)
+{
+    struct ssx_error err = {0};
+    int from = -1, to = -1;
+    int rc = near_halves_begin(f->call->near, f->show.first + host, &from, &to, &err);
+    if (rc)
+        tool_complain(&err);
+    if (ssx_fleet_join(f->fleet, host, from, to, &err) == 0)
+        return;
+    if (rc == 0)
+        tool_complain(&err);
+    fd_close(&from);
+    fd_close(&to);
+}
+
 /* An event of a batch, as one of the whole run. */
 static void tell(void *context, const struct ssx_fleet_event *event)
 {
     struct fan *f = context;
     struct ssx_fleet_event e = *event;
     struct ssx_fleet_timing timing;
+    if (e.kind == SSX_FLEET_BEGUN) {
+        join(f, e.host);
+        return;
+    }
     e.host += f->show.first;
     if (e.timing) {
         timing = *e.timing;
@@ -60,10 +130,13 @@ static void tell(void *context, const struct ssx_fleet_event *event)
         timing.total_us += f->waited_us;
         e.timing = &timing;
     }
-    take_event(f, &e);
-    if (fan_show_is_end(&f->show, &e) && rolling_stopped(&f->rolling))
-        ssx_fleet_stop(f->fleet);
+    if (f->call->near && e.kind == SSX_FLEET_END)
+        end_transfer(f, &e);
+    else
+        take_one(f, &e);
 }
+
+/* --- the fleet that runs --- */
 
 static int make_fleet(struct fan *f, struct ssx_error *err)
 {
@@ -76,6 +149,7 @@ static int make_fleet(struct fan *f, struct ssx_error *err)
     o.timeout_ms = (uint64_t)s->timeout_ms;
     o.deadline_ms = !s->deadline_ms ? 0 : left_ms > 0 ? (uint64_t)left_ms : 1;
     o.input_fd = call->input_fd;
+    o.joined = call->near ? SSX_FLEET_JOIN_INPUT | SSX_FLEET_JOIN_OUTPUT : 0;
     o.notes = s->verbose > 0;
     o.per_host = (size_t)s->per_host;
     o.context = f;
@@ -110,15 +184,18 @@ static void converse(struct fan *f)
 {
     struct ssx_error err = {0};
     int running;
-    struct pollfd fds[] = {{ssx_fleet_fd(f->fleet), POLLIN, 0}, {f->interrupt_fd, POLLIN, 0}};
     do {
-        poll(fds, 2, f->show.progress ? LOOK_MS : -1);
+        struct pollfd fds[] = {{ssx_fleet_fd(f->fleet), POLLIN, 0},
+                               {f->interrupt_fd, POLLIN, 0},
+                               {f->held.first ? near_halves_fd(f->call->near) : -1, POLLIN, 0}};
+        poll(fds, 3, f->show.progress ? LOOK_MS : -1);
         take_interrupts(f);
         fan_show_progress(&f->show, f->fleet);
         running = ssx_fleet_step(f->fleet, 0);
+        take_held_ends(f);
         if (f->record && record_flush(f->record, &err))
             tool_complain(&err);
-    } while (running);
+    } while (running || f->held.first);
 }
 
 /* --- the run --- */
@@ -150,6 +227,7 @@ static int run_batch(struct fan *f, struct ssx_error *err)
     if (rc == 0) {
         tool_say_fanout(f->settings, ssx_fleet_fanout(f->fleet), f->show.first ? 0 : f->rolling.batch); /* once */
         converse(f);
+        fan_show_moved(&f->show, f->fleet);
     }
     ssx_fleet_close(f->fleet);
     f->fleet = NULL;
@@ -203,8 +281,10 @@ int fan_run(const struct settings *s, const struct fan_hosts *hosts, const struc
     const struct fan_rows rows = {f.names, f.count, call->labels, call->scatter->count, scatter_per_host(s)};
     struct ssx_error err = {0};
     settings_session(s, &f.session);
-    int rc =
-        fan_show_init(&f.show, s, &call->type->plugin.descriptor, call->name, &rows, &err) || run_batches(&f, &err);
+    int rc = fan_show_init(&f.show, s, &call->type->plugin.descriptor, call->name, &rows, &err);
+    f.show.of_files = call->near;
+    if (rc == 0)
+        rc = run_batches(&f, &err);
     record_close(f.record);
     int code = rc ? tool_complain(&err) : fan_show_end(&f.show, s->largest);
     int output_error = f.show.output_error;

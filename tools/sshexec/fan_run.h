@@ -17,6 +17,7 @@ struct fan_call {
     int input_fd;                    /* a file that all of them read; -1: none */
     struct scatter *scatter;         /* count 0: nothing is dealt */
     char **labels;                   /* of its items */
+    struct near_halves *near;        /* what each host's worker converses with; NULL: it is no transfer */
 };
 
 /* All of it. interrupt_fd: of interrupt_watch. Returns the exit code; what went wrong was said on stderr. */

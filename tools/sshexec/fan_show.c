@@ -3,6 +3,7 @@
 #include "fan_groups.h"
 #include "fan_timing.h"
 #include "progress_line.h"
+#include "size_text.h"
 
 #include "base/error.h"
 #include "base/io.h"
@@ -301,7 +302,8 @@ static void forget(struct fan_show *f, const struct ssx_fleet_event *e)
 static int keep_result(struct fan_show *f, const struct ssx_fleet_event *e)
 {
     struct voice *v = voice_of(f, e);
-    v->has_result = (f->table.table || f->report.show_result) && buf_add(&v->result, e->bytes, e->n) == 0;
+    bool shown = f->of_files ? f->settings->verbose > 0 : f->report.show_result;
+    v->has_result = (f->table.table || shown) && buf_add(&v->result, e->bytes, e->n) == 0;
     return 0;
 }
 
@@ -318,7 +320,8 @@ static int show_text(struct fan_show *f, const struct ssx_fleet_event *e)
         if (e->level > 0 || f->settings->verbose)
             fan_show_remark(e->name, levels[e->level & 3], e->text);
         return 0;
-    case SSX_FLEET_ITEM: return f->settings->quiet ? 0 : say_value(f, e, f->report.descriptor->items, e->bytes, e->n);
+    case SSX_FLEET_ITEM:
+        return f->settings->quiet || f->of_files ? 0 : say_value(f, e, f->report.descriptor->items, e->bytes, e->n);
     case SSX_FLEET_RESULT: return keep_result(f, e);
     case SSX_FLEET_END: case SSX_FLEET_DEALT: return end_text(f, e);
     case SSX_FLEET_RETURNED: forget(f, e); return 0;
@@ -386,6 +389,24 @@ int fan_show_event(struct fan_show *f, const struct ssx_fleet_event *e)
 
 /* --- progress --- */
 
+/* Nearly all of a transfer goes one way. */
+static uint64_t moved_by(const struct ssx_fleet *fleet)
+{
+    uint64_t in, out;
+    ssx_fleet_moved(fleet, &in, &out);
+    return in + out;
+}
+
+void fan_show_moved(struct fan_show *f, const struct ssx_fleet *fleet) { f->moved += moved_by(fleet); }
+
+static void add_bytes(char *line, size_t size, const struct fan_show *f, const struct ssx_fleet *fleet, double seconds)
+{
+    char all[32], each[32];
+    uint64_t moved = f->moved + moved_by(fleet);
+    double rate = seconds > 0 ? (double)moved / seconds : 0;
+    snprintf(line, size, ", %s, %s/s", size_text(all, moved), size_text(each, (uint64_t)rate));
+}
+
 void fan_show_progress(struct fan_show *f, struct ssx_fleet *fleet)
 {
     size_t counts[SSX_FLEET_PLACES];
@@ -400,7 +421,10 @@ void fan_show_progress(struct fan_show *f, struct ssx_fleet *fleet)
     int n = snprintf(line, sizeof line, "%zu/%zu done, %zu running, %zu failed, %zu to go", f->tally.ended, f->count, counts[SSX_FLEET_OPENING] + counts[SSX_FLEET_RUNNING],
                      f->tally.failed, counts[SSX_FLEET_WAITING] + unbegun);
     if (f->tally.ended)
-        snprintf(line + n, sizeof line - (size_t)n, ", %.1f/s, %.0f s left", rate, (double)(f->count - f->tally.ended) / rate);
+        n += snprintf(line + n, sizeof line - (size_t)n, ", %.1f/s, %.0f s left", rate,
+                      (double)(f->count - f->tally.ended) / rate);
+    if (f->of_files)
+        add_bytes(line + n, sizeof line - (size_t)n, f, fleet, seconds);
     progress_line_draw(line);
 }
 

@@ -34,9 +34,11 @@ struct fan_show {
     struct ssx_fleet_timing *times;  /* --timing; else NULL */
     struct tally tally, host_tally;  /* host_tally: where items are dealt */
     bool progress;                   /* there is a terminal for the line */
+    bool of_files; /* it is a transfer: bytes are counted, files not named, sums shown where asked for */
     bool for_terminal;               /* stdout is one */
     int output_error;                /* errno of stdout; 0: it can be written to */
     int64_t began_us, drawn_us;
+    uint64_t moved;                  /* of_files: bytes, by the fleets before the one that runs */
     int64_t took_us;                 /* all of a run that is over; 0: it is not */
 };
 
@@ -59,6 +61,9 @@ void fan_show_describe(struct buf *out, const struct fan_show *f, double seconds
 
 /* Draws the progress line, unless it was drawn just now. */
 void fan_show_progress(struct fan_show *f, struct ssx_fleet *fleet);
+
+/* The fleet is about to be closed: what it has moved is remembered. */
+void fan_show_moved(struct fan_show *f, const struct ssx_fleet *fleet);
 
 /* Who has not ended, and what they are at. */
 void fan_show_pending(struct fan_show *f, struct ssx_fleet *fleet);

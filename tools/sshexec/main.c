@@ -14,8 +14,8 @@
 const struct command commands[] = {
     {"run", command_run, "run a worker: sshexec run TYPE [HOST] [field=value...] [-- word...]"},
     {"show", command_show, "a run over many hosts, once more: its output, its results, how it ended"},
-    {"put", command_put, "files and directories to a host: sshexec put LOCAL... HOST:PATH"},
-    {"get", command_get, "files and directories from a host: sshexec get HOST:PATH... LOCAL"},
+    {"put", command_put, "files and directories to a host, or many: sshexec put LOCAL... HOST:PATH"},
+    {"get", command_get, "files and directories from a host, or many: sshexec get HOST:PATH... LOCAL"},
     {"encode", command_encode, "one call as bytes, for sshexec-agent --once at the end of any pipe"},
     {"decode", command_decode, "what such a workload holds, as JSON"},
     {"new", command_new, "make a folder with a worker that builds, passes its test and runs"},

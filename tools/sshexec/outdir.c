@@ -7,7 +7,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <limits.h>
 
 int outdir_open(struct outdir *o, const char *path, size_t hosts, struct ssx_error *err)
 {
@@ -26,8 +25,7 @@ void outdir_close(struct outdir *o)
     free(o->begun);
 }
 
-/* Neither "/" nor a name that begins with a dot; and a name that fits. */
-static void file_name(char out[NAME_MAX + 1], const char *name)
+void outdir_name(char out[NAME_MAX + 1], const char *name)
 {
     size_t n = 0;
     for (size_t i = 0; name[i] && n + 3 < NAME_MAX; i++) {
@@ -43,7 +41,7 @@ int outdir_write(struct outdir *o, size_t host, const char *name, const void *by
     char file[NAME_MAX + 1];
     if (!n && o->begun[host])
         return 0;
-    file_name(file, name);
+    outdir_name(file, name);
     int fd = openat(o->fd, file, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_APPEND | (o->begun[host] ? 0 : O_TRUNC), 0666);
     int rc = fd < 0 || fd_write_all(fd, bytes, n) ? error_system(err, "can't write %s/%s", o->path, file) : 0;
     o->begun[host] = true;

@@ -1,6 +1,7 @@
 /* sshexec put: files and directories from here to a host. */
 #include "tool.h"
 #include "transfer.h"
+#include "transfers.h"
 
 #include "base/error.h"
 #include "files/giver.h"
@@ -16,10 +17,11 @@ static int give(const struct transfer *t, int in, int out, const struct observer
 }
 
 /* The words before the last are here, and there: what is missing is said before anything moves. */
-static int check_words(char **words, int count, const struct place *target, struct ssx_error *err)
+static int check_words(char **words, int count, const struct place *target, bool many, struct ssx_error *err)
 {
-    if (!target->remote)
-        return error_set(err, SSX_ERROR_USAGE, "put to where? the last word is HOST:PATH (:PATH for this machine), not %s",
+    if (!target->remote && !many)
+        return error_set(err, SSX_ERROR_USAGE,
+                         "put to where? the last word is HOST:PATH (:PATH for this machine; PATH with -w SET), not %s",
                          words[count - 1]);
     for (int i = 0; i < count - 1; i++) {
         if (access(words[i], R_OK))
@@ -35,18 +37,24 @@ int command_put(int argc, char **argv)
     struct place target;
     char **words;
     int count, code;
-    if (transfer_start(&s, "usage: sshexec put [options] LOCAL... HOST:PATH\n\n"
-                       "Puts files and directories on HOST, or with :PATH on this machine, with their modes and times. What is there already\n"
-                       "doesn't travel; a transfer that was cut goes on when the same words are said again.\n\n"
-                       "  PATH is a directory, or the new name of a single file; relative to the home directory.\n"
-                       "  A directory goes into PATH under its own name; what is in it, if it ends in \"/\".", argc, argv, &words, &count, &code))
+    bool many;
+    if (transfer_start(
+            &s,
+            "usage: sshexec put [options] LOCAL... HOST:PATH\n"
+            "       sshexec put [options] -w SET LOCAL... PATH\n\n"
+            "Puts files and directories on HOST, or with :PATH on this machine, with their modes and times. What is there already\n"
+            "doesn't travel; a transfer that was cut goes on when the same words are said again. HOST may be a set: node[1-9]:/etc\n\n"
+            "  PATH is a directory, or the new name of a single file; relative to the home directory.\n"
+            "  A directory goes into PATH under its own name; what is in it, if it ends in \"/\".",
+            argc, argv, &words, &count, &code))
         return code;
-    if (place_parse(&target, words[count - 1], &err) || check_words(words, count, &target, &err)) {
+    if (place_parse(&target, words[count - 1], &err) || transfer_hosts(&many, &s, target.host, &err) ||
+        check_words(words, count, &target, many, &err)) {
         code = tool_complain(&err);
     } else {
         const struct transfer t = {.type = "put", .field = "path", .far = &target.path, .far_count = 1,
                                    .near = (const char *const *)words, .near_count = (size_t)count - 1, .run = give};
-        code = transfer_run(&t, &s, target.host);
+        code = many ? transfers_run(&t, &s) : transfer_run(&t, &s, target.host);
     }
     place_free(&target);
     return code;

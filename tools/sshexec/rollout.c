@@ -3,6 +3,7 @@
 #include "host_sets.h"
 #include "interrupt.h"
 #include "progress_line.h"
+#include "size_text.h"
 #include "tally.h"
 #include "tool.h"
 

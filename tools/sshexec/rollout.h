@@ -74,9 +74,6 @@ void rollout_show(struct rollout *r, void (*add)(void *user, struct buf *out, co
 /* The beginning of a JSON object for a host, an event of this name (of one that did not answer, its end), up to its outcome. */
 void rollout_json(struct buf *out, const struct rollout_host *h, const char *event);
 
-/* "1.5 MiB", into out. Returns it. */
-const char *size_text(char out[32], uint64_t bytes);
-
 void rollout_free(struct rollout *r);
 
 #endif

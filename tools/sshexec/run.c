@@ -84,16 +84,9 @@ static int call(struct run *r, const struct buf *state)
 
 /* --- one host or a set --- */
 
-/* node[1-3], a,b, @group, a!b: never the name of one. ([::1]:22 and user@[::1] are.) */
-static bool is_set(const char *host)
-{
-    const char *bracket = strchr(host, '[');
-    return *host == '@' || strpbrk(host, ",!&^") || (bracket && bracket > host && bracket[-1] != '@');
-}
-
 static int check_host(const struct settings *s, const char *host, struct ssx_error *err)
 {
-    if (is_set(host))
+    if (fan_hosts_is_set(host))
         return error_set(err, SSX_ERROR_USAGE, "%s is no host, but a set of hosts: those stand behind -w", host);
     if (settings_name_hosts(s))
         return error_set(err, SSX_ERROR_USAGE, "%s beside -w, -x and the like: hosts stand either there or behind -w (a field is name=value; words for the worker stand behind --)", host);
@@ -120,7 +113,7 @@ static int choose_hosts(struct run *r, const char *host, struct ssx_error *err)
     if (!settings_name_hosts(s) && s->for_hosts[0] && host && settings_add_hosts(s, host, err))
         return -1;
     if (settings_name_hosts(s))
-        return check_fleet(s, err) || fan_hosts_find(&r->hosts, s, err) ? -1 : 0;
+        return check_fleet(s, err) || fan_hosts_find(&r->hosts, s, "run", err) ? -1 : 0;
     r->host = host;
     return 0;
 }

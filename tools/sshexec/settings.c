@@ -235,15 +235,15 @@ static const struct { struct option option; unsigned group; const char *value, *
     {{"ephemeral", no_argument, NULL, EPHEMERAL}, OPTIONS_SSH, NULL, "bring the agent, and leave no file on the host"},
     {{"lease", required_argument, NULL, LEASE}, OPTIONS_SSH, "TIME", "give a call up, at both ends, when the network was silent for so long"},
     {{"connect-timeout", required_argument, NULL, 't'}, OPTIONS_SSH, "TIME", "the longest connecting may take (10, 1.5s, 500ms, 2m)"},
-    {{"hosts", required_argument, NULL, 'w'}, OPTIONS_FLEET | OPTIONS_HOSTS, "SET", "run on these hosts: node[01-10,12], a,b  a!b, @group, ^FILE (sshexec hosts --help)"},
-    {{"exclude", required_argument, NULL, 'x'}, OPTIONS_FLEET | OPTIONS_HOSTS, "SET", "but not on these"},
-    {{"group", required_argument, NULL, 'g'}, OPTIONS_FLEET | OPTIONS_HOSTS, "GROUP", "on the hosts of a group"},
-    {{"exclude-group", required_argument, NULL, 'X'}, OPTIONS_FLEET | OPTIONS_HOSTS, "GROUP", "but not on those of this one"},
-    {{"all", no_argument, NULL, 'a'}, OPTIONS_FLEET | OPTIONS_HOSTS, NULL, "on all hosts that the group source knows"},
-    {{"hostfile", required_argument, NULL, HOSTFILE}, OPTIONS_FLEET | OPTIONS_HOSTS, "FILE", "on the hosts in a file (-: stdin)"},
-    {{"groupsource", required_argument, NULL, 's'}, OPTIONS_FLEET | OPTIONS_HOSTS, "SOURCE", "where groups are looked for"},
-    {{"fanout", required_argument, NULL, 'f'}, OPTIONS_FLEET | OPTIONS_HOSTS, "N", "hosts at a time (64)"},
-    {{"deadline", required_argument, NULL, DEADLINE}, OPTIONS_FLEET | OPTIONS_HOSTS | FOR_HOSTS, "TIME", "the longest that all hosts together may take"},
+    {{"hosts", required_argument, NULL, 'w'}, OPTIONS_FLEET | OPTIONS_SETS, "SET", "run on these hosts: node[01-10,12], a,b  a!b, @group, ^FILE (sshexec hosts --help)"},
+    {{"exclude", required_argument, NULL, 'x'}, OPTIONS_FLEET | OPTIONS_SETS, "SET", "but not on these"},
+    {{"group", required_argument, NULL, 'g'}, OPTIONS_FLEET | OPTIONS_SETS, "GROUP", "on the hosts of a group"},
+    {{"exclude-group", required_argument, NULL, 'X'}, OPTIONS_FLEET | OPTIONS_SETS, "GROUP", "but not on those of this one"},
+    {{"all", no_argument, NULL, 'a'}, OPTIONS_FLEET | OPTIONS_SETS, NULL, "on all hosts that the group source knows"},
+    {{"hostfile", required_argument, NULL, HOSTFILE}, OPTIONS_FLEET | OPTIONS_SETS, "FILE", "on the hosts in a file (-: stdin)"},
+    {{"groupsource", required_argument, NULL, 's'}, OPTIONS_FLEET | OPTIONS_SETS, "SOURCE", "where groups are looked for"},
+    {{"fanout", required_argument, NULL, 'f'}, OPTIONS_FLEET | OPTIONS_SETS, "N", "hosts at a time (64)"},
+    {{"deadline", required_argument, NULL, DEADLINE}, OPTIONS_FLEET | OPTIONS_SETS | FOR_HOSTS, "TIME", "the longest that all hosts together may take"},
     {{"state-map", required_argument, NULL, STATE_MAP}, OPTIONS_FLEET | FOR_HOSTS, "FILE", "a state for each host: a JSON object, or lines HOST JSON (-: stdin); fields given as well replace its"},
     {{"scatter", required_argument, NULL, SCATTER}, OPTIONS_FLEET | FOR_HOSTS, "FIELD", "deal items over the hosts, each the value of this field of one call (FIELD:=: items are JSON)"},
     {{"items", required_argument, NULL, ITEMS}, OPTIONS_FLEET | FOR_HOSTS, "FILE", "the items, a line each (-: stdin)"},
@@ -270,15 +270,15 @@ static const struct { struct option option; unsigned group; const char *value, *
     {{"keep-order", no_argument, NULL, 'k'}, OPTIONS_OUTPUT | FOR_HOSTS, NULL, "show the output of items in their order, not as they finish"},
     {{"color", optional_argument, NULL, COLOR}, OPTIONS_OUTPUT, "[=WHEN]", "auto (on a terminal, unless NO_COLOR is set), always or never"},
     {{"timing", no_argument, NULL, TIMING}, OPTIONS_OUTPUT | FOR_HOSTS, NULL, "at the end, show where the time of each host went"},
-    {{"largest", no_argument, NULL, 'S'}, OPTIONS_FLEET | OPTIONS_HOSTS, NULL, "exit with the largest code of all hosts"},
+    {{"largest", no_argument, NULL, 'S'}, OPTIONS_FLEET | OPTIONS_SETS, NULL, "exit with the largest code of all hosts"},
     {{"timeout", required_argument, NULL, 'u'}, OPTIONS_CALL | OPTIONS_ENCODE | OPTIONS_TRANSFER, "TIME", "the longest the call may take"},
     {{"no-input", no_argument, NULL, 'n'}, OPTIONS_CALL, NULL, "give the worker no input"},
     {{"state", required_argument, NULL, STATE}, OPTIONS_CALL | OPTIONS_ENCODE, "FILE", "the whole state, JSON or msgpack (-: from stdin); fields given as well replace its"},
     {{"state-out", required_argument, NULL, STATE_OUT}, OPTIONS_CALL, "FILE", "keep the state that comes back, if the call is ok: msgpack, or JSON in a FILE.json (-: to stdout, alone)"},
     {{"list", no_argument, NULL, LIST}, OPTIONS_SHOW, NULL, "list the records"},
     {{"quiet", no_argument, NULL, 'q'}, OPTIONS_CALL | OPTIONS_SHOW, NULL, "no result and no progress, only the worker's output"},
-    {{"quiet", no_argument, NULL, 'q'}, OPTIONS_TRANSFER, NULL, "no progress"},
-    {{"quiet", no_argument, NULL, 'q'}, OPTIONS_HOSTS, NULL, "no progress and no summary; of what is done, only what failed"},
+    {{"quiet", no_argument, NULL, 'q'}, OPTIONS_TRANSFER, NULL, "no progress, and no summary of many hosts"},
+    {{"quiet", no_argument, NULL, 'q'}, OPTIONS_SUMMARY, NULL, "no progress and no summary; of what is done, only what failed"},
     {{"recursive", no_argument, NULL, 'r'}, OPTIONS_TRANSFER, NULL, "for scp's users: directories always go with all that is in them"},
     {{"json", no_argument, NULL, JSON}, OPTIONS_JSON, NULL, "one JSON object a line"},
     {{"plugin-path", required_argument, NULL, PLUGIN_PATH}, OPTIONS_PLUGINS, "DIRS", "look for plugins here first (colon-separated)"},
@@ -382,7 +382,7 @@ static int take_generation(struct settings *s, const char *value, struct ssx_err
                                                                               "--to: \"%s\" is no number of a generation", value) : 0;
 }
 
-/* Those of OPTIONS_FLEET and OPTIONS_HOSTS. Returns 1 for any other. */
+/* Those of OPTIONS_FLEET and OPTIONS_SETS. Returns 1 for any other. */
 static int take_fleet_option(struct settings *s, int option, const char *value, struct ssx_error *err)
 {
     switch (option) {
@@ -551,7 +551,7 @@ int settings_options(struct settings *s, unsigned groups, int argc, char **argv,
         before++;
     *rest = before < argc ? argv + before + 1 : NULL;
     build_tables(groups, longs, shorts);
-    s->takes_hosts = groups & (OPTIONS_FLEET | OPTIONS_HOSTS);
+    s->takes_hosts = groups & (OPTIONS_FLEET | OPTIONS_SETS);
     s->shows_output = groups & OPTIONS_OUTPUT;
     opterr = 0;
     optind = 0;

@@ -71,9 +71,24 @@ struct settings {
 
 /* Which options a subcommand takes, beside --help and -v. */
 enum option_group {
-    OPTIONS_SSH = 1, OPTIONS_CALL = 2, OPTIONS_JSON = 4, OPTIONS_PLUGINS = 8, OPTIONS_CHECK = 16, OPTIONS_ENCODE = 32, OPTIONS_TRANSFER = 64,
-    OPTIONS_TEST = 128, OPTIONS_STORE = 256, OPTIONS_FLEET = 512, OPTIONS_OUTPUT = 1024, OPTIONS_SHOW = 2048, OPTIONS_HOSTS = 4096,
-    OPTIONS_DEPLOY = 8192, OPTIONS_ROLLBACK = 16384, OPTIONS_ROLLING = 32768
+    OPTIONS_SSH = 1,
+    OPTIONS_CALL = 2,
+    OPTIONS_JSON = 4,
+    OPTIONS_PLUGINS = 8,
+    OPTIONS_CHECK = 16,
+    OPTIONS_ENCODE = 32,
+    OPTIONS_TRANSFER = 64,
+    OPTIONS_TEST = 128,
+    OPTIONS_STORE = 256,
+    OPTIONS_FLEET = 512,
+    OPTIONS_OUTPUT = 1024,
+    OPTIONS_SHOW = 2048,
+    OPTIONS_SETS = 4096,
+    OPTIONS_DEPLOY = 8192,
+    OPTIONS_ROLLBACK = 16384,
+    OPTIONS_ROLLING = 32768,
+    OPTIONS_SUMMARY = 65536,
+    OPTIONS_HOSTS = OPTIONS_SETS | OPTIONS_SUMMARY /* of commands whose hosts are sets in any case */
 };
 
 /* Defaults, then the configuration file. Returns 0, or -1 with err. Strings live as long as the process. */

@@ -3,6 +3,7 @@
 #include "answer.h"
 #include "interrupt.h"
 #include "rollout.h"
+#include "size_text.h"
 #include "tool.h"
 
 #include "base/digest.h"

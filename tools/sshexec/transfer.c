@@ -1,6 +1,7 @@
 #include "transfer.h"
 
 #include "conversation.h"
+#include "fan_hosts.h"
 #include "interrupt.h"
 #include "progress_line.h"
 #include "report.h"
@@ -22,7 +23,7 @@
 #include <unistd.h>
 
 #define PIPE_BYTES (1 << 20) /* between the halves, as much as a call may have under way */
-#define EXIT_TRANSFER 1      /* as the plugins fail */
+#define GROUPS (OPTIONS_SETS | OPTIONS_ROLLING | OPTIONS_SSH | OPTIONS_TRANSFER | OPTIONS_JSON | OPTIONS_PLUGINS)
 
 struct joint {
     const struct settings *settings;
@@ -67,11 +68,11 @@ int transfer_start(struct settings *s, const char *usage, int argc, char **argv,
 {
     struct ssx_error err = {0};
     char **rest;
-    if (tool_start(s, OPTIONS_SSH | OPTIONS_TRANSFER | OPTIONS_JSON | OPTIONS_PLUGINS, usage, argc, argv, words, count, &rest, code))
+    if (tool_start(s, GROUPS, usage, argc, argv, words, count, &rest, code))
         return -1;
     if (s->help) {
         puts(usage);
-        settings_print_options(OPTIONS_SSH | OPTIONS_TRANSFER | OPTIONS_JSON | OPTIONS_PLUGINS);
+        settings_print_options(GROUPS);
         *code = 0;
         return -1;
     }
@@ -84,30 +85,61 @@ int transfer_start(struct settings *s, const char *usage, int argc, char **argv,
     return -1;
 }
 
+/* --- one host or many --- */
+
+static int check_options(const struct settings *s, const char *host, struct ssx_error *err)
+{
+    if (host && settings_name_hosts(s))
+        return error_set(err, SSX_ERROR_USAGE,
+                         "%s: beside -w, -x and the like: hosts stand either there or behind -w (./%s:... for a path)",
+                         host, host);
+    if (!host && !settings_name_hosts(s) && s->for_hosts[0])
+        return error_set(err, SSX_ERROR_USAGE, "%s is for hosts: which? HOST:PATH, or -w SET", s->for_hosts);
+    if (s->record && !s->rerun)
+        return error_set(err, SSX_ERROR_USAGE, "--record says which run --rerun takes its hosts from");
+    return 0;
+}
+
+int transfer_hosts(bool *many, struct settings *s, const char *host, struct ssx_error *err)
+{
+    if (check_options(s, host, err))
+        return -1;
+    *many = settings_name_hosts(s) || (host && (fan_hosts_is_set(host) || s->for_hosts[0]));
+    return *many && host ? settings_add_hosts(s, host, err) : 0;
+}
+
 /* --- the near half --- */
 
+/* user: the host's name, or NULL. */
 static void near_warn(void *user, const char *text)
 {
     char safe[1024];
-    (void)user;
+    const char *host = user;
     text_escape(safe, sizeof safe, text, strlen(text));
-    fprintf(stderr, "%ssshexec: %s\n", progress_line_possible() ? "\r\033[J" : "", safe); /* over the progress line of the other process */
+    fprintf(stderr, "%s%s: %s\n", progress_line_possible() ? "\r\033[J" : "", host ? host : "sshexec",
+            safe); /* over the progress line of the other process */
 }
 
 static void near_progress(void *user, uint64_t done, uint64_t total, const char *name) { (void)user, (void)done, (void)total, (void)name; }
 static void near_file(void *user, const struct transferred *t) { (void)user, (void)t; }
 static bool near_stopped(void *user) { (void)user; return false; }
 
+bool transfer_near(const struct transfer *t, const char *host, int in, int out)
+{
+    const struct observer observer = {
+        .user = (void *)host, .warn = near_warn, .progress = near_progress, .file = near_file, .stopped = near_stopped};
+    struct ssx_error err = {0};
+    return t->run(t, in, out, &observer, &err) == 0;
+}
+
 /* In the child. It ends when the other side of its pipes does, whatever signals the terminal sends to both: the far half is to hear
  * of a failure here. */
 static _Noreturn void be_near(const struct transfer *t, int in, int out)
 {
     static const int ignored[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE};
-    const struct observer observer = {.warn = near_warn, .progress = near_progress, .file = near_file, .stopped = near_stopped};
-    struct ssx_error err = {0};
     for (size_t i = 0; i < sizeof ignored / sizeof *ignored; i++)
         signal(ignored[i], SIG_IGN);
-    _exit(t->run(t, in, out, &observer, &err) ? 1 : 0);
+    _exit(transfer_near(t, NULL, in, out) ? 0 : 1);
 }
 
 static int start_near(struct joint *j, const struct transfer *t, struct ssx_error *err)
@@ -173,7 +205,7 @@ static int show(void *user, const struct message *m)
     return 0;
 }
 
-static int make_state(struct buf *out, const struct descriptor *d, const struct transfer *t, struct ssx_error *err)
+int transfer_state(struct buf *out, const struct descriptor *d, const struct transfer *t, struct ssx_error *err)
 {
     struct state_builder *b = state_builder_new(d);
     int rc = b ? 0 : error_set(err, SSX_ERROR_SYSTEM, "out of memory");
@@ -211,7 +243,7 @@ static int call(struct joint *j, const struct transfer *t, const struct type *ty
     bool complete = end_near(j);
     if (code == 0 && !complete) {
         fprintf(stderr, "sshexec: %s: the host says that all is done, but it is not\n", t->type);
-        code = EXIT_TRANSFER;
+        code = TRANSFER_FAILED;
     }
     if (is_open)
         reach_close(&reach);
@@ -228,7 +260,7 @@ int transfer_run(const struct transfer *t, const struct settings *s, const char 
     int code;
     if (type_open(&type, t->type, s->plugin_path, &err))
         return tool_complain(&err);
-    if ((!host && type_fits_here(&type, &err)) || make_state(&state, &type.plugin.descriptor, t, &err))
+    if ((!host && type_fits_here(&type, &err)) || transfer_state(&state, &type.plugin.descriptor, t, &err))
         code = tool_complain(&err);
     else
         code = call(&j, t, &type, &state, host);
