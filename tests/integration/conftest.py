@@ -5,13 +5,16 @@ clean_sshd  the same with the home emptied first: a host with nothing installed
 sshd_with   makes another sshd for one test: sshd_with(extra="ForceCommand ...")
 client      the sender: a home, a key and a configuration of its own, new for each test (client.py)
 via         parametrized over local, libssh and ssh: via.words("hello", "name=Ada") names the transport and the host
+key_agent   an ssh-agent for one test
 scratch     an empty directory that every account of this machine may enter and read
 
 Each test must leave no process: what is still there 2 s after it fails it. A sanitizer's report, from either end, does too.
 """
 import os
 import shutil
+import socket
 import stat
+import subprocess
 import tempfile
 from pathlib import Path
 
@@ -121,6 +124,22 @@ def scratch(session_dir):
     path.chmod(0o755)
     yield path
     shutil.rmtree(path, onerror=_make_removable)
+
+
+def _takes_connections(path):
+    with socket.socket(socket.AF_UNIX) as s:
+        return s.connect_ex(str(path)) == 0
+
+
+@pytest.fixture
+def key_agent(scratch):
+    """The socket of an ssh-agent that holds nothing yet."""
+    path = scratch / "agent"
+    child = processes.start(["ssh-agent", "-D", "-a", path], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    assert processes.wait_until(lambda: _takes_connections(path), 10 * SLOW)
+    yield path
+    child.terminate()
+    child.wait()
 
 
 class Via:

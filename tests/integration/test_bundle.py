@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-import processes
 from client import BUILD
 from sshd import make_key
 
@@ -210,20 +209,13 @@ def test_signing_changes_the_signature_alone(client, work):
     assert good(client, "show", "web-1.4.ssx").splitlines()[:-1] == unsigned[:-1]
 
 
-def test_an_ssh_agent_signs(client, work):
+def test_an_ssh_agent_signs(client, work, key_agent):
     make(client)
-    socket = work / "agent"
-    agent = processes.start(["ssh-agent", "-D", "-a", socket], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        assert processes.wait_until(socket.exists, 5)
-        subprocess.run(["ssh-add", "-q", client.key], env=dict(client.env, SSH_AUTH_SOCK=str(socket)), check=True)
-        public = work / "only.pub"
-        public.write_text(client.public_key + "\n")
-        good(client, "sign", "-k", public, "web-1.4.ssx", env={"SSH_AUTH_SOCK": str(socket)})
-        good(client, "verify", "--signers", signers(work, "ada " + client.public_key), "web-1.4.ssx")
-    finally:
-        agent.terminate()
-        agent.wait()
+    subprocess.run(["ssh-add", "-q", client.key], env=dict(client.env, SSH_AUTH_SOCK=str(key_agent)), check=True)
+    public = work / "only.pub"
+    public.write_text(client.public_key + "\n")
+    good(client, "sign", "-k", public, "web-1.4.ssx", env={"SSH_AUTH_SOCK": str(key_agent)})
+    good(client, "verify", "--signers", signers(work, "ada " + client.public_key), "web-1.4.ssx")
 
 
 def test_a_passphrase_is_asked_for_on_the_terminal(client, work):

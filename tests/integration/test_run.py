@@ -379,15 +379,11 @@ def test_encrypted_key_asks_on_a_terminal(client, via_ssh, locked_key):
     terminal.close()
 
 
-def test_key_from_ssh_agent(client, via_ssh, scratch):
-    keeper = processes.start(["ssh-agent", "-D", "-a", scratch / "socket"], stdout=subprocess.DEVNULL)
-    assert processes.wait_until((scratch / "socket").exists, 5)
-    env = {"SSH_AUTH_SOCK": str(scratch / "socket")}
+def test_key_from_ssh_agent(client, via_ssh, key_agent):
+    env = {"SSH_AUTH_SOCK": str(key_agent)}
     subprocess.run(["ssh-add", "-q", client.key], env=dict(os.environ, **env), check=True, stdin=subprocess.DEVNULL)
     client.key.unlink()
     done = client.run(via_ssh.words("hello", "name=Ada"), env=env)
-    keeper.terminate()
-    keeper.wait()
     assert done.code == 0 and "Ada" in done.text, done
 
 

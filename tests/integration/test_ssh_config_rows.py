@@ -230,26 +230,16 @@ def test_identities_only_and_the_first_key(client, sshd, scratch):
     assert accepted(ours)[0][1] == "RSA"
 
 
-@pytest.fixture
-def agent(client, scratch):
-    path = scratch / "agent"
-    child = processes.start(["ssh-agent", "-D", "-a", path], stdout=subprocess.DEVNULL)
-    assert processes.wait_until(path.exists, 5)
-    yield path
-    child.terminate()
-    child.wait()
-
-
-def test_identity_agent(client, sshd, scratch, agent):
+def test_identity_agent(client, sshd, scratch, key_agent):
     sshd.authorize(make_key(scratch / "held", "ecdsa"))
-    subprocess.run(["ssh-add", "-q", scratch / "held"], env=dict(client.env, SSH_AUTH_SOCK=str(agent)), check=True, capture_output=True)
-    client.env["OTHER_AGENT"] = str(agent)
+    subprocess.run(["ssh-add", "-q", scratch / "held"], env=dict(client.env, SSH_AUTH_SOCK=str(key_agent)), check=True, capture_output=True)
+    client.env["OTHER_AGENT"] = str(key_agent)
     client.key.unlink()
-    for value in (agent, "$OTHER_AGENT"):
+    for value in (key_agent, "$OTHER_AGENT"):
         client.write_config(sshd, extra="Host *\n  IdentityAgent %s" % value)
         ours, _ = compare(client, sshd, "libssh")
         assert accepted(ours)[0][1] == "ECDSA"
-    client.env["SSH_AUTH_SOCK"] = str(agent)
+    client.env["SSH_AUTH_SOCK"] = str(key_agent)
     client.write_config(sshd, extra="Host *\n  IdentityAgent none")
     assert client.run(["run", "hello", "node1"]).code == client.ssh("node1", "true").returncode == 255
 

@@ -67,15 +67,10 @@ def probe(scratch, sshd, sanitizer_dir):
 
 
 @pytest.fixture
-def agent(probe):
-    """An ssh-agent, in the probe's environment."""
-    path = probe.home / "agent"
-    child = processes.start(["ssh-agent", "-D", "-a", path], stdout=subprocess.DEVNULL)
-    assert processes.wait_until(path.exists, 5)
-    probe.environment["SSH_AUTH_SOCK"] = str(path)
-    yield lambda *words: subprocess.run(["ssh-add", "-q", *words], check=True, env=probe.environment, stderr=subprocess.PIPE)
-    child.terminate()
-    child.wait()
+def agent(probe, key_agent):
+    """An ssh-agent, in the probe's environment; what it gives takes keys for it."""
+    probe.environment["SSH_AUTH_SOCK"] = str(key_agent)
+    return lambda *words: subprocess.run(["ssh-add", "-q", *words], check=True, env=probe.environment, stderr=subprocess.PIPE)
 
 
 @pytest.fixture(params=["libssh", "ssh"])
