@@ -8,7 +8,6 @@
 
 #include "base/error.h"
 #include "base/file.h"
-#include "fleet/engine.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -73,7 +72,7 @@ static int run(struct transfers *all, const struct settings *s, const struct typ
     if (transfer_state(&call.state, &type->plugin.descriptor, all->transfer, &err) ||
         (all->transfer->by_host && check_names(all, &err)) ||
         near_halves_open(&call.near, be_near_half, all, all->hosts.count,
-                         s->fanout ? (size_t)s->fanout : ENGINE_FANOUT, &err))
+                         s->fanout ? (size_t)s->fanout : SSX_FLEET_FANOUT, &err))
         code = tool_complain(&err);
     else
         code = fan_run(s, &all->hosts, &call, interrupt_fd);
