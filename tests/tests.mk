@@ -106,7 +106,7 @@ unit: $(if $(SAN),,$(BUILD)/tests/read-by-clang) $(BUILD)/tests/api $(BUILD)/tes
 zoo: $(ZOO:%=$(BUILD)/zoo/%.so) $(BUILD)/abi/first.so $(SDK_TESTS)
 
 # The other compiler reads all of it: its warnings are errors, too.
-READ_BY_CLANG := $(wildcard core/*/*.c agent/*.c agent/*/*.c tools/sshexec/*.c plugins/*.c plugins/*/*.c tests/unit/*.c tests/fuzz/*.c tests/zoo/*.c tests/api/*.c tests/integration/*.c tests/bench/*.c sdk/examples/*/*.c)
+READ_BY_CLANG := $(wildcard core/*/*.c agent/*.c agent/*/*.c tools/sshexec/*.c plugins/*.c plugins/*/*.c tests/unit/*.c tests/fuzz/*.c tests/zoo/*.c tests/api/*.c tests/integration/*.c tests/bench/*.c sdk/examples/*.c sdk/examples/*/*.c)
 $(BUILD)/tests/read-by-clang: $(READ_BY_CLANG) $(wildcard core/*/*.h agent/*.h tools/sshexec/*.h sdk/include/sshexec/*.h) | $(BUILD)/gen/agent_digest.h
 	$(call say,CLANG,$@)
 	@mkdir -p $(@D)

@@ -87,8 +87,10 @@ def test_an_agent_that_leaves_nothing_and_one_that_is_not_brought(client, clean_
 
 def test_a_program_deploys_bundles_to_hosts_that_tell_what_they_have(client, sshd_with, scratch):
     Farm(client, sshd_with, scratch, 3)
-    shop = Shop(client)
-    bundles = [shop.bundle("web-1.%d" % n, shop.plugin(extra=b"%d" % n), serial=n + 1) for n in range(2)]
+    shop, plugin, bundles = Shop(client), scratch / "hello.so", []
+    for n in range(2):
+        plugin.write_bytes((SERVING / "plugins/hello.so").read_bytes() + b"%d" % n)
+        bundles.append(shop.bundle("web-1.%d" % n, plugin, serial=n + 1))
     holds("a_bundle_is_deployed_again_and_rolled_back", client, "old=%s" % bundles[0], "new=%s" % bundles[1])
 
 
@@ -115,3 +117,22 @@ def test_readme_program_compiles_and_calls(compiler, client, scratch):
     assert run([program], client) == (0, "hello, Ada (1 in all)\n", "")
     code, out, err = run([program, "no-such-host.invalid"], client)
     assert code == 255 and not out and err.startswith("call_hello: ") and "no-such-host.invalid" in err
+
+
+@pytest.mark.skipif(SANITIZER == "thread", reason="its agent would be instrumented")
+def test_example_program_deploys_in_two_phases(client, scratch):
+    program, shop = scratch / "deploy", Shop(client)
+    sanitizers = ["-fsanitize=" + SANITIZER] if SANITIZER else []
+    subprocess.run(["gcc", "-std=c17", "-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Werror", "-I%s/sdk/include" % ROOT,
+                    ROOT / "sdk/examples/deploy.c", "-o", program, *sanitizers, "-L%s/lib" % BUILD, "-lsshexec",
+                    "-Wl,-rpath,%s/lib" % BUILD], check=True)
+    old, new = (shop.bundle("web-1.%d" % n, shop.plugin(extra=b"%d" % n), serial=n + 1) for n in range(2))
+    for _ in range(2): # the second time there is nothing to do
+        assert run([program, old], client) == (0, "web 1.0 is in force\n", "")
+    code, out, err = run([program, new, "no-such-host.invalid"], client)
+    assert code == 1 and not out and err.startswith("deploy: no-such-host.invalid: unreachable: "), err
+    assert run([program, new], client) == (0, "web 1.1 is in force\n", "")
+    code, out, err = run([program, old], client)
+    assert code == 1 and not out and err.startswith("deploy: this machine: refused: web 1.0 has the serial 1"), err
+    code, out, err = run([program, "/no/such.ssx"], client)
+    assert code == 125 and not out and err.count("\n") == 1 and "/no/such.ssx" in err, err

@@ -24,6 +24,9 @@
  * threads move the bytes, within the call's window in both directions: a worker that does not read makes its writer
  * wait, a reader that does not read makes its worker wait, and neither of them delays another host.
  *
+ * Hosts may be asked for something else than a run: which plugins they have (ssx_fleet_open_describe), or about bundles
+ * (<sshexec/bundle.h>).
+ *
  * Names, errors and lifetimes are those of <sshexec/client.h>. A fleet belongs to one thread at a time, which is the one that is called
  * back, from within ssx_fleet_step; threads of its own do the rest. They handle no signal. Where more sessions are wanted than the soft
  * limit of `ulimit -n` allows, ssx_fleet_start raises it for the process, up to the hard one. */
