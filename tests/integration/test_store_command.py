@@ -384,18 +384,35 @@ def changed(**by):
     return [by.get(name, was) for name, was in zip(names, ITEM)]
 
 
-@pytest.mark.parametrize("answer", [
-    b"\x01", {}, {"stores": 7}, {"stores": ["x"]}, {"stores": [["/somewhere", ""]]}, {"stores": [["/somewhere", "", [7]]]}, {"stores": [["/somewhere", "", [ITEM[:-1]]]]},
-    *({"stores": [["/somewhere", "", [ITEM, changed(**by)]]]} for by in (
-        {"state": "gone"}, {"state": "\033[2J"}, {"digest": b"\0" * 31}, {"digest": "0" * 64}, {"size": -1}, {"size": "1"}, {"idle": -1}, {"use": "what"}, {"type": "../x"}, {"version": 7}))])
-def test_an_agent_that_talks_nonsense_is_refused(client, scratch, answer):
-    value = answer if isinstance(answer, bytes) else pack(answer)
-    (scratch / "answer").write_bytes(frame(GREETS, 0, {"min": 1, "max": 1, "window": 1 << 20}) + frame(RESULT, 1, value, False) + frame(END, 1, 0, {}))
+def fake_transport(client, scratch, *frames):
+    """An agent that greets and then says these frames, whatever it is asked, as the transport `fake`."""
+    (scratch / "answer").write_bytes(frame(GREETS, 0, {"min": 1, "max": 1, "window": 1 << 20}) + b"".join(frames))
     fake = scratch / "fake"
     fake.write_text("#!/bin/sh\nread -r greeting version nonce\nprintf 'sshexec-agent 1 %%s\\r\\n\\0\\377' $nonce\ncat %s -\n" % (scratch / "answer"))
     fake.chmod(0o755)
     config = client.home / ".config" / "sshexec" / "config"
     config.parent.mkdir(parents=True)
     config.write_text("[transport fake]\ncommand = %s %%h %%c\n" % fake)
+
+
+@pytest.mark.parametrize("answer", [
+    b"\x01", {}, {"stores": 7}, {"stores": ["x"]}, {"stores": [["/somewhere", ""]]}, {"stores": [["/somewhere", "", [7]]]}, {"stores": [["/somewhere", "", [ITEM[:-1]]]]},
+    *({"stores": [["/somewhere", "", [ITEM, changed(**by)]]]} for by in (
+        {"state": "gone"}, {"state": "\033[2J"}, {"digest": b"\0" * 31}, {"digest": "0" * 64}, {"size": -1}, {"size": "1"}, {"idle": -1}, {"use": "what"}, {"type": "../x"}, {"version": 7}))])
+def test_an_agent_that_talks_nonsense_is_refused(client, scratch, answer):
+    value = answer if isinstance(answer, bytes) else pack(answer)
+    fake_transport(client, scratch, frame(RESULT, 1, value, False), frame(END, 1, 0, {}))
     result = client.run(["store", "list", "--transport", "fake", "web1"])
     assert result.code == 255 and result.text == "" and "its agent's answer makes no sense" in result.error and result.error.count("\n") == 1, result
+
+
+@pytest.mark.parametrize("answer", [
+    None, 1, [], {"generation": "7"}, {"generation": -1}, {"generation": 1 << 32}, {"changes": 1}, {"has": 7},
+    {"needs": None}, {"bytes": 1 << 63}, {7: 7}])
+def test_success_without_an_answer_that_makes_sense_is_a_loss(client, scratch, answer):
+    frames = [] if answer is None else [frame(RESULT, 1, pack(answer), False)]
+    fake_transport(client, scratch, *frames, frame(END, 1, 0, {}))
+    result = client.run(["rollback", "--json", "--transport", "fake", "web1"])
+    event, = map(json.loads, result.text.splitlines())
+    assert (result.code, event["outcome"]) == (255, "lost"), result
+    assert event["message"] == "its agent's answer makes no sense", event
