@@ -141,7 +141,6 @@ int ssx_run_start(struct ssx_run **out, struct ssx_session *session, const char 
     if (!run)
         return error_set(err, SSX_ERROR_SYSTEM, "can't run %s: out of memory", type);
     run->session = session;
-    run->items_end = &run->items;
     run->memory.limit = run->item_memory.limit = MEMORY_MAX;
     int rc = options_take_run(&run->o, options, err);
     if (rc == 0 && run->o.pull & ~PULL_ALL)
@@ -173,21 +172,13 @@ int ssx_run_start_struct(struct ssx_run **out, struct ssx_session *session, cons
     return rc;
 }
 
-static void items_free(struct item *item)
-{
-    for (struct item *next; item; item = next) {
-        next = item->next;
-        free(item);
-    }
-}
-
 void run_destroy(struct ssx_run *run)
 {
     buf_free(&run->waiting_state);
     buf_free(&run->streams[0]);
     buf_free(&run->streams[1]);
-    items_free(run->items);
-    free(run->item);
+    buf_free(&run->items);
+    buf_free(&run->item);
     buf_free(&run->result);
     buf_free(&run->state);
     arena_free(&run->item_memory);

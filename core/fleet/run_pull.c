@@ -2,8 +2,8 @@
 
 #include "base/error.h"
 
-#include <limits.h>
-#include <stdlib.h>
+#include <stdint.h>
+#include <string.h>
 
 struct wanted { const struct ssx_run *run; int stream; };
 
@@ -13,7 +13,11 @@ static bool stream_has(const void *what)
     return w->run->ended || buf_length(&w->run->streams[w->stream - 1]) > 0;
 }
 
-static bool item_is_there(const void *run) { return ((const struct ssx_run *)run)->ended || ((const struct ssx_run *)run)->items; }
+static bool item_is_there(const void *what)
+{
+    const struct ssx_run *run = what;
+    return run->ended || buf_length(&run->items);
+}
 
 /* Returns 0 when there is something or nothing more will come, else SSX_AGAIN or -1. */
 static int wait_for(struct ssx_run *run, bool (*there)(const void *), const void *what, int timeout_ms, struct ssx_error *err)
@@ -51,16 +55,18 @@ int ssx_run_next_item(struct ssx_run *run, const void **msgpack, size_t *n, int 
     int rc = wait_for(run, item_is_there, run, timeout_ms, err);
     if (rc)
         return rc;
-    struct item *item = run->items;
-    free(run->item);
-    run->item = item;
-    if (!item)
+    uint32_t length;
+    buf_consume(&run->item, buf_length(&run->item));
+    if (!buf_length(&run->items))
         return 0;
-    run->items = item->next;
-    if (!run->items)
-        run->items_end = &run->items;
-    run_consumed(run, item->n);
-    *msgpack = item->bytes;
-    *n = item->n;
+    memcpy(&length, buf_data(&run->items), sizeof length);
+    if (buf_add(&run->item, buf_data(&run->items) + sizeof length, length)) {
+        buf_free(&run->item);
+        return error_set(err, SSX_ERROR_SYSTEM, "out of memory for an item");
+    }
+    buf_consume(&run->items, sizeof length + length);
+    run_consumed(run, length);
+    *msgpack = buf_data(&run->item);
+    *n = length;
     return 1;
 }

@@ -52,13 +52,13 @@ static int take_output(struct ssx_session *s, struct ssx_run *run, const struct 
 
 static int keep_item(struct ssx_run *run, struct span bytes, struct ssx_error *err)
 {
-    struct item *item = malloc(sizeof *item + bytes.n);
-    if (!item)
+    const uint32_t n = (uint32_t)bytes.n;
+    unsigned char *at = buf_reserve(&run->items, sizeof n + bytes.n); /* all of it or nothing */
+    if (!at)
         return error_set(err, SSX_ERROR_SYSTEM, "out of memory for an item");
-    *item = (struct item){.n = bytes.n};
-    memcpy(item->bytes, bytes.at, bytes.n);
-    *run->items_end = item;
-    run->items_end = &item->next;
+    memcpy(at, &n, sizeof n);
+    memcpy(at + sizeof n, bytes.at, bytes.n);
+    run->items.end += sizeof n + bytes.n;
     run->unread += bytes.n;
     return 0;
 }

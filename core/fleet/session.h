@@ -43,8 +43,6 @@ struct ssx_session {
     bool armed;                      /* what was queued since the last step is watched for already */
 };
 
-struct item { struct item *next; size_t n; unsigned char bytes[]; };
-
 struct ssx_run {
     struct ssx_session *session;     /* NULL once that is closed */
     struct ssx_run *next, *previous; /* of session->runs */
@@ -58,8 +56,9 @@ struct ssx_run {
     bool ended, freed;               /* freed: by its own callback, which has not returned yet */
     bool input_ended;
     struct buf streams[2];           /* stdout and stderr, not yet taken */
-    struct item *items, **items_end; /* not yet taken, the oldest first */
-    struct item *item;               /* the one that the program borrows */
+    struct buf items;                /* not yet taken, the oldest first, its length (a uint32_t) before each: a window may be full of
+                                        items of a byte */
+    struct buf item;                 /* the one that the program borrows */
     size_t unread;                   /* bytes of all of them that the host has not been told of */
     struct buf result, state;
     struct arena item_memory, memory;

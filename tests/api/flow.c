@@ -62,6 +62,33 @@ static void large_items_that_are_not_read(void)
     ssx_session_close(s);
 }
 
+/* A window full of items of a byte, until no more comes. */
+static void small_items_that_are_not_read(void)
+{
+    struct ssx_error err = {0};
+    struct ssx_session *s = session_here();
+    struct ssx_run_options o = ssx_run_defaults();
+    const void *item;
+    size_t n;
+    int count = 0, rc;
+    o.pull = SSX_PULL_ITEMS;
+    siblings_go_on(s, 5);
+    long before = rss_kib();
+    struct ssx_run *run = run_json(s, "tiny_items", "{\"count\":1100000}", &o);
+    for (long grown = -1; grown < rss_kib() - before;) {
+        grown = rss_kib() - before;
+        siblings_go_on(s, 200);
+        CHECK(rss_kib() - before < ROOM_KIB && ssx_run_outcome(run) == -1);
+    }
+    while ((rc = ssx_run_next_item(run, &item, &n, 30000, &err)) == 1) {
+        CHECK(n == 1);
+        count++;
+    }
+    CHECK(rc == 0 && count == 1100000 && ssx_run_outcome(run) == SSX_OUTCOME_OK);
+    ssx_run_free(run);
+    ssx_session_close(s);
+}
+
 /* A cancel ends a run that nobody reads, and what had come stays to be read. */
 static void a_cancel_needs_no_reader(void)
 {
@@ -82,5 +109,5 @@ static void a_cancel_needs_no_reader(void)
 
 const struct api_case flow_cases[] = {
     {"a_flood_that_is_not_read", a_flood_that_is_not_read}, {"large_items_that_are_not_read", large_items_that_are_not_read},
-    {"a_cancel_needs_no_reader", a_cancel_needs_no_reader}, {NULL, NULL},
+    {"small_items_that_are_not_read", small_items_that_are_not_read}, {"a_cancel_needs_no_reader", a_cancel_needs_no_reader}, {NULL, NULL},
 };
