@@ -314,13 +314,14 @@ int manifest_parse(struct manifest *out, const void *text, size_t n, struct ssx_
 {
     struct ssx_error why = {0};
     struct line line = {text, 0, 1};
-    const char *end = line.at + n, *newline;
+    const char *end, *newline;
     int rc = 0;
     memset(out, 0, sizeof *out);
     if (n < sizeof MAGIC || memcmp(text, MAGIC "\n", sizeof MAGIC))
         return error_set(err, SSX_ERROR_REFUSED, "the manifest does not begin with \"" MAGIC "\": it is of no bundle, or of a newer one");
     if (n > MANIFEST_MAX)
         return error_set(err, SSX_ERROR_REFUSED, "the manifest has %zu bytes; the limit is %u", n, MANIFEST_MAX);
+    end = line.at + n;
     for (line.at += sizeof MAGIC; rc == 0 && line.at < end; line.at += line.n + 1) {
         line.number++;
         newline = memchr(line.at, '\n', (size_t)(end - line.at));

@@ -131,6 +131,8 @@ static void other_forms_of_the_same_are_refused(void **state)
 static void what_breaks_a_rule_is_named(void **state)
 {
     (void)state;
+    struct manifest m;
+    assert_int_equal(manifest_parse(&m, NULL, 0, NULL), -1); /* an OFFER's that has none */
     refused("", "does not begin with");
     refused("sshexec-bundle 2\n", "or of a newer one");
     refused(HEAD, "0 types");
