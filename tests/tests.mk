@@ -76,14 +76,17 @@ $(BUILD)/tests/%_probe: tests/integration/%_probe.c $(LIB_A)
 	$(Q)$(CC) $(CFLAGS_ALL) -MF $@.d $< $(LIB_A) $(TOOL_LIBS) -o $@
 
 # Readers of hostile bytes: what fuzzing found stays found (replay.c), and `make fuzz`, which needs clang.
-$(BUILD)/tests/test_fuzz: tests/fuzz/replay.c tests/fuzz/targets.c tests/fuzz/targets.h $(LIB_A)
+FUZZ_PARTS := tests/fuzz/targets.h $(wildcard tests/fuzz/targets*.c) \
+  $(call obj,$(FILES_SRC) $(filter-out agent/main.c,$(AGENT_SRC))) $(BUILD)/obj/agent/embed.o $(LIB_A)
+FUZZ_FLAGS = $(CFLAGS_ALL) -Iplugins -Iagent -MF $@.d $(filter %.c %.o,$^) $(LIB_A) $(TOOL_LIBS)
+$(BUILD)/tests/test_fuzz: tests/fuzz/replay.c $(FUZZ_PARTS)
 	$(call say,TEST,$@)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS_ALL) -MF $@.d -DCORPUS='"$(abspath tests/fuzz/corpus)"' $(filter %.c,$^) $(LIB_A) $(TOOL_LIBS) -o $@
-$(BUILD)/tests/libfuzzer: tests/fuzz/libfuzzer.c tests/fuzz/targets.c tests/fuzz/targets.h $(LIB_A)
+	$(Q)$(CC) -DCORPUS='"$(abspath tests/fuzz/corpus)"' $(FUZZ_FLAGS) -o $@
+$(BUILD)/tests/libfuzzer: tests/fuzz/libfuzzer.c $(FUZZ_PARTS)
 	$(call say,FUZZ,$@)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS_ALL) -fsanitize=fuzzer -MF $@.d $(filter %.c,$^) $(LIB_A) $(TOOL_LIBS) -o $@
+	$(Q)$(CC) -fsanitize=fuzzer $(FUZZ_FLAGS) -o $@
 FUZZ_SECONDS ?= 20
 FUZZ ?= $(notdir $(wildcard tests/fuzz/corpus/*))
 FUZZ_BUILD := $(BUILD)-fuzz

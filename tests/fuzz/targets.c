@@ -2,7 +2,7 @@
 
 #include "base/ini.h"
 #include "base/tree.h"
-#include "bundle/manifest.h"
+#include "bundle/archive.h"
 #include "bundle/signature.h"
 #include "bundle/signers.h"
 #include "client/client.h"
@@ -10,6 +10,7 @@
 #include "fleet/hostset_parse.h"
 #include "fleet/record_reader.h"
 #include "transport/authorized_key.h"
+#include "transport/known_hosts.h"
 #include "transport/ssh_config.h"
 #include "wire/json.h"
 #include "wire/value.h"
@@ -25,21 +26,37 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <zstd.h>
 
-/* What a reader promises holds, or the run ends. */
-static void must(bool holds)
+void must(bool holds)
 {
     if (!holds)
         abort();
 }
 
-/* The bytes as a file; its descriptor, and its path until that is closed. */
-static int as_file(char path[32], const void *bytes, size_t n)
+int as_file(char path[32], const void *bytes, size_t n)
 {
     int fd = memfd_create("fuzz", MFD_CLOEXEC);
     must(fd >= 0 && write(fd, bytes, n) == (ssize_t)n && lseek(fd, 0, SEEK_SET) == 0 && fchmod(fd, 0600) == 0);
     snprintf(path, 32, "/proc/self/fd/%d", fd);
     return fd;
+}
+
+static char place[] = "/dev/shm/fuzz.XXXXXX";
+
+static void remove_place(void) { tree_remove(place); }
+
+const char *fuzz_place(void)
+{
+    static const char *const variables[] = {"CLUSTERSHELL_CFGDIR", "HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"};
+    if (place[sizeof place - 2] != 'X')
+        return place;
+    must(mkdtemp(place) != NULL);
+    for (size_t i = 0; i < sizeof variables / sizeof *variables; i++)
+        must(setenv(variables[i], place, 1) == 0);
+    unsetenv("SSHEXEC_PLUGIN_PATH");
+    atexit(remove_place);
+    return place;
 }
 
 /* --- the wire --- */
@@ -178,6 +195,48 @@ static void run_manifest(const void *bytes, size_t n)
     buf_free(&again);
 }
 
+static void read_bundle(const char *path)
+{
+    struct bundle *b;
+    const struct variant *v;
+    const void *piece;
+    ptrdiff_t n = 0;
+    int rc = 0;
+    struct ssx_error err = {0};
+    if (bundle_open(&b, path, &err)) {
+        must(err.text[0] != 0);
+        return;
+    }
+    while (n == 0 && (rc = bundle_next(b, &v, &err)) > 0)
+        for (uint64_t size = 0; (n = bundle_read(b, &piece, &err)) > 0;)
+            must((size += (uint64_t)n) <= v->size);
+    must((n < 0 || rc < 0) == (err.text[0] != 0));
+    bundle_close(b);
+}
+
+static void run_bundle(const void *bytes, size_t n)
+{
+    char path[32];
+    int fd = as_file(path, bytes, n);
+    read_bundle(path);
+    close(fd);
+}
+
+/* The tar in it: nothing gets there through zstd's checksum that was only changed here and there. */
+static void run_bundle_tar(const void *bytes, size_t n)
+{
+    ZSTD_CCtx *z = ZSTD_createCCtx();
+    size_t room = ZSTD_compressBound(n);
+    void *packed = malloc(room);
+    must(z && packed && !ZSTD_isError(ZSTD_CCtx_setParameter(z, ZSTD_c_compressionLevel, 1)) &&
+         !ZSTD_isError(ZSTD_CCtx_setParameter(z, ZSTD_c_checksumFlag, 1)));
+    size_t size = ZSTD_compress2(z, packed, room, bytes, n);
+    must(!ZSTD_isError(size));
+    run_bundle(packed, size);
+    free(packed);
+    ZSTD_freeCCtx(z);
+}
+
 static void run_signature(const void *bytes, size_t n)
 {
     struct signature s;
@@ -248,16 +307,20 @@ static void run_group_file(const void *bytes, size_t n, int (*load)(struct group
 static void run_genders(const void *bytes, size_t n) { run_group_file(bytes, n, group_genders_load); }
 static void run_ansible(const void *bytes, size_t n) { run_group_file(bytes, n, group_ansible_load); }
 
-static char place[] = "/tmp/fuzz.XXXXXX"; /* where groups.conf is looked for, and *.yaml */
-
-static void remove_place(void) { tree_remove(place); }
-
+/* Where groups.conf is looked for, and *.yaml. */
 static void write_in_place(const char *name, const void *bytes, size_t n)
 {
-    char path[sizeof place + 16];
-    snprintf(path, sizeof path, "%s/%s", place, name);
+    char path[64];
+    snprintf(path, sizeof path, "%s/%s", fuzz_place(), name);
     FILE *f = fopen(path, "w");
     must(f && fwrite(bytes, 1, n, f) == n && fclose(f) == 0);
+}
+
+static void remove_from_place(const char *name)
+{
+    char path[64];
+    snprintf(path, sizeof path, "%s/%s", fuzz_place(), name);
+    unlink(path);
 }
 
 /* The name is one that no source can have: what would be run for a source that there is, is not. */
@@ -269,27 +332,19 @@ static void load_groups(const char *conf, size_t n)
     must(groups_list(g, "no]\nsuch", &out, NULL) == -1);
     groups_free(g);
     buf_free(&out);
-}
-
-static void make_place(void)
-{
-    if (place[sizeof place - 2] != 'X')
-        return;
-    must(mkdtemp(place) && setenv("CLUSTERSHELL_CFGDIR", place, 1) == 0 && setenv("HOME", place, 1) == 0 && setenv("XDG_CONFIG_HOME", place, 1) == 0);
-    atexit(remove_place);
+    remove_from_place("groups.conf");
+    remove_from_place("x.yaml");
 }
 
 static void run_yaml(const void *bytes, size_t n)
 {
-    char conf[sizeof place + 32];
-    make_place();
+    char conf[64];
     write_in_place("x.yaml", bytes, n);
-    load_groups(conf, (size_t)snprintf(conf, sizeof conf, "[Main]\nautodir: %s\n", place));
+    load_groups(conf, (size_t)snprintf(conf, sizeof conf, "[Main]\nautodir: %s\n", fuzz_place()));
 }
 
 static void run_groups_conf(const void *bytes, size_t n)
 {
-    make_place();
     write_in_place("x.yaml", "", 0);
     load_groups(bytes, n);
 }
@@ -327,6 +382,30 @@ static void run_ssh_config(const void *bytes, size_t n)
     ssh_config_dispose(&c);
 }
 
+/* A host's name, a line's end, and a known_hosts file. */
+static void run_known_hosts(const void *bytes, size_t n)
+{
+    char path[32], name[300];
+    const char *text = bytes, *end = memchr(bytes, '\n', n);
+    size_t length = end ? (size_t)(end - text) : 0;
+    struct known_hosts *k;
+    struct known_key keys[8];
+    if (!end || length >= sizeof name)
+        return;
+    memcpy(name, text, length);
+    name[length] = 0;
+    int fd = as_file(path, end + 1, n - length - 1);
+    const char *const files[] = {path};
+    must(known_hosts_load(&k, files, 1, NULL) == 0);
+    size_t found = known_hosts_find(k, name, keys, 8);
+    for (size_t i = 0; i < found && i < 8; i++) {
+        known_key_is(&keys[i], name, length);
+        must(keys[i].type_length && keys[i].base64_length);
+    }
+    known_hosts_free(k);
+    close(fd);
+}
+
 static void run_public_key(const void *bytes, size_t n)
 {
     struct public_key k;
@@ -338,7 +417,9 @@ const struct fuzz_target fuzz_targets[] = {
     {"frame", run_frame}, {"session", run_session}, {"workload", run_workload}, {"json", run_json}, {"value", run_value}, {"schema", run_schema},
     {"plugin", run_plugin}, {"manifest", run_manifest}, {"signature", run_signature}, {"signers", run_signers}, {"record", run_record},
     {"policy", run_policy}, {"genders", run_genders}, {"ansible", run_ansible}, {"yaml", run_yaml}, {"groups_conf", run_groups_conf},
-    {"hostset", run_hostset}, {"ssh_config", run_ssh_config}, {"public_key", run_public_key}, {NULL, NULL},
+    {"hostset", run_hostset}, {"ssh_config", run_ssh_config}, {"public_key", run_public_key},
+    {"known_hosts", run_known_hosts}, {"bundle", run_bundle}, {"bundle_tar", run_bundle_tar}, {"taker", run_taker},
+    {"asked", run_asked}, {"giver", run_giver}, {"agent", run_agent}, {NULL, NULL},
 };
 
 const struct fuzz_target *fuzz_target_find(const char *name)
