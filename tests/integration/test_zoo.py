@@ -89,7 +89,7 @@ BAD = {
     "big_result": ("ok", {"results": 1}, ""),
 }
 NEED_ARGUMENTS = {"reuse", "flood", "flood_stderr", "log_flood", "loop", "ignore_term", "loop_constructor", "stubborn_constructor", "sleep", "forge", "deaf"}
-ELSEWHERE = {"items", "dealt"} # good ones: of test_api.py and test_scatter.py
+ELSEWHERE = {"items", "tiny_items", "dealt"} # good ones: of test_api.py and test_scatter.py
 
 
 def test_every_plugin_of_the_zoo_has_a_test():
