@@ -80,7 +80,7 @@ int main(int argc, char **argv)
     const char *plugin_path = NULL, *store = NULL;
     struct once_options result = {.result_fd = -1};
     bool once = false;
-    struct policy policy = {0}, files[POLICY_FILES] = {{.also = NULL}};
+    static struct policy policy, files[POLICY_FILES]; /* static: who leaves by --version has them still, and lost nothing */
     struct ssx_error err = {0};
     if (policy_take_flags(&policy, &argc, argv, &err) || policy_read_files(&policy, files, &err)) {
         fprintf(stderr, "sshexec-agent: %s\n", err.text);
