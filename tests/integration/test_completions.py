@@ -162,6 +162,13 @@ def test_an_include_of_itself_ends(client, scratch):
     assert "alpha" in ask(client, "doctor", "-F", str(scratch / "conf"), "al")
 
 
+def test_hosts_stand_in_one_place_of_a_transfer(client, scratch):
+    (scratch / "conf").write_text("Host alpha\n")
+    (scratch / "allowed").write_text("")
+    assert ask(client, "put", "-F", "conf", "al", cwd=scratch).keys() == {"alpha:", "allowed"}
+    assert ask(client, "put", "-F", "conf", "-w", "alpha", "al", cwd=scratch).keys() == {"allowed"}
+
+
 def test_nothing_that_could_drive_a_terminal(client, scratch):
     (scratch / "conf").write_text("Host alpha\x1b[31m al\tbeta\n")
     (scratch / "x\x1by").write_text("")

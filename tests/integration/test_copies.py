@@ -104,6 +104,7 @@ def quiet(done):
 
 def test_a_tree_goes_to_many_hosts_and_comes_back_from_each(client, hosts, source, scratch):
     many = hosts(20)
+    (source / "sparse").unlink() # large, and no other than for one host
     said = quiet(client.run(["put", "%s/" % source, many.set + ":~/in"]))
     assert said.startswith("sshexec: 20 hosts in ") and said.endswith(": 20 ok\n")
     wanted = look(source)
@@ -157,7 +158,7 @@ def test_each_host_ends_in_its_own_way_and_the_others_are_whole(client, hosts, s
     done = client.run(["put", "--json", data, many.set + ":~/in/large"])
     assert done.code == DISAGREE, done
     assert outcomes(done) == {"127.0.0.1": "ok", "127.0.0.2": "refused", "127.0.0.3": "failed", "127.0.0.4": "failed",
-                              "127.0.0.5": "unreachable", "127.0.0.6": "lost", "127.0.0.7": "ok"}, done
+                              "127.0.0.5": "unreachable", "127.0.0.6": "lost", "127.0.0.7": "ok"}, events(done, "end")
     assert "No space left" in events(done, "end")["127.0.0.3"]["message"]
     assert "Permission denied" in events(done, "end")["127.0.0.4"]["message"]
     assert "7 hosts" in done.error and "2 ok" in done.error, done

@@ -41,6 +41,7 @@ struct completion {
     size_t option_count;
     const char *type;                /* of the words before the cursor */
     bool chosen, has_host, behind_dashes; /* chosen: the word that is one of a choice stands there */
+    bool names_hosts;                /* an option does */
     const struct option_help *wants; /* the option whose value the cursor is at */
 };
 
@@ -343,6 +344,7 @@ static void note_option(struct completion *c, const struct option_help *o, const
         c->settings.plugin_path = value;
     if (o->letter == 'F')
         c->settings.ssh_config = value;
+    c->names_hosts |= o->letter == 'w' || o->letter == 'g';
 }
 
 /* Where the usage line's first word behind the subcommand is a choice, "list|verify|gc", its place and length; else NULL. */
@@ -448,10 +450,8 @@ static void offer_words(struct completion *c)
     if (c->type && usage_has(c, "field") && offer_state(c))
         return;
     bool copies = usage_has(c, "HOST:PATH");
-    if (copies)
-        offer_hosts(c, c->current, ":");
-    else if (usage_has(c, "HOST") && !c->has_host)
-        offer_hosts(c, c->current, "");
+    if (!c->names_hosts && (copies || (usage_has(c, "HOST") && !c->has_host)))
+        offer_hosts(c, c->current, copies ? ":" : "");
     if (usage_has(c, "[RECORD]") && !c->has_host)
         offer_records(c, c->current);
     if (copies || usage_has(c, "[FILE]"))
