@@ -142,5 +142,6 @@ bench:
 	@$(PYTHON) tests/bench/bench $(BUILD)
 	@$(PYTHON) tests/bench/fleet $(BUILD)
 	@$(PYTHON) tests/bench/bundle $(BUILD)
+	@$(PYTHON) tests/bench/copies $(BUILD)
 
 .PHONY: fuzz bench-programs unit zoo check check-long check-asan check-tsan bench

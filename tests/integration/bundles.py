@@ -39,13 +39,14 @@ class Shop:
 
 
 class Farm:
-    """Hosts 127.0.0.1 and up, all of them one sshd, each with a store of its own. make: of an sshd, from lines of its configuration."""
+    """Hosts 127.0.0.1 and up, all of them one sshd, each with a store of its own, or with a home (variable: HOME).
+    make: of an sshd, from lines of its configuration."""
 
-    def __init__(self, client, make, directory, count):
+    def __init__(self, client, make, directory, count, variable="XDG_CACHE_HOME"):
         self.client, self.names = client, ["127.0.0.%d" % (n + 1) for n in range(count)]
         self.set = "127.0.0.[1-%d]" % count
         self.caches = directory / "caches"
-        self.server = make("".join("Match LocalAddress %s\n  SetEnv XDG_CACHE_HOME=%s/%s\n" % (n, self.caches, n) for n in self.names) + "Match all\n")
+        self.server = make("".join("Match LocalAddress %s\n  SetEnv %s=%s/%s\n" % (n, variable, self.caches, n) for n in self.names) + "Match all\n")
         self.server.authorize(client.public_key)
         client.known_hosts.write_text(self.server.known_hosts(hosts=self.names))
         client.write_config(self.server)
