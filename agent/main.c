@@ -80,7 +80,7 @@ int main(int argc, char **argv)
     const char *plugin_path = NULL, *store = NULL;
     struct once_options result = {.result_fd = -1};
     bool once = false;
-    static struct policy policy, files[POLICY_FILES]; /* static: who leaves by --version has them still, and lost nothing */
+    static struct policy policy, files[POLICY_FILES]; /* static: who leaves by --version has not lost them */
     struct ssx_error err = {0};
     if (policy_take_flags(&policy, &argc, argv, &err) || policy_read_files(&policy, files, &err)) {
         fprintf(stderr, "sshexec-agent: %s\n", err.text);

@@ -16,7 +16,7 @@ static int take(const struct transfer *t, int in, int out, const struct observer
     return taker_run(in, out, t->near[0], &asked, observer, &tally, err);
 }
 
-/* The paths of all words. They name the same host or set of hosts; or none, where options do (many). Returns 0 or -1. */
+/* The paths of all words. They name one host or set of hosts; or none, where options do (many). Returns 0 or -1. */
 static int take_sources(const char **paths, char **host, char **words, size_t count, bool many, struct ssx_error *err)
 {
     for (size_t i = 0; i < count; i++) {
@@ -45,6 +45,15 @@ static int take_sources(const char **paths, char **host, char **words, size_t co
     return 0;
 }
 
+static const char usage[] =
+    "usage: sshexec get [options] HOST:PATH... LOCAL\n"
+    "       sshexec get [options] -w SET PATH... DIR\n\n"
+    "Gets files and directories from HOST, or with :PATH from this machine, with their modes and times. What is\n"
+    "here already doesn't travel; a transfer that was cut goes on when the same words are said again. HOST may be\n"
+    "a set, as behind -w: what comes from a host of it goes into DIR/HOST.\n\n"
+    "  LOCAL is a directory, or the new name of a single file. PATH is relative to the home directory.\n"
+    "  A directory goes into LOCAL under its own name; what is in it, if PATH ends in \"/\".";
+
 int command_get(int argc, char **argv)
 {
     struct settings s;
@@ -52,16 +61,7 @@ int command_get(int argc, char **argv)
     char **words, *host = NULL;
     int count, code;
     bool many;
-    if (transfer_start(
-            &s,
-            "usage: sshexec get [options] HOST:PATH... LOCAL\n"
-            "       sshexec get [options] -w SET PATH... DIR\n\n"
-            "Gets files and directories from HOST, or with :PATH from this machine, with their modes and times. What is here already\n"
-            "doesn't travel; a transfer that was cut goes on when the same words are said again. HOST may be a set: what comes from\n"
-            "a host of it goes into DIR/HOST.\n\n"
-            "  LOCAL is a directory, or the new name of a single file. PATH is relative to the home directory.\n"
-            "  A directory goes into LOCAL under its own name; what is in it, if PATH ends in \"/\".",
-            argc, argv, &words, &count, &code))
+    if (transfer_start(&s, usage, argc, argv, &words, &count, &code))
         return code;
     size_t sources = (size_t)count - 1;
     const char *near = words[sources], **far = calloc(sources, sizeof *far);

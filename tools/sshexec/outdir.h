@@ -11,6 +11,7 @@ struct outdir { int fd; bool *begun; const char *path; };
 /* A host's name as that of a file or directory: one part of a path, with no dot at its front and no control character;
  * what can't stand there as %HH, and cut where it is too long. */
 void outdir_name(char out[NAME_MAX + 1], const char *name);
+#define OUTDIR_NAME_CUT 3 /* bytes below NAME_MAX at which one may have been cut */
 
 /* Makes the directory where it is missing. Returns 0 or -1 with err; outdir_close in both cases. */
 int outdir_open(struct outdir *o, const char *path, size_t hosts, struct ssx_error *err);

@@ -30,6 +30,15 @@ static int check_words(char **words, int count, const struct place *target, bool
     return 0;
 }
 
+static const char usage[] =
+    "usage: sshexec put [options] LOCAL... HOST:PATH\n"
+    "       sshexec put [options] -w SET LOCAL... PATH\n\n"
+    "Puts files and directories on HOST, or with :PATH on this machine, with their modes and times. What is there\n"
+    "already doesn't travel; a transfer that was cut goes on when the same words are said again. HOST may be a set,\n"
+    "as behind -w: node[1-9]:/etc\n\n"
+    "  PATH is a directory, or the new name of a single file; relative to the home directory.\n"
+    "  A directory goes into PATH under its own name; what is in it, if it ends in \"/\".";
+
 int command_put(int argc, char **argv)
 {
     struct settings s;
@@ -38,15 +47,7 @@ int command_put(int argc, char **argv)
     char **words;
     int count, code;
     bool many;
-    if (transfer_start(
-            &s,
-            "usage: sshexec put [options] LOCAL... HOST:PATH\n"
-            "       sshexec put [options] -w SET LOCAL... PATH\n\n"
-            "Puts files and directories on HOST, or with :PATH on this machine, with their modes and times. What is there already\n"
-            "doesn't travel; a transfer that was cut goes on when the same words are said again. HOST may be a set: node[1-9]:/etc\n\n"
-            "  PATH is a directory, or the new name of a single file; relative to the home directory.\n"
-            "  A directory goes into PATH under its own name; what is in it, if it ends in \"/\".",
-            argc, argv, &words, &count, &code))
+    if (transfer_start(&s, usage, argc, argv, &words, &count, &code))
         return code;
     if (place_parse(&target, words[count - 1], &err) || transfer_hosts(&many, &s, target.host, &err) ||
         check_words(words, count, &target, many, &err)) {

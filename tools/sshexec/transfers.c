@@ -51,14 +51,15 @@ static bool be_near_half(void *user, size_t host, int in, int out)
 
 /* --- here --- */
 
-static int check_names(const struct transfers *all, struct ssx_error *err)
+/* The directory that has one for each host. */
+static int make_directory(const struct transfers *all, struct ssx_error *err)
 {
     char name[NAME_MAX + 1];
     for (size_t i = 0; i < all->hosts.count; i++) {
         outdir_name(name, all->hosts.names[i]);
-        if (strlen(all->transfer->near[0]) + strlen(name) + 2 >= PATH_MAX)
-            return error_set(err, SSX_ERROR_USAGE, "%s: too long a path for what comes from %s", all->transfer->near[0],
-                             all->hosts.names[i]);
+        if (strlen(name) + OUTDIR_NAME_CUT >= NAME_MAX || strlen(all->transfer->near[0]) + strlen(name) + 2 >= PATH_MAX)
+            return error_set(err, SSX_ERROR_USAGE, "%s: too long a name for a directory in %s", all->hosts.names[i],
+                             all->transfer->near[0]);
     }
     return dir_make(all->transfer->near[0], err);
 }
@@ -70,7 +71,7 @@ static int run(struct transfers *all, const struct settings *s, const struct typ
     struct fan_call call = {.type = type, .name = all->transfer->type, .input_fd = -1, .scatter = &nothing};
     int code = 0;
     if (transfer_state(&call.state, &type->plugin.descriptor, all->transfer, &err) ||
-        (all->transfer->by_host && check_names(all, &err)) ||
+        (all->transfer->by_host && make_directory(all, &err)) ||
         near_halves_open(&call.near, be_near_half, all, all->hosts.count,
                          s->fanout ? (size_t)s->fanout : SSX_FLEET_FANOUT, &err))
         code = tool_complain(&err);
