@@ -264,20 +264,39 @@ def test_why_a_key_does_not_sign_is_one_line(client, work):
         assert result.error.count("\n") == 1 and "private half is in ssh-agent" in result.error, result
 
 
-def test_what_ssh_keygen_says_while_it_works_is_shown_at_once(client, work):
-    """As for a security key, which is to be touched."""
-    make(client)
+@pytest.fixture
+def touching(work, client):
+    """An environment with an ssh-keygen that waits for a security key to be touched (a file), and says so as OpenSSH's."""
     tools = work / "tools"
     tools.mkdir()
-    (tools / "ssh-keygen").write_text("#!/bin/sh\necho 'Confirm user presence' >&2\nwhile [ ! -e touched ]; do sleep 0.02; done\n"
+    (tools / "ssh-keygen").write_text("#!/bin/sh\nif [ -t 2 ]; then printf '\\rConfirm user presence\\r\\n' >&2; fi\n"
+                                      "while [ ! -e %s/touched ]; do sleep 0.02; done\n" % work +
                                       "PATH=${PATH#*:}\nexec ssh-keygen \"$@\"\n")
     (tools / "ssh-keygen").chmod(0o755)
-    path = "%s:%s" % (tools, client.env["PATH"])
-    signing = client.popen(["bundle", "sign", "-k", client.key, "web-1.4.ssx"], cwd=work, env={"PATH": path})
-    assert signing.stderr.readline() == b"Confirm user presence\n"
-    (work / "touched").touch()
-    out, err = signing.communicate(timeout=30)
-    assert signing.returncode == 0 and b"signed with ED25519" in out and err == b"", (out, err)
+    return {"PATH": "%s:%s" % (tools, client.env["PATH"])}
+
+
+def test_what_ssh_keygen_says_while_it_works_is_shown_at_once(client, work, touching):
+    path = make(client)
+    terminal = client.terminal(["bundle", "sign", "-k", client.key, path], env=touching)
+    try:
+        terminal.expect(rb"Confirm user presence")
+        (work / "touched").touch()
+        assert terminal.wait() == 0 and b"signed with ED25519" in terminal.output, terminal.output
+    finally:
+        terminal.close()
+
+
+def test_why_a_key_does_not_sign_is_one_line_on_a_terminal_too(client, work):
+    path = make(client)
+    (work / "only.pub").write_text(client.public_key + "\n")
+    terminal = client.terminal(["bundle", "sign", "-k", work / "only.pub", path])
+    try:
+        assert terminal.wait() == 125
+    finally:
+        terminal.close()
+    said = terminal.output
+    assert said.startswith(b"sshexec: can't sign with ") and said.count(b"\n") == 1, said
 
 
 def test_who_may_sign_is_checked(client, work):

@@ -11,14 +11,17 @@
 #include "base/text.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/pidfd.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
 
 #define TOLD_AGAIN_MS 50
@@ -44,6 +47,25 @@ static int start(pid_t *pid, const char *key, int in, int out, int said, struct 
     posix_spawn_file_actions_destroy(&actions);
     errno = rc;
     return rc ? error_system(err, "can't run ssh-keygen") : 0;
+}
+
+/* What ssh-keygen has as stderr: it asks for a security key to be touched only where that is a terminal, so it gets one if
+ * we have one; not ours, for what it says last is said by us. said[0] is read from, said[1] is for it. Returns 0, or -1 with
+ * errno. */
+static int open_ears(int said[2])
+{
+    char name[64];
+    struct termios raw;
+    if (!isatty(STDERR_FILENO))
+        return pipe2(said, O_CLOEXEC) || fd_set_nonblocking(said[0], true) ? -1 : 0;
+    said[0] = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
+    if (said[0] < 0 || grantpt(said[0]) || unlockpt(said[0]) || ptsname_r(said[0], name, sizeof name))
+        return -1;
+    said[1] = open(name, O_RDWR | O_NOCTTY | O_CLOEXEC);
+    if (said[1] < 0 || tcgetattr(said[1], &raw))
+        return -1;
+    cfmakeraw(&raw); /* its bytes as they are */
+    return tcsetattr(said[1], TCSANOW, &raw);
 }
 
 /* Why it failed, in one line: its last words, without the question that it asks there where it has no terminal. */
@@ -129,8 +151,8 @@ static int make_signature(struct buf *out, const char *key, const struct buf *ma
     pid_t pid;
     int in = memfd_create("manifest", MFD_CLOEXEC), made = memfd_create("signature", MFD_CLOEXEC);
     int said[2] = {-1, -1}, rc = -1;
-    if (in < 0 || made < 0 || pipe2(said, O_CLOEXEC) || fd_set_nonblocking(said[0], true) ||
-        fd_write_all(in, buf_data(manifest), buf_length(manifest)) || lseek(in, 0, SEEK_SET))
+    if (in < 0 || made < 0 || open_ears(said) || fd_write_all(in, buf_data(manifest), buf_length(manifest)) ||
+        lseek(in, 0, SEEK_SET))
         error_system(err, "can't sign");
     else if (access(key, R_OK))
         error_set(err, SSX_ERROR_USAGE, "can't read the key %s: %s", key, strerror(errno));
