@@ -2,8 +2,10 @@
 short, and hosts that give what nobody asked for."""
 import json
 import os
+import resource
 import signal
 import struct
+from pathlib import Path
 
 import pytest
 
@@ -341,8 +343,9 @@ DOWN = record(b"D", struct.pack(">IqI", 0o755, 1, 0) + b"data")
 LINK = struct.pack(">IqIB", 0o777, 1, 0, 4) + b"data"
 TRICKS = {
     "up": START + entry(b"../other"), "absolute": START + entry(b"/etc/passwd"), "dots": START + entry(b".."),
-    "unasked": START + entry(b".bashrc"), "out": START + DOWN + record(b"U") + record(b"U"), "link": START + record(b"L", LINK + b"/tmp"),
-    "deeper": START + DOWN + entry(b"../../other"), "nothing": START, "noise": b"\xff" * 100,
+    "unasked": START + entry(b".bashrc"), "link": START + record(b"L", LINK + b"/tmp"), "nothing": START,
+    "out": START + DOWN + record(b"U") + record(b"U"), "deeper": START + DOWN + entry(b"../../other"),
+    "noise": b"\xff" * 100,
 }
 
 
@@ -373,6 +376,50 @@ def test_a_host_s_name_is_one_part_of_a_path(client, pretend, scratch):
     assert [p.name for p in got.parent.iterdir()] == ["got"]
     assert (got / "%2Ehidden" / "data").read_text() == ".hidden"
     assert (got / "user@node1:22" / "data").read_text() == "node1"
+
+
+# --- processes that die, and too few descriptors ---
+
+def kill_far(home, wanted):
+    """Of a pretended host, those processes."""
+    def said(pid, what):
+        try:
+            return Path("/proc/%d/%s" % (pid, what)).read_bytes().rstrip(b"\n").split(b"\0")
+        except OSError:
+            return []
+    mark = b"HOME=" + os.fsencode(home)
+    its = [p for p in processes.descendants() if mark in said(p.pid, "environ")]
+    found = [p.pid for p in its if wanted(p, said(p.pid, "comm"))]
+    assert found
+    for pid in found:
+        os.kill(pid, signal.SIGKILL)
+
+
+def test_a_worker_and_an_agent_that_are_killed_take_nobody_with_them(client, pretend, source):
+    home = pretend()
+    with open(source / "huge", "wb") as huge:
+        huge.truncate(1 << 29)
+    sender = client.popen(["put", "--json", source / "huge", "n[1-4]:new"])
+    def under_way(name):
+        return list((home / name).glob(PARTIAL))
+    assert processes.wait_until(lambda: under_way("n2") and under_way("n3"), 20 * SLOW)
+    kill_far(home / "n2", lambda p, name: name == [b"sshexec-call"])
+    kill_far(home / "n3", lambda p, name: p.parent == sender.pid)
+    out, err = sender.communicate(timeout=60 * SLOW)
+    ends = {e["host"]: e["outcome"] for e in map(json.loads, out.splitlines()) if e["event"] == "end"}
+    assert ends == {"n1": "ok", "n2": "crashed", "n3": "lost", "n4": "ok"}, (ends, err)
+    assert sender.returncode == DISAGREE
+    assert {n: (home / n / "new").exists() for n in ends} == {"n1": True, "n2": False, "n3": False, "n4": True}
+
+
+def test_few_descriptors_mean_fewer_hosts_at_a_time(client, pretend, source):
+    home = pretend()
+    def few():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (260, 260))
+    sender = client.popen(["put", source / "big", "n[1-20]:new"], preexec_fn=few)
+    out, err = sender.communicate(timeout=60 * SLOW)
+    assert sender.returncode == 0 and b"(ulimit -n) leaves room for" in err and b"20 hosts in" in err, err
+    assert {(home / ("n%d" % n) / "new").stat().st_size for n in range(1, 21)} == {3 * MIB + 1}
 
 
 # --- what the record keeps ---
