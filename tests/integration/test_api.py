@@ -27,7 +27,8 @@ LOCAL_ONLY = {"a_command_as_transport", "a_host_that_talks_beside_the_protocol",
 OWN_TEST = {"a_question_is_answered", "nothing_is_left_or_nothing_brought",
             "a_bundle_is_deployed_again_and_rolled_back"}    # they need more than a place to run in
 BY_SSH = {"a_typed_call", "a_flood_that_is_not_read", "runs_in_a_foreign_loop", "a_broken_link_loses_its_runs", "sessions_in_threads"}
-MEMORY = {"a_flood_that_is_not_read", "large_items_that_are_not_read", "who_waits_at_a_joint_delays_nobody"}
+MEMORY = {"a_flood_that_is_not_read", "large_items_that_are_not_read", "small_items_that_are_not_read",
+          "who_waits_at_a_joint_delays_nobody"}
 
 
 def run(argv, client, timeout=60):
