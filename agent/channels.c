@@ -24,7 +24,8 @@ int channels_open(struct channels *c, int others[HOST_FDS], bool input)
         return -1;
     c->control = pair[0];
     others[HOST_FD_CONTROL] = pair[1];
-    if (fd_set_nonblocking(c->control, true) || make_pipe(&c->output, &others[HOST_FD_STDOUT], true) || make_pipe(&c->error, &others[HOST_FD_STDERR], true))
+    if (fd_set_nonblocking(c->control, true) || make_pipe(&c->output, &others[HOST_FD_STDOUT], true) ||
+        make_pipe(&c->error, &others[HOST_FD_STDERR], true))
         return -1;
     if (input)
         return make_pipe(&c->input, &others[HOST_FD_STDIN], false);

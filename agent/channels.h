@@ -9,8 +9,8 @@ struct channels { int control, input, output, error; }; /* -1: closed, or none; 
 
 #define CHANNELS_NONE ((struct channels){-1, -1, -1, -1})
 
-/* Makes them; `others` gets the process's ends, but for HOST_FD_PAGE. input: its stdin is a pipe, else /dev/null. Returns 0, or -1 with
- * errno; both sides are the caller's to close in either case. */
+/* Makes them; `others` gets the process's ends, but for HOST_FD_PAGE. input: its stdin is a pipe, else /dev/null.
+ * Returns 0, or -1 with errno; both sides are the caller's to close in either case. */
 int channels_open(struct channels *c, int others[HOST_FDS], bool input);
 
 void channels_close(struct channels *c);

@@ -1,5 +1,5 @@
-/* A process that a session started beside the worker hosts of its calls, and watches in its loop: the runner, which reaps and kills what
- * nobody owns, finds those that are listed here to be somebody's. */
+/* A process that a session started beside the worker hosts of its calls, and watches in its loop: the runner, which
+ * reaps and kills what nobody owns, finds those that are listed here to be somebody's. */
 #ifndef AGENT_CHILD_H
 #define AGENT_CHILD_H
 #include <stdbool.h>
@@ -19,7 +19,8 @@ void child_watch(struct child **list, struct child *c, pid_t pid);
 void child_reaped(struct child *list, pid_t pid, int status);
 bool child_is_listed(const struct child *list, pid_t pid);
 
-/* Sends it a signal, unless that is 0; waits until it has gone, and takes it from its list. Returns its status; of none, 0. */
+/* Sends it a signal, unless that is 0; waits until it has gone, and takes it from its list. Returns its status; of
+ * none, 0. */
 int child_end(struct child *c, int signal_number);
 
 #endif

@@ -165,8 +165,8 @@ static int check_generation(struct deploy *d, struct buf *now, bool *same, struc
 
 /* --- which objects --- */
 
-/* Present, and as long as it has to be: that much of one that is in force, which was tested when it came and is hashed each time before
- * it runs. Any other is read. */
+/* Present, and as long as it has to be: that much of one that is in force, which was tested when it came and is hashed
+ * each time before it runs. Any other is read. */
 static void look_for(struct deploy *d, struct want *w, const struct buf *now)
 {
     struct generation_bundle b;
@@ -246,7 +246,9 @@ static int start_proof(struct deploy *d, struct want *w, char reason[PROOF_REASO
 
 static int keep(struct deploy *d, const struct want *w, struct ssx_error *err)
 {
-    return plugins_check_room(d->plugins, w->variant->size, err) ? -1 : store_put(&d->plugins->store, &w->variant->digest, w->came->fd, err);
+    return plugins_check_room(d->plugins, w->variant->size, err)
+               ? -1
+               : store_put(&d->plugins->store, &w->variant->digest, w->came->fd, err);
 }
 
 /* Nobody needs the image of an object any more. */
@@ -381,8 +383,8 @@ static void tell_size(const struct deploy *d)
         message_encode(d->out, &(struct message){.kind = MESSAGE_PROGRESS, .id = d->id, .progress = {.total = d->bytes}}, FROM_AGENT);
 }
 
-/* Looks at the node, for a bundle whose signature was judged. Returns 1 where there is nothing to do any more, 0 where objects are to come or to
- * be tested, -1 with err. */
+/* Looks at the node, for a bundle whose signature was judged. Returns 1 where there is nothing to do any more, 0 where
+ * objects are to come or to be tested, -1 with err. */
 static int settle(struct deploy *d, const char **reason, struct ssx_error *err)
 {
     struct buf now = {0};
@@ -410,7 +412,8 @@ static int settle(struct deploy *d, const char **reason, struct ssx_error *err)
     return 1;
 }
 
-/* Each file of signers has to know who signed, one after the other. Returns 1 once all do, 0 while one is asked, -1 with err. */
+/* Each file of signers has to know who signed, one after the other. Returns 1 once all do, 0 while one is asked, -1
+ * with err. */
 static int judge(struct deploy *d, struct ssx_error *err)
 {
     int rc = d->judges ? keygen_look(&d->keygen, d->children, err) : 1;
@@ -545,7 +548,8 @@ static void pack_bundles(msgpack_packer *p, const struct buf *text)
     }
 }
 
-/* [number, made: seconds since 1970, bundles], and into another list who made it; one that can't be read has neither. */
+/* [number, made: seconds since 1970, bundles], and into another list who made it; one that can't be read has
+ * neither. */
 static void pack_generation(struct buf *out, struct buf *makers, const struct store *s, unsigned number)
 {
     struct buf text = {0};
@@ -606,7 +610,8 @@ void deploy_add(struct deploy **all, struct plugins *plugins, struct child **chi
 {
     struct span what = m->objects.order.what, by = m->objects.order.by;
     if (by.n && !generation_is_name((const char *)by.at, by.n))
-        end(out, m->id, SSX_OUTCOME_REFUSED, "generation", "who the sender says it is makes no sense: printable bytes without a blank, 127 at most");
+        end(out, m->id, SSX_OUTCOME_REFUSED, "generation",
+            "who the sender says it is makes no sense: printable bytes without a blank, 127 at most");
     else if (span_is(what, "look") || span_is(what, "prepare") || span_is(what, "install"))
         add_bundle(all, plugins, children, m, out);
     else if ((span_is(what, "switch") && m->objects.order.has_bundle) || span_is(what, "rollback"))

@@ -1,4 +1,5 @@
-/* DESCRIBE requests: answered one plugin at a time, as the sender takes the answers, for a node may have any number of plugins. */
+/* DESCRIBE requests: answered one plugin at a time, as the sender takes the answers, for a node may have any number of
+ * plugins. */
 #ifndef AGENT_DESCRIBE_H
 #define AGENT_DESCRIBE_H
 #include "plugins.h"

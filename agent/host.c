@@ -31,7 +31,8 @@ extern char **environ;
 /* embed.S: the program of agent/worker-host. */
 extern const unsigned char worker_host_begin[], worker_host_end[];
 
-/* What a host gets is put onto descriptors 3 to 5 in the child: nothing that is passed may stand there itself. Takes fd over. */
+/* What a host gets is put onto descriptors 3 to 5 in the child: nothing that is passed may stand there itself. Takes fd
+ * over. */
 static int lift(int fd)
 {
     int lifted = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, HOST_PROGRAM_FD + 1);
@@ -47,14 +48,16 @@ static int program(struct ssx_error *err)
         return fd;
     size_t size = (size_t)(worker_host_end - worker_host_begin);
     fd = lift(memfd_create("sshexec-worker-host", MFD_CLOEXEC | MFD_ALLOW_SEALING));
-    if (fd < 0 || fd_write_all(fd, worker_host_begin, size) || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL)) {
+    if (fd < 0 || fd_write_all(fd, worker_host_begin, size) ||
+        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL)) {
         error_system(err, "can't make the worker host");
         fd_close(&fd);
     }
     return fd;
 }
 
-/* The host makes the directory itself, once it has loaded its plugin: until then it may be killed with nobody left to remove it. */
+/* The host makes the directory itself, once it has loaded its plugin: until then it may be killed with nobody left to
+ * remove it. */
 static void name_temp(struct host *h)
 {
     unsigned char random[8];
@@ -73,9 +76,10 @@ static bool signal_is_ignored(int number)
     return sigaction(number, NULL, &now) == 0 && now.sa_handler == SIG_IGN;
 }
 
-/* The program names glibc's loader. Where there is none, musl's runs it as well (agent/worker-host/fortified.c); that is given it as a descriptor, for it
- * opens the file itself. argv has room for one word before it. */
-static int spawn_program(pid_t *pid, int host_program, posix_spawn_file_actions_t *actions, const posix_spawnattr_t *attributes, char **argv)
+/* The program names glibc's loader. Where there is none, musl's runs it as well (agent/worker-host/fortified.c); that
+ * is given it as a descriptor, for it opens the file itself. argv has room for one word before it. */
+static int spawn_program(pid_t *pid, int host_program, posix_spawn_file_actions_t *actions,
+                         const posix_spawnattr_t *attributes, char **argv)
 {
     char path[32], loader[64];
     snprintf(path, sizeof path, "/proc/self/fd/%d", host_program);
@@ -90,10 +94,17 @@ static int spawn_program(pid_t *pid, int host_program, posix_spawn_file_actions_
     return posix_spawn(pid, loader, actions, attributes, argv - 1, environ);
 }
 
-/* stderr stays the agent's: what the loader or a constructor says there reaches the user, and is not part of the protocol. */
+/* stderr stays the agent's: what the loader or a constructor says there reaches the user, and is not part of the
+ * protocol. */
 static int spawn(struct host *h, int host_program, int socket, const char *profile, bool prove)
 {
-    char *argv[] = {NULL, (char *)"sshexec-worker-host", (char *)profile, h->image->type, h->temp, (char *)(prove ? "selftest" : NULL), NULL};
+    char *argv[] = {NULL,
+                    (char *)"sshexec-worker-host",
+                    (char *)profile,
+                    h->image->type,
+                    h->temp,
+                    (char *)(prove ? "selftest" : NULL),
+                    NULL};
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
     sigset_t none, defaults;

@@ -1,14 +1,16 @@
-/* What the agent and a worker host say to each other, over one SOCK_SEQPACKET socket: fixed structs, one a packet. Both are of one build and on
- * one machine. The agent still checks what comes back, because a plugin's constructors ran in the host.
+/* What the agent and a worker host say to each other, over one SOCK_SEQPACKET socket: fixed structs, one a packet. Both
+ * are of one build and on one machine. The agent still checks what comes back, because a plugin's constructors ran in
+ * the host.
  *
- * A host is started with descriptor 3 as this socket and 4 as the plugin's image, and arguments: name, profile, type, temporary directory
- * (of the host's own, "" for none), and "selftest" for one that only loads the plugin, has it test itself, reports READY or FAILED, and
- * leaves. Else it forks a process for each HOST_RUN: for one call, or (a lane) for one call after the other. Calls
- * themselves go over a socket that each process has, which carries frames of PROTOCOL.md: CALL and STATE down; LOG, PROGRESS, ITEM,
- * RESULT, STATE, END up. On this way, CALL's timeout_ms is the moment (in clock_ms) when time is up. A lane's END counts in `out` and
- * `err` what the process has written in all its calls so far. The first thing that a lane gets is a seal, LANE_SEAL random bytes, which it
- * puts before each answer (RESULT, STATE, END): a worker that writes to the socket spoils its own call, but can't end it, nor swallow
- * another one's frames. */
+ * A host is started with descriptor 3 as this socket and 4 as the plugin's image, and arguments: name, profile, type,
+ * temporary directory (of the host's own, "" for none), and "selftest" for one that only loads the plugin, has it test
+ * itself, reports READY or FAILED, and leaves. Else it forks a process for each HOST_RUN: for one call, or (a lane) for
+ * one call after the other. Calls themselves go over a socket that each process has, which carries frames of
+ * PROTOCOL.md: CALL and STATE down; LOG, PROGRESS, ITEM, RESULT, STATE, END up. On this way, CALL's timeout_ms is the
+ * moment (in clock_ms) when time is up. A lane's END counts in `out` and `err` what the process has written in all its
+ * calls so far. The first thing that a lane gets is a seal, LANE_SEAL random bytes, which it puts before each answer
+ * (RESULT, STATE, END): a worker that writes to the socket spoils its own call, but can't end it, nor swallow another
+ * one's frames. */
 #ifndef AGENT_HOST_PROTOCOL_H
 #define AGENT_HOST_PROTOCOL_H
 #include <stdatomic.h>
@@ -37,8 +39,9 @@ struct host_report {
     char text[480];                    /* HOST_FAILED, HOST_ENDED: why; HOST_READY: the protection achieved */
 };
 
-/* Memory that a lane shares with the agent, so that neither needs a system call to know what the other is about. Orders are counted from
- * 1. The plugin can write to it as well: the agent believes nothing here that could hurt another lane. */
+/* Memory that a lane shares with the agent, so that neither needs a system call to know what the other is about. Orders
+ * are counted from 1. The plugin can write to it as well: the agent believes nothing here that could hurt another
+ * lane. */
 #define LANE_DEPTH 256                 /* orders given to a lane at once */
 #define LANE_SEAL 16
 struct lane_page {

@@ -138,8 +138,8 @@ void job_finish(struct job *j)
     send_end(j, &end);
 }
 
-/* A job is done once its pipes are dry, and its process is gone or has said its last word: then it is about to go, which the host sees
- * to. */
+/* A job is done once its pipes are dry, and its process is gone or has said its last word: then it is about to go,
+ * which the host sees to. */
 static void finish_if_dry(struct job *j)
 {
     if (j->io.output >= 0 || j->io.error >= 0)
@@ -167,7 +167,11 @@ size_t job_put_order(struct job *j, struct buf *out)
 size_t job_put_state(uint32_t id, const struct buf *state, size_t sent, struct buf *out)
 {
     size_t left = buf_length(state) - sent, n = left < DATA_MAX ? left : DATA_MAX;
-    message_encode(out, &(struct message){.kind = MESSAGE_STATE, .id = id, .data = {.bytes = {buf_data(state) + sent, n}, .more = n < left}}, FROM_SENDER);
+    message_encode(out,
+                   &(struct message){.kind = MESSAGE_STATE,
+                                     .id = id,
+                                     .data = {.bytes = {buf_data(state) + sent, n}, .more = n < left}},
+                   FROM_SENDER);
     return n;
 }
 
@@ -328,7 +332,8 @@ int job_input(struct job *j, const struct message *m, struct ssx_error *err)
 {
     size_t n = m->data.bytes.n;
     if (n > j->input_window)
-        return error_set(err, SSX_ERROR_PROTOCOL, "INPUT of %zu bytes for call %u, where the window has %zu left", n, (unsigned)j->id, j->input_window);
+        return error_set(err, SSX_ERROR_PROTOCOL, "INPUT of %zu bytes for call %u, where the window has %zu left", n,
+                         (unsigned)j->id, j->input_window);
     j->input_window -= n;
     if (!n)
         j->input_ended = true;
@@ -377,10 +382,13 @@ void job_pass_output(struct job *j, unsigned stream, const void *bytes, size_t n
 {
     j->window -= n;
     *(stream == 1 ? &j->out_bytes : &j->err_bytes) += (uint64_t)n;
-    message_encode(j->out, &(struct message){.kind = MESSAGE_OUTPUT, .id = j->id, .data = {.stream = stream, .bytes = {bytes, n}}}, FROM_AGENT);
+    message_encode(
+        j->out, &(struct message){.kind = MESSAGE_OUTPUT, .id = j->id, .data = {.stream = stream, .bytes = {bytes, n}}},
+        FROM_AGENT);
 }
 
-/* A worker can write to its control socket, as to any descriptor of its process: what makes no sense there ends the call. */
+/* A worker can write to its control socket, as to any descriptor of its process: what makes no sense there ends the
+ * call. */
 static void control_is_broken(struct job *j)
 {
     fd_close(&j->io.control);
@@ -391,7 +399,8 @@ static void control_is_broken(struct job *j)
     finish_if_dry(j);
 }
 
-/* Passes on the frames at the start of control_in, as far as the window goes. Returns false where one doesn't fit now. */
+/* Passes on the frames at the start of control_in, as far as the window goes. Returns false where one doesn't fit
+ * now. */
 static bool pass_frames(struct job *j)
 {
     while (j->io.control >= 0) {

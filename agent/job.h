@@ -1,4 +1,5 @@
-/* A job is one call on this node, from its CALL to its END: its plugin, its process, its pipes, its windows, its deadline. */
+/* A job is one call on this node, from its CALL to its END: its plugin, its process, its pipes, its windows, its
+ * deadline. */
 #ifndef AGENT_JOB_H
 #define AGENT_JOB_H
 #include "channels.h"
@@ -83,12 +84,12 @@ struct job {
 struct job *job_new(const struct message *call, size_t sender_window, struct buf *out, struct job_queue *done, size_t *states);
 void job_free(struct job *j);
 
-/* Starts the process in its host, which is up, and puts the job into this queue. Where that host turns out to have gone, the job goes on
- * waiting and the host is marked as down. */
+/* Starts the process in its host, which is up, and puts the job into this queue. Where that host turns out to have
+ * gone, the job goes on waiting and the host is marked as down. */
 void job_start(struct job *j, struct host *h, struct job_queue *running);
 
-/* The order for its process or lane: CALL with the state's first piece, whose length is returned; job_put_state adds the next ones, from
- * `sent` on. */
+/* The order for its process or lane: CALL with the state's first piece, whose length is returned; job_put_state adds
+ * the next ones, from `sent` on. */
 size_t job_put_order(struct job *j, struct buf *out);
 size_t job_put_state(uint32_t id, const struct buf *state, size_t sent, struct buf *out);
 
@@ -114,7 +115,8 @@ void job_left(struct job *j, const struct host_report *report);
 /* Sends END (refused, or as forced) for a job without a process. */
 void job_refuse(struct job *j, const char *reason, const char *message);
 
-/* Ends it for this reason (TIMEOUT, CANCELLED): SIGTERM now, SIGKILL after its grace; one that has not begun never will. */
+/* Ends it for this reason (TIMEOUT, CANCELLED): SIGTERM now, SIGKILL after its grace; one that has not begun never
+ * will. */
 void job_end(struct job *j, enum ssx_outcome why, int64_t now_ms);
 void job_signal(struct job *j, int signal_number);
 

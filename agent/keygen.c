@@ -135,7 +135,8 @@ int keygen_begin(struct keygen *k, struct child **children, const char *signers,
     const char *find[] = {program(), "-Y", "find-principals", "-s", SIGNATURE_FILE, "-f", k->signers, NULL};
     k->named = false;
     if ((size_t)snprintf(k->signers, sizeof k->signers, "%s", signers) >= sizeof k->signers || !find[0])
-        return error_set(err, SSX_ERROR_REFUSED, "can't check a signature by %.64s...: the path is too long, or ssh-keygen has gone", signers);
+        return error_set(err, SSX_ERROR_REFUSED,
+                         "can't check a signature by %.64s...: the path is too long, or ssh-keygen has gone", signers);
     return path_is_trusted(signers, err) ? -1 : run(k, children, find, err);
 }
 
@@ -146,7 +147,8 @@ static int next_step(struct keygen *k, struct child **children, int code, struct
     buf_free(&k->said);
     if (code || k->named)
         return code ? refuse(k, *line || k->named ? line : "it has no line with that key", err) : 1;
-    const char *verify[] = {program(), "-Y", "verify", "-n", SIGNATURE_NAMESPACE, "-s", SIGNATURE_FILE, "-f", k->signers, "-I", k->signer, NULL};
+    const char *verify[] = {program(),      "-Y", "verify",   "-n", SIGNATURE_NAMESPACE, "-s",
+                            SIGNATURE_FILE, "-f", k->signers, "-I", k->signer,           NULL};
     snprintf(k->signer, sizeof k->signer, "%.*s", (int)sizeof k->signer - 1, line);
     k->named = true;
     return verify[0] ? run(k, children, verify, err) : refuse(k, "ssh-keygen has gone", err);

@@ -1,6 +1,7 @@
-/* Whether a bundle's manifest is signed by somebody whom a file of this node names: OpenSSH's own ssh-keygen judges it. The mathematics
- * of ed25519 alone would make the agent larger by a ninth, and where a policy is a boundary there is an sshd, and with it this program.
- * It runs as a child of which the session's loop looks in, for the file of signers may be large or slow to read. */
+/* Whether a bundle's manifest is signed by somebody whom a file of this node names: OpenSSH's own ssh-keygen judges it.
+ * The mathematics of ed25519 alone would make the agent larger by a ninth, and where a policy is a boundary there is an
+ * sshd, and with it this program. It runs as a child of which the session's loop looks in, for the file of signers may
+ * be large or slow to read. */
 #ifndef AGENT_KEYGEN_H
 #define AGENT_KEYGEN_H
 #include "child.h"
@@ -22,14 +23,16 @@ struct keygen {
     int64_t until_ms;
 };
 
-/* Takes the two in. Returns 0, or -1 with err (SSX_ERROR_REFUSED): kinds of keys that sshexec doesn't take are refused before ssh-keygen sees
- * them. keygen_close in any case. */
+/* Takes the two in. Returns 0, or -1 with err (SSX_ERROR_REFUSED): kinds of keys that sshexec doesn't take are refused
+ * before ssh-keygen sees them. keygen_close in any case. */
 int keygen_open(struct keygen *k, struct span manifest, struct span signature, struct ssx_error *err);
 
-/* Begins to judge them by an allowed_signers file; any number of files, one after the other. Returns 0, or -1 with err. */
+/* Begins to judge them by an allowed_signers file; any number of files, one after the other. Returns 0, or -1 with
+ * err. */
 int keygen_begin(struct keygen *k, struct child **children, const char *signers, struct ssx_error *err);
 
-/* Looks what came of it. Returns 0 for nothing yet (more comes on said_fd, until until_ms), 1 where it holds, -1 with err. */
+/* Looks what came of it. Returns 0 for nothing yet (more comes on said_fd, until until_ms), 1 where it holds, -1 with
+ * err. */
 int keygen_look(struct keygen *k, struct child **children, struct ssx_error *err);
 
 /* Ends what runs, and frees. */

@@ -289,8 +289,8 @@ static void kill_it(struct lane *l, int64_t now_ms)
     send_signal(l, SIGKILL);
 }
 
-/* The first job's worker wrote to the control socket or to the page, which are in its reach as all of its process. If it is still at
- * that it is killed; else its process has begun another call, which must not suffer. */
+/* The first job's worker wrote to the control socket or to the page, which are in its reach as all of its process. If
+ * it is still at that it is killed; else its process has begun another call, which must not suffer. */
 static void spoil(struct lane *l)
 {
     struct job *j = l->jobs.first;
@@ -308,7 +308,8 @@ static void spoil(struct lane *l)
 
 static bool has_room(const struct job *j) { return buf_length(j->out) < OUT_HIGH; }
 
-/* How much may be read of whoever wrote it: what the first job has window for, so that the rest stays in the pipe and its writer waits. */
+/* How much may be read of whoever wrote it: what the first job has window for, so that the rest stays in the pipe and
+ * its writer waits. */
 static size_t output_room(const struct lane *l)
 {
     const struct job *j = l->jobs.first;
@@ -358,8 +359,8 @@ static void pass_output(struct lane *l, int i, uint64_t up_to)
     buf_consume(&o->held, n);
 }
 
-/* The first job has ended: what it wrote is in the pipes. No more than that is read, and none of what others wrote stands in its way.
- * Returns whether all of it has been passed on. */
+/* The first job has ended: what it wrote is in the pipes. No more than that is read, and none of what others wrote
+ * stands in its way. Returns whether all of it has been passed on. */
 static bool pass_rest(struct lane *l)
 {
     for (int i = 0; i < 2; i++) {
@@ -495,9 +496,9 @@ static bool read_control(struct lane *l)
     }
 }
 
-/* What is held is the first job's unless an END on the control socket says otherwise: whoever came after it can't have written before
- * that was sent. Where a frame of the first job's finds no window, it has said more than any window has for sure, so that whoever comes
- * after it has not begun. */
+/* What is held is the first job's unless an END on the control socket says otherwise: whoever came after it can't have
+ * written before that was sent. Where a frame of the first job's finds no window, it has said more than any window has
+ * for sure, so that whoever comes after it has not begun. */
 void lane_go_on(struct lane *l)
 {
     bool all = read_control(l), blocked = !all && session_has_room(l);
@@ -509,8 +510,8 @@ void lane_go_on(struct lane *l)
         pass_output(l, i, UINT64_MAX);
 }
 
-/* Whether the first job's answer was sent whole, as its process says, while the frame that stands here is not: it is one that the worker
- * made up, and swallows what came after it. */
+/* Whether the first job's answer was sent whole, as its process says, while the frame that stands here is not: it is
+ * one that the worker made up, and swallows what came after it. */
 static bool is_swallowing(const struct lane *l)
 {
     const struct job *j = l->jobs.first;

@@ -1,6 +1,6 @@
-/* A lane from the agent's side: one process that serves the calls of a reusable type one after the other (host_protocol.h). Its calls
- * are known to be in order, and where the output of one ends is known to the byte; calls that it has not begun can be taken back and
- * given to another. */
+/* A lane from the agent's side: one process that serves the calls of a reusable type one after the other
+ * (host_protocol.h). Its calls are known to be in order, and where the output of one ends is known to the byte; calls
+ * that it has not begun can be taken back and given to another. */
 #ifndef AGENT_LANE_H
 #define AGENT_LANE_H
 #include "job.h"
@@ -72,8 +72,8 @@ void lane_signal(struct lane *l, struct job *j, int signal_number);
 void lane_signalled(struct lane *l);
 void lane_left(struct lane *l, const struct host_report *report);
 
-/* Whether it has gone, and all that it had to say was said. The job that ran then gets its end, the others go back to the front of this
- * queue. */
+/* Whether it has gone, and all that it had to say was said. The job that ran then gets its end, the others go back to
+ * the front of this queue. */
 bool lane_is_over(const struct lane *l);
 void lane_resolve(struct lane *l, struct job_queue *waiting);
 

@@ -96,7 +96,10 @@ int main(int argc, char **argv)
         case RESULT: result.result_file = optarg; break;
         case RESULT_FD: if (take_descriptor(&result.result_fd, optarg)) return 125; break;
         case NO_RESULT: result.no_result = true; break;
-        case VERSION: printf("sshexec-agent %s (protocol %d, ABI %d.%d)\n", SSX_VERSION, PROTOCOL_VERSION, SSX_ABI_MAJOR, SSX_ABI_MINOR); return 0;
+        case VERSION:
+            printf("sshexec-agent %s (protocol %d, ABI %d.%d)\n", SSX_VERSION, PROTOCOL_VERSION, SSX_ABI_MAJOR,
+                   SSX_ABI_MINOR);
+            return 0;
         case HELP: help(); return 0;
         default: return 125;
         }

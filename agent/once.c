@@ -223,8 +223,14 @@ static void prepare(struct once *o, struct message *m, const struct workload *w,
 {
     bool missing;
     struct refusal why = {.reason = ""};
-    m->call = (struct message_call){.type = w->type, .state_size = w->state.n, .state = w->state, .timeout_ms = w->timeout_ms, .grace_ms = GRACE_MS_DEFAULT,
-                                    .has_object = w->has_digest, .exact = w->has_digest, .digest = w->digest};
+    m->call = (struct message_call){.type = w->type,
+                                    .state_size = w->state.n,
+                                    .state = w->state,
+                                    .timeout_ms = w->timeout_ms,
+                                    .grace_ms = GRACE_MS_DEFAULT,
+                                    .has_object = w->has_digest,
+                                    .exact = w->has_digest,
+                                    .digest = w->digest};
     span_copy(o->type, sizeof o->type, w->type);
     o->image = image_hold(plugins_find(o->runner.plugins, &m->call, &missing, &why));
     uint32_t traits = o->image ? o->image->traits : 0;
@@ -240,7 +246,9 @@ static void start(struct once *o, const struct workload *w, enum workload_form f
     prepare(o, &m, w, form);
     struct job *j = runner_call(&o->runner, &m, WINDOW, &o->frames);
     if (!j) {
-        struct message_end end = {.outcome = SSX_OUTCOME_REFUSED, .reason = span_text("busy"), .message = span_text("out of memory for the call")};
+        struct message_end end = {.outcome = SSX_OUTCOME_REFUSED,
+                                  .reason = span_text("busy"),
+                                  .message = span_text("out of memory for the call")};
         take_end(o, &end);
     } else if (j->needs_object) {
         digest_hex(digest, &w->digest);
@@ -264,7 +272,9 @@ static int open_place(struct once *o, const struct once_options *options, struct
 static int read_workload(struct buf *bytes, struct workload *w, enum workload_form *form, struct ssx_error *err)
 {
     if (isatty(STDIN_FILENO))
-        return error_set(err, SSX_ERROR_USAGE, "a workload is expected on stdin, which is a terminal (sshexec encode TYPE ... | sshexec-agent --once)");
+        return error_set(
+            err, SSX_ERROR_USAGE,
+            "a workload is expected on stdin, which is a terminal (sshexec encode TYPE ... | sshexec-agent --once)");
     return workload_read(bytes, form, STDIN_FILENO, "stdin", err) || workload_decode(w, buf_data(bytes), buf_length(bytes), err) ? -1 : 0;
 }
 

@@ -1,4 +1,5 @@
-/* sshexec-agent --once: one workload on stdin, run as a plain Unix program runs: output on stdout and stderr, the result behind it, an exit code. */
+/* sshexec-agent --once: one workload on stdin, run as a plain Unix program runs: output on stdout and stderr, the
+ * result behind it, an exit code. */
 #ifndef AGENT_ONCE_H
 #define AGENT_ONCE_H
 #include "plugins.h"
@@ -11,7 +12,8 @@ struct once_options {
     bool no_result;
 };
 
-/* Returns the exit code (wire/outcome.h). Where nobody reads stdout any more it dies of SIGPIPE instead, as filters do. */
+/* Returns the exit code (wire/outcome.h). Where nobody reads stdout any more it dies of SIGPIPE instead, as filters
+ * do. */
 int once_run(struct plugins *plugins, const struct once_options *options);
 
 #endif

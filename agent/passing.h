@@ -9,7 +9,8 @@
 /* Returns 0, or -1 with errno. The descriptors stay the caller's. */
 int passing_send(int socket, const void *packet, size_t n, const int *fds, size_t count);
 
-/* Reads one packet of at most n bytes; fds that came with it are close-on-exec, -1 where fewer than count came. Returns its length, 0 at end of file, -1 with errno. */
+/* Reads one packet of at most n bytes; fds that came with it are close-on-exec, -1 where fewer than count came. Returns
+ * its length, 0 at end of file, -1 with errno. */
 ssize_t passing_receive(int socket, void *packet, size_t n, int *fds, size_t count);
 
 #endif

@@ -231,7 +231,9 @@ static struct image *from_file(struct plugins *p, const char *type, const char *
         error_system(&why->error, "can't load %s", path);
         refuse(why, "load");
     } else {
-        for (image = p->images; image && (image->from_store || strcmp(image->type, type) || !same_file(&image->seen, &now)); image = image->next)
+        for (image = p->images;
+             image && (image->from_store || strcmp(image->type, type) || !same_file(&image->seen, &now));
+             image = image->next)
             ;
         if (!image)
             image = read_image(p, type, file, path, why);
@@ -240,7 +242,8 @@ static struct image *from_file(struct plugins *p, const char *type, const char *
     return image;
 }
 
-/* The image of an object of the store; NULL with why empty where there is none, or where what is there is not what its name says. */
+/* The image of an object of the store; NULL with why empty where there is none, or where what is there is not what its
+ * name says. */
 static struct image *from_store(struct plugins *p, const char *type, const struct digest *digest, struct refusal *why)
 {
     char name[TYPE_NAME_MAX + 32];
@@ -341,8 +344,8 @@ static struct image *take_deployed(struct plugins *p, const struct generation_bu
     return NULL;
 }
 
-/* Whether the generation in force settles which plugin runs: it has the type, in the object that the call wants; or it can't be read,
- * which must not let another plugin run in its place. */
+/* Whether the generation in force settles which plugin runs: it has the type, in the object that the call wants; or it
+ * can't be read, which must not let another plugin run in its place. */
 static bool is_deployed(struct plugins *p, const char *type, const struct message_call *call, struct image **image, bool *missing,
                         struct refusal *why)
 {
@@ -446,7 +449,8 @@ void plugins_list(struct plugins *p, const char *type, struct buf *out)
     buf_free(&deployed);
 }
 
-void plugins_describe(struct plugins *p, const char *type, const char *path, void (*visit)(void *user, const struct message_describe *), void *user)
+void plugins_describe(struct plugins *p, const char *type, const char *path,
+                      void (*visit)(void *user, const struct message_describe *), void *user)
 {
     struct plugin plugin;
     struct ssx_error err = {0};

@@ -157,8 +157,8 @@ static bool make_room_for_process(struct runner *r)
     return may_start(r);
 }
 
-/* The one that is to get the next call: one that is about to be free (its call is a short one, so far), or else one that is idle, or a
- * new one. */
+/* The one that is to get the next call: one that is about to be free (its call is a short one, so far), or else one
+ * that is idle, or a new one. */
 static struct lane *find_lane(struct runner *r, struct host *h)
 {
     int64_t now = clock_ms();
@@ -427,7 +427,8 @@ static struct host *stuck_host(const struct runner *r, int64_t now)
     return NULL;
 }
 
-/* A plugin that never gets through loading is stopped once nobody waits for it; so is a host that doesn't end what it was told to kill. */
+/* A plugin that never gets through loading is stopped once nobody waits for it; so is a host that doesn't end what it
+ * was told to kill. */
 static void drop_bad_hosts(struct runner *r, int64_t now)
 {
     r->hosts_ms = INT64_MAX;

@@ -1,5 +1,5 @@
-/* Calls in motion: jobs, the worker hosts they run in, the processes below those, and the signals that tell of them. A session drives
- * one, and so does --once. */
+/* Calls in motion: jobs, the worker hosts they run in, the processes below those, and the signals that tell of them. A
+ * session drives one, and so does --once. */
 #ifndef AGENT_RUNNER_H
 #define AGENT_RUNNER_H
 #include "child.h"
@@ -41,14 +41,16 @@ struct polling {
     size_t ends[PROCESSES_MAX];        /* where those of each running job end, then those of each lane */
 };
 
-/* Blocks SIGCHLD and those stop signals that aren't ignored (nohup), ignores SIGPIPE, and adopts the orphans of what will run. */
+/* Blocks SIGCHLD and those stop signals that aren't ignored (nohup), ignores SIGPIPE, and adopts the orphans of what
+ * will run. */
 void runner_open(struct runner *r, struct plugins *plugins);
 
 /* Kills all hosts and what they forked, down to the last orphan, and frees the jobs. The signals stay blocked. */
 void runner_close(struct runner *r);
 
-/* Opens a job for a CALL; its frames go to out. It starts once its plugin, its state and a host are there, or has ended already
- * (refused), and belongs to r. Where job->needs_object is set it waits for its object. Returns NULL without memory. */
+/* Opens a job for a CALL; its frames go to out. It starts once its plugin, its state and a host are there, or has ended
+ * already (refused), and belongs to r. Where job->needs_object is set it waits for its object. Returns NULL without
+ * memory. */
 struct job *runner_call(struct runner *r, const struct message *call, size_t window, struct buf *out);
 
 /* As plugins_make_room, but hosts that no call uses go as well. */
@@ -68,9 +70,9 @@ void runner_redirect(struct runner *r, struct buf *out);
 /* Cancels every job, the grace of each cut to what is left until `latest_ms`. */
 void runner_cancel(struct runner *r, int64_t latest_ms);
 
-/* One turn: the owner empties the polling (n = 0) and adds its own entries; runner_poll adds the rest; polling_wait waits until one is
- * ready, a job's time has come or `until_ms` has (INT64_MAX: no matter); runner_handle deals with what is ready, runner_tick with time,
- * and frees the jobs that are done. */
+/* One turn: the owner empties the polling (n = 0) and adds its own entries; runner_poll adds the rest; polling_wait
+ * waits until one is ready, a job's time has come or `until_ms` has (INT64_MAX: no matter); runner_handle deals with
+ * what is ready, runner_tick with time, and frees the jobs that are done. */
 size_t polling_add(struct polling *p, int fd, short events);
 void runner_poll(const struct runner *r, struct polling *p);
 void polling_wait(struct polling *p, const struct runner *r, int64_t until_ms);

@@ -52,7 +52,10 @@ static size_t calls_max(const struct session *s)
     return most && most < CALLS_MAX ? (size_t)most : CALLS_MAX;
 }
 
-static size_t count_open(const struct session *s) { return describe_count(s->describes) + deploy_count(s->deploys) + (s->tending != NULL) + s->runner.open; }
+static size_t count_open(const struct session *s)
+{
+    return describe_count(s->describes) + deploy_count(s->deploys) + (s->tending != NULL) + s->runner.open;
+}
 
 /* --- what the sender asks --- */
 
@@ -145,7 +148,8 @@ static void give_image(struct session *s, struct job *j, struct image *image)
     runner_try(&s->runner, j);
 }
 
-/* The object runs from memory; the store is for the next session, and a node that can't keep it runs it all the same. */
+/* The object runs from memory; the store is for the next session, and a node that can't keep it runs it all the
+ * same. */
 static int take_chunk(struct session *s, struct job *j, const struct message *m, struct ssx_error *err)
 {
     struct ssx_error fault = {0};
@@ -205,8 +209,8 @@ static void start_leaving(struct session *s)
 static int take_hello(struct session *s, const struct message *m, struct ssx_error *err)
 {
     if (m->hello.max < PROTOCOL_VERSION || m->hello.min > PROTOCOL_VERSION)
-        return error_set(err, SSX_ERROR_PROTOCOL, "the sender speaks protocol %llu to %llu, this agent %d", (unsigned long long)m->hello.min,
-                         (unsigned long long)m->hello.max, PROTOCOL_VERSION);
+        return error_set(err, SSX_ERROR_PROTOCOL, "the sender speaks protocol %llu to %llu, this agent %d",
+                         (unsigned long long)m->hello.min, (unsigned long long)m->hello.max, PROTOCOL_VERSION);
     if (m->hello.window < DATA_MAX)
         return error_set(err, SSX_ERROR_PROTOCOL, "HELLO with a window below %u bytes", DATA_MAX);
     s->hello = true;
@@ -355,8 +359,8 @@ static void take_frames(struct session *s)
     }
 }
 
-/* A greeting that was changed on its way still holds its nonce: the sender is told by it. Anybody else (a hand, or the shell command of
- * a key that may start nothing but this agent) is told in words. */
+/* A greeting that was changed on its way still holds its nonce: the sender is told by it. Anybody else (a hand, or the
+ * shell command of a key that may start nothing but this agent) is told in words. */
 static void not_greeted(struct session *s)
 {
     static const char words[] = "sshexec 1 ";
@@ -364,7 +368,10 @@ static void not_greeted(struct session *s)
     if (buf_length(&s->in) >= sizeof words + 31 && memcmp(buf_data(&s->in), words, sizeof words - 1) == 0)
         memcpy(nonce, buf_data(&s->in) + sizeof words - 1, 32);
     if (strspn(nonce, "0123456789abcdef") == 32)
-        buf_printf(&s->out, "sshexec-fail 1 %s something between here and the sender changes bytes: a terminal or a CRLF translator\n", nonce);
+        buf_printf(
+            &s->out,
+            "sshexec-fail 1 %s something between here and the sender changes bytes: a terminal or a CRLF translator\n",
+            nonce);
     else
         fprintf(stderr, "sshexec-agent: no greeting of sshexec's came; the agent is started by sshexec, not by hand, and gives no shell\n");
     break_off(s, "");
@@ -416,7 +423,8 @@ static void write_sender(struct session *s)
 
 /* --- the loop --- */
 
-/* A network that went away without a word leaves a sender that says nothing. While none of its bytes is taken, because it takes none of ours, more of them show that it lives. */
+/* A network that went away without a word leaves a sender that says nothing. While none of its bytes is taken, because
+ * it takes none of ours, more of them show that it lives. */
 static void check_lease(struct session *s)
 {
     int waiting = 0;
@@ -505,8 +513,8 @@ static void turn(struct session *s)
     tidy(s);
 }
 
-/* A job whose process is gone needn't be drained for a sender that has left; one whose host doesn't even report its death isn't waited
- * for. */
+/* A job whose process is gone needn't be drained for a sender that has left; one whose host doesn't even report its
+ * death isn't waited for. */
 static bool is_over(const struct session *s)
 {
     int64_t now = clock_ms();

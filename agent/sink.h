@@ -1,5 +1,5 @@
-/* An output that is never waited for: what it can't take now stands in a queue until poll says that it can. Its descriptor stays in whatever mode it is, for it may be shared with
- * others: a terminal, a log. */
+/* An output that is never waited for: what it can't take now stands in a queue until poll says that it can. Its
+ * descriptor stays in whatever mode it is, for it may be shared with others: a terminal, a log. */
 #ifndef AGENT_SINK_H
 #define AGENT_SINK_H
 #include "base/buf.h"

@@ -1,5 +1,6 @@
-/* What the libraries in the agent call when they can't go on. Their own versions bring message catalogs, wide characters and all of
- * libsodium's algorithms into a static program: a third of its size, for a line that nobody should ever see. */
+/* What the libraries in the agent call when they can't go on. Their own versions bring message catalogs, wide
+ * characters and all of libsodium's algorithms into a static program: a third of its size, for a line that nobody
+ * should ever see. */
 #include <assert.h>
 #include <sodium/core.h>
 #include <stdio.h>

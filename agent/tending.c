@@ -44,7 +44,8 @@ static void add_place(struct tending *t, const char *dir, const char *below)
     strcpy(t->places[t->place_count++], path);
 }
 
-/* An agent that was brought looks at each place in which one of its kind may have kept things; one that is installed, at its own alone. */
+/* An agent that was brought looks at each place in which one of its kind may have kept things; one that is installed,
+ * at its own alone. */
 static int find_places(struct tending *t)
 {
     char user[256], below[sizeof user + 16];

@@ -1,5 +1,5 @@
-/* What a worker says of values is checked before it is passed on, piece by piece as it comes: a sender may take a malformed value for the agent's fault and
- * end the session, and with it the calls beside. */
+/* What a worker says of values is checked before it is passed on, piece by piece as it comes: a sender may take a
+ * malformed value for the agent's fault and end the session, and with it the calls beside. */
 #ifndef AGENT_VOUCH_H
 #define AGENT_VOUCH_H
 #include "wire/message.h"
@@ -16,7 +16,8 @@ struct vouch {
     size_t head_n;
 };
 
-/* Takes the next ITEM, RESULT or STATE of a call. Returns 0, or -1 if the sender could not take it: not msgpack, over the limits, pieces of two values mixed, a second result or state. */
+/* Takes the next ITEM, RESULT or STATE of a call. Returns 0, or -1 if the sender could not take it: not msgpack, over
+ * the limits, pieces of two values mixed, a second result or state. */
 int vouch_piece(struct vouch *v, const struct message *m);
 
 #endif

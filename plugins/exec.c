@@ -1,5 +1,5 @@
-/* exec: runs a command. The command has the caller's stdin, stdout and stderr themselves, nothing is copied; its exit status is the
- * call's code. */
+/* exec: runs a command. The command has the caller's stdin, stdout and stderr themselves, nothing is copied; its exit
+ * status is the call's code. */
 #include <sshexec/worker.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -57,8 +57,8 @@ static char **command_words(struct ssx_call *call, const struct exec *in)
     return words;
 }
 
-/* Directory and environment are set here in the worker, not in the child: the process is this call's alone, and an error is told
- * where it happens. */
+/* Directory and environment are set here in the worker, not in the child: the process is this call's alone, and an
+ * error is told where it happens. */
 static int prepare(struct ssx_call *call, const struct exec *in)
 {
     if ((in->argv.n > 0) == (*in->cmd != '\0'))
@@ -75,8 +75,9 @@ static int prepare(struct ssx_call *call, const struct exec *in)
     return 0;
 }
 
-/* Signals go to the call's whole process group. The command is to decide what they mean: on a cancel it has its grace period to clean
- * up in, and the worker lives on to report how it ended. Called once the command has been forked, so that it misses none. */
+/* Signals go to the call's whole process group. The command is to decide what they mean: on a cancel it has its grace
+ * period to clean up in, and the worker lives on to report how it ended. Called once the command has been forked, so
+ * that it misses none. */
 static void leave_signals_to_the_command(void)
 {
     static const int group[] = { SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGALRM };
@@ -99,8 +100,8 @@ static void become(char **words, int report)
     _exit(NOT_FOUND);
 }
 
-/* Starts the command; returns its pid, or -1 and *why: errno of what failed. The close-on-exec pipe tells a failed exec from a command
- * that exits with 127. */
+/* Starts the command; returns its pid, or -1 and *why: errno of what failed. The close-on-exec pipe tells a failed exec
+ * from a command that exits with 127. */
 static pid_t start(char **words, int *why)
 {
     int report[2];
@@ -169,7 +170,8 @@ static int exec_run(struct ssx_call *call, const struct exec *in, struct exec_re
     if (pid < 0) {
         out->status = why == ENOENT ? NOT_FOUND : CANNOT_EXECUTE;
         bool is_line = why == ENOENT && strpbrk(words[0], " |;&<>$*");
-        return ssx_fail(call, out->status, "can't run %s: %s%s", words[0], strerror(why), is_line ? " (a line for the shell is cmd='...')" : "");
+        return ssx_fail(call, out->status, "can't run %s: %s%s", words[0], strerror(why),
+                        is_line ? " (a line for the shell is cmd='...')" : "");
     }
     return finish(call, pid, started, out);
 }

@@ -1,4 +1,5 @@
-/* hello's state and result: the worker includes this, and so does a program that calls it (sdk/examples/call_hello.c). */
+/* hello's state and result: the worker includes this, and so does a program that calls it
+ * (sdk/examples/call_hello.c). */
 #ifndef HELLO_H
 #define HELLO_H
 #include <sshexec/worker.h>

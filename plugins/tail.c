@@ -1,5 +1,5 @@
-/* tail: the last lines of a file, and with `follow` what is added to it from then on, until the call is cancelled: through rotation
- * (another file has the name now) and truncation. */
+/* tail: the last lines of a file, and with `follow` what is added to it from then on, until the call is cancelled:
+ * through rotation (another file has the name now) and truncation. */
 #include <sshexec/worker.h>
 
 #include <errno.h>
@@ -56,7 +56,8 @@ static int open_file(struct follower *f)
     return 0;
 }
 
-/* Where the last n lines begin: read backwards, so that the rest of a large file costs nothing. A last line without its newline counts. */
+/* Where the last n lines begin: read backwards, so that the rest of a large file costs nothing. A last line without its
+ * newline counts. */
 static int find_lines(struct follower *f, uint32_t lines)
 {
     off_t end = f->at;
@@ -109,7 +110,8 @@ static int send_new(struct follower *f)
     return 0;
 }
 
-/* Whether the name has another file by now, or the file has become shorter: both are then begun anew. A name that is gone may come back. */
+/* Whether the name has another file by now, or the file has become shorter: both are then begun anew. A name that is
+ * gone may come back. */
 static void look_again(struct follower *f)
 {
     struct stat mine, named;

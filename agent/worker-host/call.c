@@ -36,7 +36,8 @@ static void default_signals(void)
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-/* RESULT and END go in one write. The pipes are closed right behind it: by the time the agent looks at them they are at their end, and it has been woken once. */
+/* RESULT and END go in one write. The pipes are closed right behind it: by the time the agent looks at them they are at
+ * their end, and it has been woken once. */
 static _Noreturn void run_once(const struct worker *worker, struct call_context *call)
 {
     struct buf in = {0}, state = {0}, answer = {0};

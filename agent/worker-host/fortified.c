@@ -1,5 +1,5 @@
-/* The functions that glibc's _FORTIFY_SOURCE puts in place of the usual ones, with the same check. musl has none of them, but all else that the worker host asks for:
- * with these its loader runs the same file that glibc's does. */
+/* The functions that glibc's _FORTIFY_SOURCE puts in place of the usual ones, with the same check. musl has none of
+ * them, but all else that the worker host asks for: with these its loader runs the same file that glibc's does. */
 #ifdef OLD_GLIBC
 #undef _FORTIFY_SOURCE
 #include <stdarg.h>

@@ -1,5 +1,6 @@
-/* A lane: a process that serves one call of a reusable type after the other. Nothing here costs a call of its own a wait: orders are
- * read many at a time, the agent and the lane know each other's state by the page that they share, and an answer goes out in one write. */
+/* A lane: a process that serves one call of a reusable type after the other. Nothing here costs a call of its own a
+ * wait: orders are read many at a time, the agent and the lane know each other's state by the page that they share, and
+ * an answer goes out in one write. */
 #include "orphans.h"
 #include "work.h"
 
@@ -57,8 +58,8 @@ static bool is_revoked(const struct lane *l)
     return false;
 }
 
-/* Says that the order runs, unless the agent has said before that it must not, or not yet: whoever comes second of the two sees what the
- * other wrote. */
+/* Says that the order runs, unless the agent has said before that it must not, or not yet: whoever comes second of the
+ * two sees what the other wrote. */
 static bool begin(struct lane *l)
 {
     for (;;) {
@@ -117,8 +118,8 @@ static uint64_t take_output(struct lane *l, struct message_end *end)
     return end->out + end->err - before;
 }
 
-/* Read at most once a millisecond: a call that ends sooner after the last reading carries none, and the one that does may carry as much
- * too much. */
+/* Read at most once a millisecond: a call that ends sooner after the last reading carries none, and the one that does
+ * may carry as much too much. */
 static void take_times(struct lane *l, struct message_end *end, int64_t began_us)
 {
     int64_t now = clock_us();
@@ -137,8 +138,8 @@ static void clear_temp(struct lane *l)
     mkdir(l->temp, 0700);
 }
 
-/* A call that said more than a window may hold its lane's next one up for as long as its consumer likes: that one doesn't begin before
- * the agent has passed on all. */
+/* A call that said more than a window may hold its lane's next one up for as long as its consumer likes: that one
+ * doesn't begin before the agent has passed on all. */
 static void send_answer(struct lane *l, struct message_end *end, uint64_t said)
 {
     said += buf_length(&l->answer) + l->call.sent;

@@ -19,7 +19,8 @@ static int check_abi(const struct worker *w, struct load_refusal *why)
     char text[256];
     const struct ssx_plugin *p = w->plugin;
     if (p->abi_major != SSX_ABI_MAJOR || p->abi_minor > SSX_ABI_MINOR) {
-        snprintf(text, sizeof text, "the plugin is built for ABI %d.%d, this host speaks %d.%d", p->abi_major, p->abi_minor, SSX_ABI_MAJOR, SSX_ABI_MINOR);
+        snprintf(text, sizeof text, "the plugin is built for ABI %d.%d, this host speaks %d.%d", p->abi_major,
+                 p->abi_minor, SSX_ABI_MAJOR, SSX_ABI_MINOR);
         return refuse(why, "abi", text);
     }
     if (p->size < (p->abi_minor ? sizeof *p : offsetof(struct ssx_plugin, item))) /* 1.0 ends where 1.1 goes on */

@@ -1,6 +1,7 @@
 /* sshexec-worker-host: loads one plugin under protection and forks a process for each call of it.
  *
- * The agent starts it with the descriptors and arguments of host_protocol.h. One process is always forked ahead, so that a call finds its process ready. */
+ * The agent starts it with the descriptors and arguments of host_protocol.h. One process is always forked ahead, so
+ * that a call finds its process ready. */
 #include "host_protocol.h"
 #include "load.h"
 #include "orphans.h"
@@ -321,7 +322,8 @@ static void make_temp_root(struct host *h, char *text, size_t size)
         snprintf(text + strlen(text), size - strlen(text), " tmpdir");
 }
 
-/* The plugin's own word on whether it can work here. What it says meanwhile goes nowhere, and must not reach the agent as a report. */
+/* The plugin's own word on whether it can work here. What it says meanwhile goes nowhere, and must not reach the agent
+ * as a report. */
 static _Noreturn void prove(struct host *h, const struct host_report *ready)
 {
     static struct call_context call;

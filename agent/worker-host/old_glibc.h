@@ -1,5 +1,6 @@
-/* The worker host is built here and runs on hosts with an older glibc, so it asks for the oldest version of each symbol that has a
- * newer default. A test reads the built file and fails when a newer version slips in. Include this in the one file that uses the symbols. */
+/* The worker host is built here and runs on hosts with an older glibc, so it asks for the oldest version of each symbol
+ * that has a newer default. A test reads the built file and fails when a newer version slips in. Include this in the
+ * one file that uses the symbols. */
 #ifndef WORKER_HOST_OLD_GLIBC_H
 #define WORKER_HOST_OLD_GLIBC_H
 

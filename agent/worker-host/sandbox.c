@@ -11,7 +11,8 @@ extern char **environ;
 
 static bool is_kept(const char *variable)
 {
-    static const char *const names[] = {"PATH=", "HOME=", "USER=", "LOGNAME=", "SHELL=", "LANG=", "LC_", "TZ=", "ASAN_OPTIONS=", "UBSAN_OPTIONS=", "LSAN_OPTIONS="};
+    static const char *const names[] = {"PATH=", "HOME=", "USER=",         "LOGNAME=",       "SHELL=",       "LANG=",
+                                        "LC_",   "TZ=",   "ASAN_OPTIONS=", "UBSAN_OPTIONS=", "LSAN_OPTIONS="};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strncmp(variable, names[i], strlen(names[i])) == 0)
             return true;

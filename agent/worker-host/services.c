@@ -66,13 +66,17 @@ static void *service_alloc(struct ssx_call *call, size_t n)
     void *at = arena_alloc(&c->arena, n);
     if (at)
         return at;
-    call_end_early(c, &(struct message_end){.outcome = SSX_OUTCOME_FAILED, .code = 1, .message = span_text("the worker ran out of memory")});
+    call_end_early(c, &(struct message_end){.outcome = SSX_OUTCOME_FAILED,
+                                            .code = 1,
+                                            .message = span_text("the worker ran out of memory")});
 }
 
 static void service_log(struct ssx_call *call, int level, const char *text)
 {
     unsigned bounded = level < 0 ? 0 : level > 3 ? 3 : (unsigned)level;
-    send_message(context(call), &(struct message){.kind = MESSAGE_LOG, .id = context(call)->id, .log = {.level = bounded, .text = limited(text)}});
+    send_message(context(call), &(struct message){.kind = MESSAGE_LOG,
+                                                  .id = context(call)->id,
+                                                  .log = {.level = bounded, .text = limited(text)}});
 }
 
 static void service_progress(struct ssx_call *call, uint64_t done, uint64_t total, const char *text)
@@ -82,7 +86,9 @@ static void service_progress(struct ssx_call *call, uint64_t done, uint64_t tota
     if (now - c->progress_ms < PROGRESS_EVERY_MS && done != total)
         return;
     c->progress_ms = now;
-    send_message(c, &(struct message){.kind = MESSAGE_PROGRESS, .id = c->id, .progress = {.done = done, .total = total, .text = limited(text ? text : "")}});
+    send_message(c, &(struct message){.kind = MESSAGE_PROGRESS,
+                                      .id = c->id,
+                                      .progress = {.done = done, .total = total, .text = limited(text ? text : "")}});
 }
 
 static int send_item(struct call_context *c, const unsigned char *at, size_t n)
@@ -115,7 +121,8 @@ static int service_item(struct ssx_call *call, const struct ssx_schema *schema, 
         error_set(&err, SSX_ERROR_REFUSED, "it is a struct %s, but SSX_WORKER_ITEMS declares %s", schema->name, declared->name);
         return refuse_item(call, &err);
     }
-    int rc = codec_encode(schema, item, &out, false, &err) ? refuse_item(call, &err) : send_item(context(call), buf_data(&out), buf_length(&out));
+    int rc = codec_encode(schema, item, &out, false, &err) ? refuse_item(call, &err)
+                                                           : send_item(context(call), buf_data(&out), buf_length(&out));
     buf_free(&out);
     return rc;
 }
@@ -147,7 +154,8 @@ static int64_t service_time_left_ms(struct ssx_call *call)
     return !deadline ? -1 : left > 0 ? left : 0;
 }
 
-/* Waits for input, or for SIGTERM where that only sets the flag: it is blocked but in the wait, so that none is missed. */
+/* Waits for input, or for SIGTERM where that only sets the flag: it is blocked but in the wait, so that none is
+ * missed. */
 static bool input_is_there(void)
 {
     struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};

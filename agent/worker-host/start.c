@@ -1,5 +1,6 @@
-/* The program's entry: crt1.o of a new glibc calls __libc_start_main@GLIBC_2.34, which an old one lacks. This one calls the oldest version, whose
- * signature takes init and fini functions (none here). Only where OLD_GLIBC is set; sanitizer builds use the compiler's own start files. */
+/* The program's entry: crt1.o of a new glibc calls __libc_start_main@GLIBC_2.34, which an old one lacks. This one calls
+ * the oldest version, whose signature takes init and fini functions (none here). Only where OLD_GLIBC is set; sanitizer
+ * builds use the compiler's own start files. */
 #ifdef OLD_GLIBC
 #if defined __x86_64__
 __asm__(".symver __libc_start_main,__libc_start_main@GLIBC_2.2.5\n"

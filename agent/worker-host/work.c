@@ -11,7 +11,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-/* Reads more from the control socket until a whole frame stands at the start of `in`. Returns its length; leaves when the agent has gone. */
+/* Reads more from the control socket until a whole frame stands at the start of `in`. Returns its length; leaves when
+ * the agent has gone. */
 static size_t read_frame(struct buf *in)
 {
     for (;;) {
@@ -71,8 +72,8 @@ static void fail(struct call_context *call, struct message_end *end, enum ssx_ou
 static void *codec_memory(void *user, size_t n) { return arena_alloc(user, n); }
 
 /* What the worker made, for the wire; what can't travel ends the call as failed. Returns whether it can. */
-static bool encode_value(struct call_context *call, const struct ssx_schema *schema, const char *what, const void *from, bool omit_defaults, struct message_end *end,
-                         struct buf *out)
+static bool encode_value(struct call_context *call, const struct ssx_schema *schema, const char *what, const void *from,
+                         bool omit_defaults, struct message_end *end, struct buf *out)
 {
     struct ssx_error err = {0};
     if (codec_encode(schema, from, out, omit_defaults, &err) == 0 && buf_length(out) <= VALUE_SIZE_MAX)
@@ -84,7 +85,8 @@ static bool encode_value(struct call_context *call, const struct ssx_schema *sch
 }
 
 /* The state goes as a sender would send it: an older one may get it. */
-static void put_answer(const struct worker *worker, struct call_context *call, const void *state, const void *filled, struct buf *answer, struct message_end *end)
+static void put_answer(const struct worker *worker, struct call_context *call, const void *state, const void *filled,
+                       struct buf *answer, struct message_end *end)
 {
     struct buf given_back = {0}, result = {0};
     bool gives = worker->returns_state && end->outcome == SSX_OUTCOME_OK;

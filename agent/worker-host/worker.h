@@ -20,8 +20,8 @@ struct worker {
 /* What goes with the descriptors to the process. */
 struct process_order { char temp[96]; uint32_t lane; };
 
-/* The whole life of a process, forked ahead: waits on its socket for one process_order with the descriptors, runs the worker, reports on the control socket, and
- * leaves. End of file on the socket: leaves at once. */
+/* The whole life of a process, forked ahead: waits on its socket for one process_order with the descriptors, runs the
+ * worker, reports on the control socket, and leaves. End of file on the socket: leaves at once. */
 _Noreturn void call_process(const struct worker *worker, int socket);
 
 /* A lane's: one call after the other, until the agent closes the control socket (lane.c). */

@@ -1,8 +1,9 @@
-/* sshexec-worker-run: one call of one plugin in this very process, so that a debugger or valgrind sees all of it. `sshexec test` starts it.
+/* sshexec-worker-run: one call of one plugin in this very process, so that a debugger or valgrind sees all of it.
+ * `sshexec test` starts it.
  *
- * Descriptor 3 is a listening socket, which a debugger hands to each new run of the program: each connects to it, takes CALL and STATE
- * frames from there, and gives back what a call's process gives to the agent. stdin, stdout and stderr are the caller's. Arguments:
- * plugin, profile, type, directory for temporary ones, "call" or "selftest". */
+ * Descriptor 3 is a listening socket, which a debugger hands to each new run of the program: each connects to it, takes
+ * CALL and STATE frames from there, and gives back what a call's process gives to the agent. stdin, stdout and stderr
+ * are the caller's. Arguments: plugin, profile, type, directory for temporary ones, "call" or "selftest". */
 #include "worker-host/load.h"
 #include "worker-host/sandbox.h"
 #include "worker-host/work.h"

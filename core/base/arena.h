@@ -15,8 +15,8 @@ struct arena {
 /* n zeroed bytes, aligned for any type; NULL when memory has run out or the limit is reached. */
 void *arena_alloc(struct arena *a, size_t n);
 
-/* Gives everything back as arena_free does, but keeps one block for what comes next: an owner that has one call after the other needn't
- * ask for it each time. */
+/* Gives everything back as arena_free does, but keeps one block for what comes next: an owner that has one call after
+ * the other needn't ask for it each time. */
 void arena_clear(struct arena *a);
 
 /* Frees everything; the arena is empty and usable again. */

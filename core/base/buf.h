@@ -1,4 +1,5 @@
-/* A growable run of bytes that is filled at its end and consumed at its start: outgoing queues, frames in assembly, states. */
+/* A growable run of bytes that is filled at its end and consumed at its start: outgoing queues, frames in assembly,
+ * states. */
 #ifndef BASE_BUF_H
 #define BASE_BUF_H
 #include <stdbool.h>
@@ -16,11 +17,13 @@ struct buf {
 static inline size_t buf_length(const struct buf *b) { return b->end - b->start; }
 static inline unsigned char *buf_data(const struct buf *b) { return b->start ? b->at + b->start : b->at; } /* NULL + 0 is undefined in C */
 
-/* Room for n more bytes; returns where they go, NULL if memory ran out. The caller then adds what it wrote to b->end. */
+/* Room for n more bytes; returns where they go, NULL if memory ran out. The caller then adds what it wrote to
+ * b->end. */
 unsigned char *buf_reserve(struct buf *b, size_t n);
 
-/* Returns 0, or -1 if memory ran out (b->failed is then set as well, so that a run of additions can be checked once). What fits is copied in
- * place: most additions are a msgpack token of a few bytes, for which a call would cost more than the copy. */
+/* Returns 0, or -1 if memory ran out (b->failed is then set as well, so that a run of additions can be checked once).
+ * What fits is copied in place: most additions are a msgpack token of a few bytes, for which a call would cost more
+ * than the copy. */
 int buf_add_growing(struct buf *b, const void *bytes, size_t n);
 static inline int buf_add(struct buf *b, const void *bytes, size_t n)
 {

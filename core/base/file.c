@@ -86,7 +86,8 @@ int path_is_trusted(const char *path, struct ssx_error *err)
         if (stat(part, &st))
             return error_system(err, "can't use %s", part);
         if (st.st_uid != 0 && st.st_uid != geteuid())
-            return error_set(err, SSX_ERROR_REFUSED, "won't use %s: %s belongs to uid %u, neither root nor you", path, part, (unsigned)st.st_uid);
+            return error_set(err, SSX_ERROR_REFUSED, "won't use %s: %s belongs to uid %u, neither root nor you", path,
+                             part, (unsigned)st.st_uid);
         if ((st.st_mode & (S_IWGRP | S_IWOTH)) && !(S_ISDIR(st.st_mode) && (st.st_mode & S_ISVTX)))
             return error_set(err, SSX_ERROR_REFUSED, "won't use %s: %s is writable by others (chmod go-w %s)", path, part, part);
         char *slash = strrchr(real, '/');

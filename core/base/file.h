@@ -18,9 +18,10 @@ int file_write_atomic(const char *path, const void *bytes, size_t n, mode_t mode
 /* Makes a directory and those above it, mode 0700 each. Existing ones are left as they are. Returns 0 or -1. */
 int dir_make(const char *path, struct ssx_error *err);
 
-/* Whether nobody but root and this user could have put the file there or can change it: the file and each directory up to /
- * belong to root or to this user, and none is writable by group or others (save a sticky directory). Symbolic links are resolved first. What is
- * dlopened or executed passes this. Returns 0, or -1 with err naming the path at fault. After pdsh's mod.c. */
+/* Whether nobody but root and this user could have put the file there or can change it: the file and each directory up
+ * to / belong to root or to this user, and none is writable by group or others (save a sticky directory). Symbolic
+ * links are resolved first. What is dlopened or executed passes this. Returns 0, or -1 with err naming the path at
+ * fault. After pdsh's mod.c. */
 int path_is_trusted(const char *path, struct ssx_error *err);
 
 #endif

@@ -73,7 +73,10 @@ static const char *place(char *out, size_t size, const char *built, const char *
     return out;
 }
 
-const char *install_worker_run(char *out, size_t size) { return place(out, size, "/bin/sshexec-worker-run", SSX_LIBDIR "/sshexec-worker-run"); }
+const char *install_worker_run(char *out, size_t size)
+{
+    return place(out, size, "/bin/sshexec-worker-run", SSX_LIBDIR "/sshexec-worker-run");
+}
 
 const char *install_template(char *out, size_t size) { return place(out, size, "/template", SSX_PREFIX "/share/sshexec/template"); }
 

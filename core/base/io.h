@@ -15,8 +15,9 @@ int fd_set_cloexec(int fd, bool on);
 /* Closes *fd unless it is -1, and sets it to -1. Keeps errno. */
 void fd_close(int *fd);
 
-/* 0, 1 and 2 are the process's own or nobody's: what is opened next must not become one of them. One that is closed becomes a descriptor that can be neither read from (0) nor written to (1, 2).
- * To be called first. Returns 0 or -1 with errno. */
+/* 0, 1 and 2 are the process's own or nobody's: what is opened next must not become one of them. One that is closed
+ * becomes a descriptor that can be neither read from (0) nor written to (1, 2). To be called first. Returns 0 or -1
+ * with errno. */
 int fd_hold_standard(void);
 
 /* Writes all of it to a blocking descriptor, through EINTR and short writes. Returns 0, or -1 with errno. */

@@ -8,7 +8,8 @@
 struct line { const char *at; size_t n; };
 struct text { struct line *lines; size_t count; bool *changed; };
 
-/* E. W. Myers, "An O(ND) Difference Algorithm and Its Variations", on the lines from `first` to where the texts' common end begins. */
+/* E. W. Myers, "An O(ND) Difference Algorithm and Its Variations", on the lines from `first` to where the texts' common
+ * end begins. */
 struct diff {
     struct text a, b;
     size_t first, a_end, b_end;
@@ -117,8 +118,8 @@ static void add_line(struct buf *out, const char *before, char sign, const struc
     buf_add_text(out, "\n");
 }
 
-/* From lines i and j, both unchanged or first of a change, to where the hunk ends: after CONTEXT unchanged lines that no change
- * follows soon. */
+/* From lines i and j, both unchanged or first of a change, to where the hunk ends: after CONTEXT unchanged lines that
+ * no change follows soon. */
 static void find_end(const struct diff *d, size_t *i, size_t *j)
 {
     size_t calm = 0;

@@ -1,4 +1,5 @@
-/* A file that is written piece by piece and takes its name, in place of one that may be there, only when it is whole. */
+/* A file that is written piece by piece and takes its name, in place of one that may be there, only when it is
+ * whole. */
 #ifndef BASE_NEW_FILE_H
 #define BASE_NEW_FILE_H
 #include <sshexec/error.h>

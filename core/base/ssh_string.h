@@ -1,5 +1,5 @@
-/* The parts of SSH's binary formats (RFC 4251, section 5): big-endian numbers, and byte strings behind their length. Keys, signatures, and
- * the ssh-agent's messages consist of them. */
+/* The parts of SSH's binary formats (RFC 4251, section 5): big-endian numbers, and byte strings behind their length.
+ * Keys, signatures, and the ssh-agent's messages consist of them. */
 #ifndef BASE_SSH_STRING_H
 #define BASE_SSH_STRING_H
 #include "base/buf.h"

@@ -127,7 +127,10 @@ bool text_is_type_name(const char *name)
 
 int64_t text_size(const char *text)
 {
-    static const struct { const char *suffix; int64_t bytes; } units[] = {{"", 1}, {"K", 1 << 10}, {"M", 1 << 20}, {"G", 1 << 30}, {"T", 1LL << 40}};
+    static const struct {
+        const char *suffix;
+        int64_t bytes;
+    } units[] = {{"", 1}, {"K", 1 << 10}, {"M", 1 << 20}, {"G", 1 << 30}, {"T", 1LL << 40}};
     char *end;
     errno = 0;
     if (*text < '0' || *text > '9')
@@ -141,7 +144,10 @@ int64_t text_size(const char *text)
 
 long text_duration(const char *text)
 {
-    static const struct { const char *suffix; long ms; } units[] = {{"", 1000}, {"s", 1000}, {"ms", 1}, {"m", 60000}, {"h", 3600000}, {"d", 86400000}};
+    static const struct {
+        const char *suffix;
+        long ms;
+    } units[] = {{"", 1000}, {"s", 1000}, {"ms", 1}, {"m", 60000}, {"h", 3600000}, {"d", 86400000}};
     char *end = NULL;
     errno = 0;
     double number = *text && strchr(".0123456789", *text) ? strtod(text, &end) : -1; /* strtod takes blanks, signs, inf */

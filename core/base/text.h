@@ -5,24 +5,27 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Copies n bytes of text into out (size bytes, NUL-ended, cut on a whole character), control characters, DEL and bytes that
- * are not UTF-8 written as \xHH, a newline or tab as \n and \t. What comes out can't drive a terminal. Returns its length. */
+/* Copies n bytes of text into out (size bytes, NUL-ended, cut on a whole character), control characters, DEL and bytes
+ * that are not UTF-8 written as \xHH, a newline or tab as \n and \t. What comes out can't drive a terminal. Returns its
+ * length. */
 size_t text_escape(char *out, size_t size, const char *text, size_t n);
 
-/* How many insertions, deletions, replacements and swaps of neighbours turn a into b (optimal string alignment). Names of over
- * 64 bytes are infinitely far. */
+/* How many insertions, deletions, replacements and swaps of neighbours turn a into b (optimal string alignment). Names
+ * of over 64 bytes are infinitely far. */
 size_t text_distance(const char *a, const char *b);
 
 /* Whether `candidate` is near enough to `word` to be suggested for it. */
 bool text_is_near(const char *word, const char *candidate);
 
-/* The length of the UTF-8 character at the start of n (at least 1) bytes; 0 where there is none (overlong forms, surrogates, cut off). */
+/* The length of the UTF-8 character at the start of n (at least 1) bytes; 0 where there is none (overlong forms,
+ * surrogates, cut off). */
 size_t text_utf8_length(const char *text, size_t n);
 
 /* Whether n bytes are well-formed UTF-8. */
 bool text_is_utf8(const char *text, size_t n);
 
-/* How many columns of a terminal n bytes take; what is not UTF-8 takes one a byte. Control characters are not for here. */
+/* How many columns of a terminal n bytes take; what is not UTF-8 takes one a byte. Control characters are not for
+ * here. */
 size_t text_width(const char *text, size_t n);
 
 /* How many of n bytes, whole characters, fit into so many columns; *width (may be NULL) is how many they take. */

@@ -25,7 +25,8 @@ static int open_directory(int at, const char *name)
 
 static int is_dot(const char *name) { return strcmp(name, ".") == 0 || strcmp(name, "..") == 0; }
 
-/* Moves what is in the directory `name` up into root under fresh names, so that depth costs neither stack nor descriptors; files go at once. */
+/* Moves what is in the directory `name` up into root under fresh names, so that depth costs neither stack nor
+ * descriptors; files go at once. */
 static void lift(int root, const char *name, unsigned *fresh)
 {
     int fd = open_directory(root, name);

@@ -271,7 +271,8 @@ static int by_number(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* The numbers of the generations, in their order; tidy: old prepared ones go on the way, for which the caller has the lock. */
+/* The numbers of the generations, in their order; tidy: old prepared ones go on the way, for which the caller has the
+ * lock. */
 static int each_number(struct buf *out, const struct store *s, bool tidy, struct ssx_error *err)
 {
     char path[PATH_ROOM];
@@ -412,7 +413,8 @@ static int has_manifest(const struct store *s, const struct digest *manifest, un
     return rc ? -1 : kind > 0;
 }
 
-int generation_switch(struct store *s, const struct digest *manifest, const char *by, bool downgrade, unsigned *number, struct ssx_error *err)
+int generation_switch(struct store *s, const struct digest *manifest, const char *by, bool downgrade, unsigned *number,
+                      struct ssx_error *err)
 {
     char ready[PATH_ROOM];
     int rc = begin_change(s, err);

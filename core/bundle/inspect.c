@@ -30,8 +30,10 @@ static int inspect(struct manifest_type *type, struct variant *variant, const ch
         return -1;
     const struct descriptor *d = &plugin.descriptor;
     if (!manifest_is_version(d->version))
-        rc = error_set(err, SSX_ERROR_REFUSED, "%s: a bundle can't name its version \"%s\": letters, digits and . + ~ _ - only, the first a letter or a digit, %d at most", name,
-                       d->version, MANIFEST_VERSION_MAX);
+        rc = error_set(
+            err, SSX_ERROR_REFUSED,
+            "%s: a bundle can't name its version \"%s\": letters, digits and . + ~ _ - only, the first a letter or a digit, %d at most",
+            name, d->version, MANIFEST_VERSION_MAX);
     snprintf(type->name, sizeof type->name, "%s", d->type);
     snprintf(type->version, sizeof type->version, "%s", d->version);
     snprintf(type->schema, sizeof type->schema, "%s", d->schema_digest);

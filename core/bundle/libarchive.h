@@ -1,5 +1,6 @@
-/* libarchive, loaded when the first bundle is opened. Linking it would cost every start of every program 1.4 ms of CPU, twice what our own
- * start takes, for the libraries that it brings along (libxml2, ICU, ...); and who never touches a bundle needs none of them. */
+/* libarchive, loaded when the first bundle is opened. Linking it would cost every start of every program 1.4 ms of CPU,
+ * twice what our own start takes, for the libraries that it brings along (libxml2, ICU, ...); and who never touches a
+ * bundle needs none of them. */
 #ifndef BUNDLE_LIBARCHIVE_H
 #define BUNDLE_LIBARCHIVE_H
 #include <archive.h>
@@ -19,7 +20,8 @@
 #define LIBARCHIVE_MEMBER(name) __typeof__(&name) name;
 struct libarchive { LIBARCHIVE_FUNCTIONS(LIBARCHIVE_MEMBER) };
 
-/* Its functions, under their own names; for the life of the process. NULL with err (SSX_ERROR_SYSTEM) where it isn't installed. */
+/* Its functions, under their own names; for the life of the process. NULL with err (SSX_ERROR_SYSTEM) where it isn't
+ * installed. */
 const struct libarchive *libarchive_load(struct ssx_error *err);
 
 #endif

@@ -124,9 +124,14 @@ static int check_changelog(const struct buf *b, struct ssx_error *err)
 static int check(const struct manifest *m, struct ssx_error *err)
 {
     if (!text_is_type_name(m->name))
-        return error_set(err, SSX_ERROR_REFUSED, "\"%s\" is no bundle's name: lower-case letters, digits, - and _, 64 at most, the first a letter", m->name);
+        return error_set(
+            err, SSX_ERROR_REFUSED,
+            "\"%s\" is no bundle's name: lower-case letters, digits, - and _, 64 at most, the first a letter", m->name);
     if (!manifest_is_version(m->version))
-        return error_set(err, SSX_ERROR_REFUSED, "\"%s\" is no version: letters, digits and . + ~ _ -, %d at most, the first a letter or a digit", m->version, MANIFEST_VERSION_MAX);
+        return error_set(
+            err, SSX_ERROR_REFUSED,
+            "\"%s\" is no version: letters, digits and . + ~ _ -, %d at most, the first a letter or a digit",
+            m->version, MANIFEST_VERSION_MAX);
     if (m->serial > MANIFEST_SERIAL_MAX)
         return error_set(err, SSX_ERROR_REFUSED, "its serial is larger than %" PRId64, MANIFEST_SERIAL_MAX);
     if (!m->type_count || m->type_count > MANIFEST_TYPES_MAX || m->variant_count > MANIFEST_VARIANTS_MAX)
@@ -185,7 +190,8 @@ int manifest_format(struct buf *out, const struct manifest *m, struct ssx_error 
 
 struct line { const char *at; size_t n; unsigned number; };
 
-/* The words of a line, single spaces between them, each cut off where `size` ends it. Returns how many (WORDS_MAX + 1: more). */
+/* The words of a line, single spaces between them, each cut off where `size` ends it. Returns how many (WORDS_MAX + 1:
+ * more). */
 static size_t split(const struct line *line, char words[][96])
 {
     size_t count = 0;

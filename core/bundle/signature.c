@@ -46,10 +46,14 @@ static int refuse_type(const struct ssh_string *type, struct ssx_error *err)
     };
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (memmem(type->at, type->n, known[i].part, strlen(known[i].part)))
-            return error_set(err, SSX_ERROR_REFUSED, "the signature is made with %s (%.*s); sign with an ed25519 key, or one on a security key (ed25519-sk)", known[i].what,
-                             type->n < 64 ? (int)type->n : 64, (const char *)type->at);
-    return error_set(err, SSX_ERROR_REFUSED, "the signature is made with a key of the type %.*s; sign with an ed25519 key, or one on a security key (ed25519-sk)",
-                     type->n < 64 ? (int)type->n : 64, (const char *)type->at);
+            return error_set(
+                err, SSX_ERROR_REFUSED,
+                "the signature is made with %s (%.*s); sign with an ed25519 key, or one on a security key (ed25519-sk)",
+                known[i].what, type->n < 64 ? (int)type->n : 64, (const char *)type->at);
+    return error_set(
+        err, SSX_ERROR_REFUSED,
+        "the signature is made with a key of the type %.*s; sign with an ed25519 key, or one on a security key (ed25519-sk)",
+        type->n < 64 ? (int)type->n : 64, (const char *)type->at);
 }
 
 static int take_key(struct signature *s, struct ssx_error *err)
@@ -103,7 +107,9 @@ static int take_all(struct signature *s, struct ssx_error *err)
         ssh_string_take(&signature, &from) || from.n)
         return damaged(err);
     if (!ssh_string_is(&namespace, SIGNATURE_NAMESPACE))
-        return error_set(err, SSX_ERROR_REFUSED, "the signature was made for the namespace %.*s, not for " SIGNATURE_NAMESPACE " (ssh-keygen -Y sign -n " SIGNATURE_NAMESPACE ")",
+        return error_set(err, SSX_ERROR_REFUSED,
+                         "the signature was made for the namespace %.*s, not for " SIGNATURE_NAMESPACE
+                         " (ssh-keygen -Y sign -n " SIGNATURE_NAMESPACE ")",
                          namespace.n < 64 ? (int)namespace.n : 64, (const char *)namespace.at);
     if (!ssh_string_is(&s->hash, "sha512") && !ssh_string_is(&s->hash, "sha256"))
         return error_set(err, SSX_ERROR_REFUSED, "the signature is over a %.*s, neither sha512 nor sha256",
@@ -139,8 +145,8 @@ static int add_signed(struct buf *out, const struct signature *s, const void *me
            ssh_string_add(out, s->hash.at, s->hash.n) || ssh_string_add(out, hash, wide ? sizeof hash : DIGEST_SIZE);
 }
 
-/* What an authenticator signs in place of that (PROTOCOL.u2f of OpenSSH): hash of the application, flags, counter, hash of what was to be
- * signed. */
+/* What an authenticator signs in place of that (PROTOCOL.u2f of OpenSSH): hash of the application, flags, counter, hash
+ * of what was to be signed. */
 static int wrap_signed(struct buf *out, const struct signature *s)
 {
     struct digest application, inner;
@@ -158,7 +164,9 @@ int signature_verify(const struct signature *s, const void *message, size_t n, s
     if (add_signed(&bytes, s, message, n) || (s->application.at && wrap_signed(&bytes, s)))
         rc = error_set(err, SSX_ERROR_SYSTEM, "out of memory");
     else if (crypto_sign_ed25519_verify_detached(s->signature.at, buf_data(&bytes), buf_length(&bytes), s->point.at))
-        rc = error_set(err, SSX_ERROR_REFUSED, "the signature is not over this manifest: one of the two was changed, or they don't belong together");
+        rc = error_set(
+            err, SSX_ERROR_REFUSED,
+            "the signature is not over this manifest: one of the two was changed, or they don't belong together");
     else if (s->application.at && !(s->flags & TOUCHED))
         rc = error_set(err, SSX_ERROR_REFUSED, "the signature was made without anybody touching the security key");
     buf_free(&bytes);

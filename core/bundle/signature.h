@@ -1,5 +1,6 @@
-/* A signature in OpenSSH's format (SSHSIG; PROTOCOL.sshsig of OpenSSH): what `ssh-keygen -Y sign -n sshexec-bundle` makes and `-Y verify`
- * takes. ed25519 keys, in a file or on a security key; all others are refused by name. Whose the key is, signers.h knows. */
+/* A signature in OpenSSH's format (SSHSIG; PROTOCOL.sshsig of OpenSSH): what `ssh-keygen -Y sign -n sshexec-bundle`
+ * makes and `-Y verify` takes. ed25519 keys, in a file or on a security key; all others are refused by name. Whose the
+ * key is, signers.h knows. */
 #ifndef BUNDLE_SIGNATURE_H
 #define BUNDLE_SIGNATURE_H
 #include "base/buf.h"
@@ -22,15 +23,16 @@ struct signature {
     uint32_t counter;
 };
 
-/* Reads the armoured text; hostile bytes. Returns 0 (the caller owns *out), or -1 with err (SSX_ERROR_REFUSED): damaged, made for another
- * namespace, or with a key of another type, which is named. */
+/* Reads the armoured text; hostile bytes. Returns 0 (the caller owns *out), or -1 with err (SSX_ERROR_REFUSED):
+ * damaged, made for another namespace, or with a key of another type, which is named. */
 int signature_read(struct signature *out, const void *text, size_t n, struct ssx_error *err);
 
-/* Whether it was made over exactly these bytes, with the private half of its key; and, with a security key, by somebody who touched it.
- * Returns 0, or -1 with err (SSX_ERROR_REFUSED). */
+/* Whether it was made over exactly these bytes, with the private half of its key; and, with a security key, by somebody
+ * who touched it. Returns 0, or -1 with err (SSX_ERROR_REFUSED). */
 int signature_verify(const struct signature *s, const void *message, size_t n, struct ssx_error *err);
 
-/* The key's fingerprint as ssh-keygen -l shows it, "SHA256:..."; and what kind of key it is: "ED25519", "ED25519-SK". */
+/* The key's fingerprint as ssh-keygen -l shows it, "SHA256:..."; and what kind of key it is: "ED25519",
+ * "ED25519-SK". */
 void signature_key_name(const struct signature *s, char out[SIGNATURE_KEY_NAME]);
 const char *signature_key_kind(const struct signature *s);
 

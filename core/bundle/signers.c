@@ -64,7 +64,8 @@ static void show_time(char *out, size_t size, time_t time)
 
 /* --- a line --- */
 
-/* The next word, NUL-ended in place: up to a blank, or in double quotes as a whole. NULL: there is none, or a quote that doesn't end. */
+/* The next word, NUL-ended in place: up to a blank, or in double quotes as a whole. NULL: there is none, or a quote
+ * that doesn't end. */
 static char *next_word(char **at)
 {
     char *word = *at + strspn(*at, BLANK), *end;
@@ -82,8 +83,8 @@ static char *next_word(char **at)
     return word;
 }
 
-/* The value behind an option's name, in double quotes ("" in it with a backslash, as in authorized_keys), unquoted in place. *at is then
- * behind it. NULL: it isn't one. */
+/* The value behind an option's name, in double quotes ("" in it with a backslash, as in authorized_keys), unquoted in
+ * place. *at is then behind it. NULL: it isn't one. */
 static char *option_value(char **at)
 {
     if ((*at)[0] != '=' || (*at)[1] != '"')

@@ -138,7 +138,8 @@ static int copy(int from, int to)
     return fchmod(to, 0500) || fsync(to) ? -1 : 0;
 }
 
-/* A file without a name until it is whole: whatever kills us, nothing is left. An object that has come in meanwhile is the same one. */
+/* A file without a name until it is whole: whatever kills us, nothing is left. An object that has come in meanwhile is
+ * the same one. */
 static int put_nameless(int from, const char *objects, const char *path)
 {
     char self[64];

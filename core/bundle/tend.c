@@ -91,7 +91,8 @@ static int each_name(struct tend *t, const char *dir,
     return rc;
 }
 
-/* Not by time(): that may lag by a tick behind what the kernel stamps a file with, and would find it to be from the future. */
+/* Not by time(): that may lag by a tick behind what the kernel stamps a file with, and would find it to be from the
+ * future. */
 static int64_t age_s(const struct stat *st)
 {
     struct timespec now;
@@ -117,7 +118,8 @@ static int take_object(struct tend *t, const char *path, const char *name, struc
 
 /* --- generations --- */
 
-/* Every 64 digits that stand alone are taken for a digest, whatever else the file says: too much is kept rather than too little. */
+/* Every 64 digits that stand alone are taken for a digest, whatever else the file says: too much is kept rather than
+ * too little. */
 static int take_digests(struct tend *t, const char *text)
 {
     for (size_t n; *text; text += n + (text[n] != 0)) {
@@ -165,8 +167,8 @@ static bool is_sound(struct tend *t, const struct digest *digest)
     return sound;
 }
 
-/* Nobody can use it while it goes: who has asked for it holds its lock, who asks now waits and finds it gone. Returns 1, 0 where it is in
- * use, -1 with err. */
+/* Nobody can use it while it goes: who has asked for it holds its lock, who asks now waits and finds it gone. Returns
+ * 1, 0 where it is in use, -1 with err. */
 static int remove_object(struct tend *t, const struct digest *digest, struct ssx_error *err)
 {
     char path[PATH_MAX + 128];
@@ -233,8 +235,8 @@ static int look(struct tend *t, struct ssx_error *err)
     snprintf(generations, sizeof generations, "%s/generations", t->store.dir);
     if (access(t->objects, F_OK) && errno == ENOENT)
         return 0;
-    /* until the end: one that is made meanwhile names objects that were seen as unused. Without a lock nothing can be written, nor
-     * removed */
+    /* until the end: one that is made meanwhile names objects that were seen as unused. Without a lock nothing can be
+     * written, nor removed */
     if (store_lock_generations(&t->store, F_RDLCK) && errno == EAGAIN)
         return 1;
     if (path_is_trusted(t->objects, err) || each_name(t, t->objects, take_object, err) || each_name(t, generations, take_generation, err))

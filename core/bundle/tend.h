@@ -1,5 +1,5 @@
-/* Looking after a node's store: what it holds, whether that is sound, and removing what nobody uses. One object at a time, so that an agent
- * can do it between other things. */
+/* Looking after a node's store: what it holds, whether that is sound, and removing what nobody uses. One object at a
+ * time, so that an agent can do it between other things. */
 #ifndef BUNDLE_TEND_H
 #define BUNDLE_TEND_H
 #include "base/digest.h"
@@ -27,10 +27,10 @@ struct tend_object {
  *   gc:SECONDS:BYTES  removes what was not used for SECONDS, then the longest unused until BYTES are left at most; never what a generation
  *                     or a running session uses. Either may be empty: no limit
  *   gc-dry:...        says what that would remove
- * Generations are the files below DIR/generations: an object whose digest stands in one of them is in use. One that can't be read keeps gc
- * from removing anything. No generation is made while this is under way.
- * Returns 0 (the caller calls tend_end); 1 where a generation is being made now, and the caller asks again a little later;
- * or -1 with err (USAGE for other words). */
+ * Generations are the files below DIR/generations: an object whose digest stands in one of them is in use. One that
+ * can't be read keeps gc from removing anything. No generation is made while this is under way. Returns 0 (the caller
+ * calls tend_end); 1 where a generation is being made now, and the caller asks again a little later; or -1 with err
+ * (USAGE for other words). */
 int tend_begin(struct tend **out, const char *dir, const char *words, struct ssx_error *err);
 
 /* Deals with the next object, the longest unused first. Returns 1, 0 where there is none, or -1 with err. */

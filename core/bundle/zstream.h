@@ -1,5 +1,5 @@
-/* One zstd frame in a file, read or written piece by piece: nothing before it, nothing behind it, bounded in memory and in what may come
- * out. */
+/* One zstd frame in a file, read or written piece by piece: nothing before it, nothing behind it, bounded in memory and
+ * in what may come out. */
 #ifndef BUNDLE_ZSTREAM_H
 #define BUNDLE_ZSTREAM_H
 #include <sshexec/error.h>
@@ -23,7 +23,8 @@ struct zreader {
 /* limit: of the bytes that come out. Returns 0, or -1 with err. */
 int zreader_open(struct zreader *r, int fd, uint64_t limit, struct ssx_error *err);
 
-/* The next piece, valid until the next call. Returns its length; 0 once the frame has ended, sound by its checksum, and the file with it;
+/* The next piece, valid until the next call. Returns its length; 0 once the frame has ended, sound by its checksum, and
+ * the file with it;
  * -1 with err. */
 ptrdiff_t zreader_next(struct zreader *r, const void **piece, struct ssx_error *err);
 
@@ -31,8 +32,8 @@ void zreader_close(struct zreader *r);
 
 struct zwriter { int fd; ZSTD_CCtx *ctx; unsigned char *out; };
 
-/* Each returns 0, or -1 with err. The same bytes in give the same bytes out, for one version of libzstd. zwriter_end writes what is left;
- * zwriter_close only frees. */
+/* Each returns 0, or -1 with err. The same bytes in give the same bytes out, for one version of libzstd. zwriter_end
+ * writes what is left; zwriter_close only frees. */
 int zwriter_open(struct zwriter *w, int fd, struct ssx_error *err);
 int zwriter_add(struct zwriter *w, const void *bytes, size_t n, struct ssx_error *err);
 int zwriter_end(struct zwriter *w, struct ssx_error *err);

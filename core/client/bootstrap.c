@@ -6,11 +6,13 @@
 #include <stdio.h>
 #include <string.h>
 
-/* One line for any login shell: single quotes around a POSIX script that holds no quote, backslash, newline or exclamation mark.
+/* One line for any login shell: single quotes around a POSIX script that holds no quote, backslash, newline or
+ * exclamation mark.
  *
- * $1 ... are the places to keep things in, best first. Those in shared directories count only while they are ours and no symbolic link, so that nobody can put
- * a program there for us to run. The hot path is tests and an exec, without a fork. Behind a terminal nothing is started: it changes bytes, and where it stands
- * behind pipes (script, docker exec -t) it hides the end of the session too, so that an agent would outlive its sender. */
+ * $1 ... are the places to keep things in, best first. Those in shared directories count only while they are ours and
+ * no symbolic link, so that nobody can put a program there for us to run. The hot path is tests and an exec, without a
+ * fork. Behind a terminal nothing is started: it changes bytes, and where it stands behind pipes (script, docker exec
+ * -t) it hides the end of the session too, so that an agent would outlive its sender. */
 #define START "exec /bin/sh -c '"
 #define REFUSE_TERMINAL \
     "fail() { echo \"sshexec-fail 1 $n\" $*; exit 1; }; if test -t 0; then stty raw -echo; read -r g v n; " \
@@ -19,29 +21,31 @@
     "u=${LOGNAME:-${USER:-$(id -u)}}; set -- \"${XDG_CACHE_HOME:+$XDG_CACHE_HOME/sshexec}\" \"${HOME:+$HOME/.cache/sshexec}\" " \
     "\"${XDG_RUNTIME_DIR:+$XDG_RUNTIME_DIR/sshexec}\" \"/dev/shm/sshexec-$u\" \"/tmp/sshexec-$u\"; "
 #define SHORT_LIVED_PLACES "set -- \"$XDG_RUNTIME_DIR\" /dev/shm /tmp \"$HOME\" /var/tmp; "
-#define FIND \
+#define FIND                                                                                                           \
     "for d; do a=$d/agents/$b; test -x \"$a\" && test -O \"$a\" && test -O \"$d\" && { test -L \"$d\" || exec \"$a\" --store \"$d\"; }; done; "
 #define LISTEN \
     "read -r g v n; set -f; " \
     "test ${#n} = 32 || { n=${n%?}; fail something between here and the sender changes bytes: a terminal or a CRLF translator; }; "
 
-/* Finds a place that takes a file of the agent's size and lets it run, before asking for the agent: what was sent can't be asked for twice. A file that
- * holds one shell command stands in for the agent. $t is where it will be, $k what to make first, $f the topmost directory that wasn't there before. What doesn't
- * serve is removed again. $x collects why. umask is changed in subshells only: the agent, and its workers, must not inherit it.
+/* Finds a place that takes a file of the agent's size and lets it run, before asking for the agent: what was sent can't
+ * be asked for twice. A file that holds one shell command stands in for the agent. $t is where it will be, $k what to
+ * make first, $f the topmost directory that wasn't there before. What doesn't serve is removed again. $x collects why.
+ * umask is changed in subshells only: the agent, and its workers, must not inherit it.
  *
- * For each place one subshell tries it, asks, takes and cleans up after itself (take); the shell that waits for it cleans up as well: nothing is left whichever of
- * the two is killed. It ends with 1 where the place doesn't serve, and the next one is tried; with 2, or by a signal, once it may have asked. */
+ * For each place one subshell tries it, asks, takes and cleans up after itself (take); the shell that waits for it
+ * cleans up as well: nothing is left whichever of the two is killed. It ends with 1 where the place doesn't serve, and
+ * the next one is tried; with 2, or by a signal, once it may have asked. */
 #define DROP \
     "t=; f=; x=; c=1; drop() { rm -f \"$t\"; p=$k; until test -z \"$f\"; do rmdir \"$p\"; test -e \"$p\" -o \"$p\" = \"$f\" && break; p=${p%/*}; done; } 2>/dev/null; " \
     "trap drop EXIT; trap \"exit 1\" HUP INT TERM PIPE; "
-#define TRY \
+#define TRY                                                                                                            \
     "try() { %s && head -c $l /dev/urandom >\"$t\" && echo exit >\"$t\" && chmod 700 \"$t\" && { \"$t\" || { echo \": programs may not run: noexec\"; return 1; }; }; }; "
 #define SEARCH \
     "for d; do case $d in /*) ;; *) continue ;; esac; k=$d%s; t=$k/.sshexec-$n; f=; p=$k; until test -e \"$p/\"; do f=$p; p=${p%%/*}; done; " \
     "hold && e=$(take 2>&1); c=$?; test $c = 1 || break; drop; x=\"$x${x:+, }$d (${e##*: })\"; done; " \
     "case $c in 0) ;; 1) t=; f=; fail \"no directory takes its $l bytes and lets it run: ${x:-neither HOME nor another one is known}\" ;; " \
     "*) fail \"${e:-its set-up was ended from outside}\" ;; esac; "
-#define OWN \
+#define OWN                                                                                                            \
     "own() { test -L \"$1\" && echo \": a symbolic link\" && return 1; test -O \"$1\" || { echo \": owned by another user\"; return 1; }; }; "
 #define MAKE_AND_OWN "mkdir -p \"$d\" && own \"$d\" && mkdir -p \"$k\" && own \"$k\""
 #define EXISTS "test -d \"$d\""
@@ -58,7 +62,7 @@
     "\"$t\" --version >/dev/null || { echo so it does not run in \"$d\"; return 2; }; keep || return 2; }; "
 
 /* A file that is older than a day was left by a machine that went down half-way. */
-#define KEEP \
+#define KEEP                                                                                                           \
     "hold() { :; }; keep() { mv -f \"$t\" \"$k/$b\" || return; find \"$k\" -name \".sshexec-*\" -mtime +0 -exec rm -f {} + 2>/dev/null; return 0; }; "
 #define RUN "exec \"$k/$b\" --store \"$d\" 3>&-'"
 
@@ -74,9 +78,10 @@ const struct agent_image *agent_for(const struct agent_image *agents, const char
     return agents;
 }
 
-/* Machines of several kinds may share a home (NFS), and with it what is kept there: what is for another one must not be started. (A shell of busybox would run it
- * as a script.) So even where there is but one agent the machine is asked for. With Linux 6.1 that takes no process; where the kernel names another machine than
- * the agent's it is not the last word: what runs is another one's where a session is emulated. */
+/* Machines of several kinds may share a home (NFS), and with it what is kept there: what is for another one must not be
+ * started. (A shell of busybox would run it as a script.) So even where there is but one agent the machine is asked
+ * for. With Linux 6.1 that takes no process; where the kernel names another machine than the agent's it is not the last
+ * word: what runs is another one's where a session is emulated. */
 #define ALIKE "{ read -r m </proc/sys/kernel/arch && test \"$m\" = \"%s\"; } 2>/dev/null && b=%s l=%zu w=%zu || "
 
 int bootstrap_choose(struct buf *out, const struct agent_image *agents)
@@ -123,12 +128,14 @@ static int add_ephemeral(struct buf *out, const struct agent_image *agents)
 
 int bootstrap_command(struct buf *out, const struct agent_image *agents, enum bootstrap_mode mode)
 {
-    int rc = mode == BOOTSTRAP_CACHE ? add_keeping(out, agents) : mode == BOOTSTRAP_NEVER ? add_finding(out, agents) : add_ephemeral(out, agents);
+    int rc = mode == BOOTSTRAP_CACHE   ? add_keeping(out, agents)
+             : mode == BOOTSTRAP_NEVER ? add_finding(out, agents)
+                                       : add_ephemeral(out, agents);
     return rc || buf_add(out, "", 1) ? -1 : 0;
 }
 
-/* Only what is ours, below names that are ours alone. The directories of workers whose host was killed with its agent count; those of running workers stand in
- * the command line of their host. */
+/* Only what is ours, below names that are ours alone. The directories of workers whose host was killed with its agent
+ * count; those of running workers stand in the command line of their host. */
 #define CLEAN \
     "gone() { test -O \"$1\" || return; e=$(rm -rf \"$1\" 2>&1) && echo \"sshexec-clean 1 %s gone $1\" || echo \"sshexec-clean 1 %s kept $1: ${e##*: }\"; }; " \
     "for d; do test -L \"$d\" && continue; test -O \"$d\" || continue; rm -f \"$d/current\"; for k in agents generations objects; do gone \"$d/$k\"; done; rm -f \"$d/lock\"; rmdir \"$d\" 2>/dev/null; done; " \
@@ -153,7 +160,9 @@ static enum greeting_answer read_need(struct greeting *out, const char *line, si
     snprintf(text, sizeof text, "%.*s", (int)n, line);
     char encoding[8];
     if (n && line[n - 1] == '\r') {
-        error_set(err, SSX_ERROR_PROTOCOL, "something between here and the host changes bytes (a terminal, a CRLF translator): \\n arrived as \"\r\n\"");
+        error_set(
+            err, SSX_ERROR_PROTOCOL,
+            "something between here and the host changes bytes (a terminal, a CRLF translator): \\n arrived as \"\r\n\"");
         return GREETING_BROKEN;
     }
     bool whole = sscanf(text, "%31s %31s %7s", out->kernel, out->machine, encoding) == 3;
@@ -165,7 +174,8 @@ static enum greeting_answer read_need(struct greeting *out, const char *line, si
     return GREETING_NEED;
 }
 
-/* An answer line of the bootstrap script: PREFIX NONCE REST\n. Returns where REST starts, NULL if there is none; *end is its newline, NULL while that is missing. */
+/* An answer line of the bootstrap script: PREFIX NONCE REST\n. Returns where REST starts, NULL if there is none; *end
+ * is its newline, NULL while that is missing. */
 static const char *find_line(const char *bytes, size_t n, const char *prefix, const char *nonce, const char **start, const char **end)
 {
     char words[64];

@@ -1,4 +1,5 @@
-/* How a session with a host begins: the shell line that finds or stores an agent there, and the greeting of PROTOCOL.md, section 1. No I/O. */
+/* How a session with a host begins: the shell line that finds or stores an agent there, and the greeting of
+ * PROTOCOL.md, section 1. No I/O. */
 #ifndef CLIENT_BOOTSTRAP_H
 #define CLIENT_BOOTSTRAP_H
 #include "base/buf.h"
@@ -7,7 +8,8 @@
 #include <sshexec/error.h>
 #include <stdbool.h>
 
-/* An agent that this sender could send, and those for other machines: the images are borrowed and outlive the client. */
+/* An agent that this sender could send, and those for other machines: the images are borrowed and outlive the
+ * client. */
 struct agent_image {
     struct agent_image *next;        /* for another machine; NULL: no more */
     const void *bytes;
@@ -28,15 +30,17 @@ enum bootstrap_mode {
 /* The one for a machine, NULL where there is none. */
 const struct agent_image *agent_for(const struct agent_image *agents, const char *machine);
 
-/* Adds shell words, ended by "; ", that set b to the digest of the agent for the machine that runs them, l to its size and w to its packed one; b is "none" where there is no such agent.
- * With agents for one machine only, a host of that kind is spared a process. */
+/* Adds shell words, ended by "; ", that set b to the digest of the agent for the machine that runs them, l to its size
+ * and w to its packed one; b is "none" where there is no such agent. With agents for one machine only, a host of that
+ * kind is spared a process. */
 int bootstrap_choose(struct buf *out, const struct agent_image *agents);
 
 /* Adds the shell line (NUL-ended) that starts an agent in this way, or says why it can't. */
 int bootstrap_command(struct buf *out, const struct agent_image *agents, enum bootstrap_mode mode);
 
-/* Adds the shell line (NUL-ended) that removes all that bootstraps and agents of this user have left on a host. It prints a line for each thing, with this nonce:
- * "sshexec-clean 1 NONCE gone PATH", "... kept PATH: REASON", and "... done" as the last. */
+/* Adds the shell line (NUL-ended) that removes all that bootstraps and agents of this user have left on a host. It
+ * prints a line for each thing, with this nonce: "sshexec-clean 1 NONCE gone PATH", "... kept PATH: REASON", and "...
+ * done" as the last. */
 int bootstrap_clean_command(struct buf *out, const char *nonce);
 
 #define NONCE_HEX 32
@@ -59,7 +63,8 @@ struct greeting {
     bool gzip;                       /* GREETING_NEED: the host unpacks it */
 };
 
-/* Looks for the answer in what has come so far. With GREETING_BROKEN, err says what stood in the way (noise over NOISE_MAX, a changed marker, sshexec-fail and its reason). */
+/* Looks for the answer in what has come so far. With GREETING_BROKEN, err says what stood in the way (noise over
+ * NOISE_MAX, a changed marker, sshexec-fail and its reason). */
 enum greeting_answer greeting_find(struct greeting *out, const char *nonce, const void *bytes, size_t n, struct ssx_error *err);
 
 /* err for a session that ended before its marker: quotes the end of what came instead. Returns -1. */

@@ -19,7 +19,8 @@ struct call {
     struct call *next, *before;        /* the later and the earlier opened */
     struct call *same;                 /* in the table */
     uint32_t id;
-    uint64_t starts_at;                /* where in the stream of bytes sent its first frame begins; UINT64_MAX as long as it waits in `queued` */
+    uint64_t starts_at; /* where in the stream of bytes sent its first frame begins; UINT64_MAX as long as it waits in
+                           `queued` */
     size_t window;                     /* what the agent may still send */
     size_t owed;                       /* received, not yet dealt with by the owner */
     size_t early;                      /* of whole values: granted before the owner has dealt with them */
@@ -158,7 +159,8 @@ static bool object_went(const struct client *c, const struct digest *digest)
     return false;
 }
 
-/* Frames wait in `queued` until the agent's HELLO has come, which says what machine it is on. It comes with the marker: nothing is lost by that. */
+/* Frames wait in `queued` until the agent's HELLO has come, which says what machine it is on. It comes with the marker:
+ * nothing is lost by that. */
 static void put(struct client *c, const struct message *m)
 {
     message_encode(c->stage < READY ? &c->queued : &c->out, m, FROM_SENDER);
@@ -192,7 +194,9 @@ static int link_is_gone(const struct client *c, struct ssx_error *err)
 /* A frame that didn't fit into memory is missing from the stream: nothing sensible can follow. */
 static int is_out_of_memory(const struct client *c, struct ssx_error *err)
 {
-    return c->out.failed || c->queued.failed || c->noise.failed ? error_set(err, SSX_ERROR_SYSTEM, "out of memory for what is to be sent") : 0;
+    return c->out.failed || c->queued.failed || c->noise.failed
+               ? error_set(err, SSX_ERROR_SYSTEM, "out of memory for what is to be sent")
+               : 0;
 }
 
 /* What no agent would take: it would end the session, and the sibling calls with it. */
@@ -269,8 +273,12 @@ int client_call(struct client *c, uint32_t *id, const struct client_request *r, 
         return error_set(err, SSX_ERROR_SYSTEM, "can't call %s: out of memory", r->type);
     struct message m = {.kind = MESSAGE_CALL, .id = call->id};
     size_t first = r->state_size < DATA_MAX ? r->state_size : DATA_MAX;
-    m.call = (struct message_call){.type = span_text(r->type), .state_size = r->state_size, .state = {r->state, first},
-                                   .timeout_ms = r->timeout_ms, .grace_ms = r->grace_ms ? r->grace_ms : GRACE_MS_DEFAULT, .input = r->input};
+    m.call = (struct message_call){.type = span_text(r->type),
+                                   .state_size = r->state_size,
+                                   .state = {r->state, first},
+                                   .timeout_ms = r->timeout_ms,
+                                   .grace_ms = r->grace_ms ? r->grace_ms : GRACE_MS_DEFAULT,
+                                   .input = r->input};
     if (r->digest) {
         take_object(c, call, r);
         m.call.has_object = true;
@@ -449,8 +457,8 @@ static void grant(struct client *c, struct call *call, size_t n)
     call->granted = 0;
 }
 
-/* A value may be larger than the window: its pieces make room for the next at once. But only for one such value at a time, or an owner that is slow to take them would be
- * sent any number. */
+/* A value may be larger than the window: its pieces make room for the next at once. But only for one such value at a
+ * time, or an owner that is slow to take them would be sent any number. */
 static void grant_ahead(struct client *c, struct call *call)
 {
     size_t pieces = buf_length(&call->value);
@@ -506,8 +514,9 @@ static int hello_came(struct client *c, const struct message *m, struct ssx_erro
     if (c->stage != HELLO)
         return error_set(err, SSX_ERROR_PROTOCOL, "a second HELLO");
     if (h->max < PROTOCOL_VERSION || h->min > PROTOCOL_VERSION)
-        return error_set(err, SSX_ERROR_PROTOCOL, "the agent (%.*s) speaks protocol %llu to %llu, this sender %d", (int)h->build.n, (const char *)h->build.at,
-                         (unsigned long long)h->min, (unsigned long long)h->max, PROTOCOL_VERSION);
+        return error_set(err, SSX_ERROR_PROTOCOL, "the agent (%.*s) speaks protocol %llu to %llu, this sender %d",
+                         (int)h->build.n, (const char *)h->build.at, (unsigned long long)h->min,
+                         (unsigned long long)h->max, PROTOCOL_VERSION);
     if (h->window < DATA_MAX)
         return error_set(err, SSX_ERROR_PROTOCOL, "HELLO with a window of %llu bytes, below %u", (unsigned long long)h->window, DATA_MAX);
     c->stage = READY;
@@ -601,7 +610,9 @@ static int handle(struct client *c, struct message *m, struct ssx_error *err)
     case MESSAGE_HELLO: return hello_came(c, m, err);
     case MESSAGE_PING: return ping_came(c, m, err);
     case MESSAGE_PONG: return 0;
-    case MESSAGE_BYE: return error_set(err, SSX_ERROR_PROTOCOL, "the agent ended the session%s%.*s", m->text.n ? ": " : "", (int)m->text.n, (const char *)m->text.at);
+    case MESSAGE_BYE:
+        return error_set(err, SSX_ERROR_PROTOCOL, "the agent ended the session%s%.*s", m->text.n ? ": " : "",
+                         (int)m->text.n, (const char *)m->text.at);
     default: break;
     }
     struct call *call = call_find(c, m->id);
@@ -611,13 +622,17 @@ static int handle(struct client *c, struct message *m, struct ssx_error *err)
         return error_set(err, SSX_ERROR_PROTOCOL, "%s in answer to %s", message_name(m->kind), call->describes ? "DESCRIBE" : "CALL");
     size_t cost = message_cost(m);
     if (cost > call->window)
-        return error_set(err, SSX_ERROR_PROTOCOL, "%s of %zu bytes, where the window has %zu left", message_name(m->kind), cost, call->window);
+        return error_set(err, SSX_ERROR_PROTOCOL, "%s of %zu bytes, where the window has %zu left",
+                         message_name(m->kind), cost, call->window);
     call->window -= cost;
     call->owed += cost;
     switch (m->kind) {
     case MESSAGE_CREDIT: return credit_came(call, m);
     case MESSAGE_NEED: return need_came(c, call, m, err);
-    case MESSAGE_DESCRIBE: return call->types++ < TYPES_MAX ? 1 : error_set(err, SSX_ERROR_PROTOCOL, "the agent describes more than %d types", TYPES_MAX);
+    case MESSAGE_DESCRIBE:
+        return call->types++ < TYPES_MAX
+                   ? 1
+                   : error_set(err, SSX_ERROR_PROTOCOL, "the agent describes more than %d types", TYPES_MAX);
     case MESSAGE_ITEM: case MESSAGE_RESULT: case MESSAGE_STATE: return join(c, call, m, err);
     case MESSAGE_END: call_close(c, call); return 1;
     default: return 1;

@@ -1,4 +1,5 @@
-/* The sender's half of the protocol, with no I/O of its own: bytes from the agent go in, messages come out, and bytes for the agent wait to be sent.
+/* The sender's half of the protocol, with no I/O of its own: bytes from the agent go in, messages come out, and bytes
+ * for the agent wait to be sent.
  *
  *     client_receive(c, bytes, n, &err);                 what a transport read
  *     while (client_next(c, &message, &err) > 0) ...     what that means, to be handled before more is received
@@ -15,7 +16,8 @@
 
 struct client;
 
-/* agent: what to send to a host that has none; NULL: the far program is the agent itself. Borrowed. Returns NULL without memory. The greeting waits in client_outgoing. */
+/* agent: what to send to a host that has none; NULL: the far program is the agent itself. Borrowed. Returns NULL
+ * without memory. The greeting waits in client_outgoing. */
 struct client *client_new(const struct agent_image *agent);
 void client_free(struct client *c);
 
@@ -62,7 +64,8 @@ int client_describe(struct client *c, uint32_t *id, const char *type, struct ssx
 
 void client_cancel(struct client *c, uint32_t id);
 
-/* How many bytes of input the call takes now; client_input sends at most that many of n, and returns how many. client_input_end says that no more will come. */
+/* How many bytes of input the call takes now; client_input sends at most that many of n, and returns how many.
+ * client_input_end says that no more will come. */
 size_t client_input_room(const struct client *c, uint32_t id);
 size_t client_input(struct client *c, uint32_t id, const void *bytes, size_t n);
 void client_input_end(struct client *c, uint32_t id);
@@ -70,15 +73,18 @@ void client_input_end(struct client *c, uint32_t id);
 /* Hands in bytes from the agent. Returns 0, or -1 without memory. */
 int client_receive(struct client *c, const void *bytes, size_t n, struct ssx_error *err);
 
-/* The next message for the owner: HELLO (the agent is there), OUTPUT, LOG, PROGRESS, ITEM, RESULT, STATE (the last three whole: data.bytes is one scanned value), DESCRIBE, END (also `lost`
- * and `unreachable`, after client_lost). What it borrows is valid until the next call of client_next or client_receive. Returns 1, 0 for none, or -1 with err when the agent
- * broke the protocol or left: the owner then calls client_lost. */
+/* The next message for the owner: HELLO (the agent is there), OUTPUT, LOG, PROGRESS, ITEM, RESULT, STATE (the last
+ * three whole: data.bytes is one scanned value), DESCRIBE, END (also `lost` and `unreachable`, after client_lost). What
+ * it borrows is valid until the next call of client_next or client_receive. Returns 1, 0 for none, or -1 with err when
+ * the agent broke the protocol or left: the owner then calls client_lost. */
 int client_next(struct client *c, struct message *out, struct ssx_error *err);
 
-/* The owner has dealt with n bytes of data of a call (message_cost of each message that client_next gave): the agent may send as many again. */
+/* The owner has dealt with n bytes of data of a call (message_cost of each message that client_next gave): the agent
+ * may send as many again. */
 void client_consumed(struct client *c, uint32_t id, size_t n);
 
-/* The link is gone: each open call gets its END, `lost` if any of it was sent, else `unreachable`, with this message; client_next delivers them. */
+/* The link is gone: each open call gets its END, `lost` if any of it was sent, else `unreachable`, with this message;
+ * client_next delivers them. */
 void client_lost(struct client *c, const char *why);
 
 /* Asks the agent for a sign of life, once it is ready; nothing is delivered of the answer. */

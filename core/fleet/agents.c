@@ -55,7 +55,8 @@ static void find_machine(struct agent_image *image)
     snprintf(image->machine, sizeof image->machine, "%.*s", MACHINE_MAX, known ? elf_machine_name(e.machine) : AGENT_MACHINE);
 }
 
-/* Hashing costs milliseconds that only a first call on a host should pay, and there the host hashes what it gets: for our own, its size tells. */
+/* Hashing costs milliseconds that only a first call on a host should pay, and there the host hashes what it gets: for
+ * our own, its size tells. */
 static int identify(struct agent_image *image, const char *path, bool own, struct ssx_error *err)
 {
     struct digest digest;
@@ -81,13 +82,17 @@ static int read_id(struct agent_image *image, const char *path, struct ssx_error
     struct buf text = {0};
     snprintf(file, sizeof file, "%s.id", path);
     int rc = file_read(&text, file, 256, err) || buf_add(&text, "", 1) ? -1 : 0;
-    bool whole = rc == 0 && sscanf((const char *)buf_data(&text), "%32s %64s %" SCNu64 " %" SCNu64, version, image->digest, &size, &packed) == 4 &&
+    bool whole = rc == 0 &&
+                 sscanf((const char *)buf_data(&text), "%32s %64s %" SCNu64 " %" SCNu64, version, image->digest, &size,
+                        &packed) == 4 &&
                  strlen(image->digest) == DIGEST_HEX && strspn(image->digest, "0123456789abcdef") == DIGEST_HEX;
     buf_free(&text);
     if (rc)
         return -1;
     if (!whole)
-        return error_set(err, SSX_ERROR_USAGE, "%s is not what was written when it was built (reinstall, or make agent-%s)", file, image->machine);
+        return error_set(err, SSX_ERROR_USAGE,
+                         "%s is not what was written when it was built (reinstall, or make agent-%s)", file,
+                         image->machine);
     if (strcmp(version, SSX_VERSION))
         return error_set(err, SSX_ERROR_USAGE, "%s is of sshexec %s, this is %s", path, version, SSX_VERSION);
     return image->size == size && image->packed_size == packed ? 0
@@ -101,7 +106,11 @@ static void open_other(struct agent_image *image, const char *directory, const c
     struct ssx_error err = {0};
     snprintf(image->machine, sizeof image->machine, "%.*s", MACHINE_MAX, machine);
     bool fits = (size_t)snprintf(path, sizeof path, "%s/%s/sshexec-agent", directory, machine) < sizeof path;
-    int rc = !fits ? error_set(&err, SSX_ERROR_USAGE, "its path is too long") : map_both(image, path, &err) || read_id(image, path, &err) || elf_open(&e, path, image->bytes, image->size, &err) ? -1 : 0;
+    int rc = !fits ? error_set(&err, SSX_ERROR_USAGE, "its path is too long")
+             : map_both(image, path, &err) || read_id(image, path, &err) ||
+                     elf_open(&e, path, image->bytes, image->size, &err)
+                 ? -1
+                 : 0;
     if (rc == 0 && strcmp(elf_machine_name(e.machine), machine))
         rc = error_set(&err, SSX_ERROR_USAGE, "%s is for %s", path, elf_machine_name(e.machine));
     if (rc)

@@ -143,7 +143,8 @@ static int compare_boxes(const struct fold *f, size_t a, size_t b)
 
 static int by_order(const void *a, const void *b, void *fold) { return compare_boxes(fold, *(const size_t *)a, *(const size_t *)b); }
 
-/* Drops the dead. Those that have not grown (`touched` marks the others) are still in order: only the others are sorted, and merged in. */
+/* Drops the dead. Those that have not grown (`touched` marks the others) are still in order: only the others are
+ * sorted, and merged in. */
 static void sort_boxes(struct fold *f, const bool *touched)
 {
     size_t still = 0, moved = 0;
@@ -183,8 +184,8 @@ static bool easy_pass(struct fold *f, bool *touched)
 
 /* --- a pass that compares each with all behind it --- */
 
-/* Chains of places whose boxes are the same but for one dimension: one table for all dimensions, each place in it `dims` times. Half a key
- * will do: whoever follows a chain compares the boxes themselves. */
+/* Chains of places whose boxes are the same but for one dimension: one table for all dimensions, each place in it
+ * `dims` times. Half a key will do: whoever follows a chain compares the boxes themselves. */
 #define EMPTY UINT32_MAX
 struct slot { uint32_t key, head; }; /* head: an entry, place * dims + dim; EMPTY */
 struct chains {
@@ -247,8 +248,8 @@ static int make_chains(struct chains *c, const struct fold *f)
     return 0;
 }
 
-/* Whether a box that grew in the last pass may now be the same as another but for one dimension. The others have been compared with each
- * other. */
+/* Whether a box that grew in the last pass may now be the same as another but for one dimension. The others have been
+ * compared with each other. */
 static bool may_change(struct fold *f, const bool *touched)
 {
     struct chains c;
@@ -281,8 +282,8 @@ static uint32_t advance(const struct fold *f, const struct chains *c, uint32_t e
     return entry;
 }
 
-/* Where each dimension's chain goes on behind `place`, after the box grew along `grown`: but for that dimension it stands in other chains
- * now. */
+/* Where each dimension's chain goes on behind `place`, after the box grew along `grown`: but for that dimension it
+ * stands in other chains now. */
 static void find_chains(const struct fold *f, const struct chains *c, size_t box, size_t grown, size_t place)
 {
     find_keys(f, box, f->keys);

@@ -1,9 +1,9 @@
-/* Names with several numbers, folded: rack[1-2]-node[1-8] is a box, all combinations of its dimensions' sets, and any set of points is a
- * list of boxes.
+/* Names with several numbers, folded: rack[1-2]-node[1-8] is a box, all combinations of its dimensions' sets, and any
+ * set of points is a list of boxes.
  *
- * Which boxes, and in which order, is ClusterShell's choice: rows that differ in one dimension are joined, pass after pass, larger boxes
- * first. Its passes compare every box with every other; here a box finds those that differ from it in one dimension by a hash of the other
- * dimensions. */
+ * Which boxes, and in which order, is ClusterShell's choice: rows that differ in one dimension are joined, pass after
+ * pass, larger boxes first. Its passes compare every box with every other; here a box finds those that differ from it
+ * in one dimension by a hash of the other dimensions. */
 #ifndef FLEET_BOXES_H
 #define FLEET_BOXES_H
 #include "fleet/points.h"

@@ -18,7 +18,10 @@ int deal_new(struct deal **out, size_t count, size_t at_once, bool idempotent, s
 {
     struct deal *d = calloc(1, sizeof *d);
     if (d)
-        *d = (struct deal){.items = calloc(count + 1, 1), .count = count, .returned = calloc((at_once < count ? at_once : count) + 1, sizeof *d->returned), .idempotent = idempotent};
+        *d = (struct deal){.items = calloc(count + 1, 1),
+                           .count = count,
+                           .returned = calloc((at_once < count ? at_once : count) + 1, sizeof *d->returned),
+                           .idempotent = idempotent};
     if (d && d->items && d->returned) {
         *out = d;
         return 0;

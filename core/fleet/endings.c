@@ -37,9 +37,18 @@ void endings_make(struct ssx_ending *out, char **texts, const struct message_end
 {
     char reason[32];
     *out = (struct ssx_ending){
-        .outcome = e->outcome, .code = (unsigned)e->code, .signal = (unsigned)e->signal, .wall_us = e->wall_us, .user_us = e->user_us, .sys_us = e->sys_us,
-        .rss_kb = e->rss_kb, .out = e->out, .err = e->err, .truncated = e->truncated,
-        .exit_code = outcome_exit_code(e->outcome, (unsigned)e->code, (unsigned)e->signal, span_copy(reason, sizeof reason, e->reason)),
+        .outcome = e->outcome,
+        .code = (unsigned)e->code,
+        .signal = (unsigned)e->signal,
+        .wall_us = e->wall_us,
+        .user_us = e->user_us,
+        .sys_us = e->sys_us,
+        .rss_kb = e->rss_kb,
+        .out = e->out,
+        .err = e->err,
+        .truncated = e->truncated,
+        .exit_code = outcome_exit_code(e->outcome, (unsigned)e->code, (unsigned)e->signal,
+                                       span_copy(reason, sizeof reason, e->reason)),
     };
     make_texts(out, texts, e);
 }

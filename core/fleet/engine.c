@@ -232,7 +232,8 @@ bool engine_may_try_again(struct member *m, int timeout_ms)
     return again;
 }
 
-/* A transport_attempt's. Where the answer is no, the member is no longer this opener's business: somebody who leaves may hand it its place at any time. */
+/* A transport_attempt's. Where the answer is no, the member is no longer this opener's business: somebody who leaves
+ * may hand it its place at any time. */
 static bool admit(void *ctx, const char *place, const char *bastion)
 {
     struct member *m = ctx;
@@ -396,7 +397,9 @@ static void stop(struct engine *e, enum ssx_outcome why)
 static void sweep(struct engine *e)
 {
     bool needed = e->stopped != SSX_OUTCOME_OK || e->no_more;
-    enum ssx_outcome outcome = !needed ? SSX_OUTCOME_OK : e->stopped == SSX_OUTCOME_TIMEOUT ? SSX_OUTCOME_UNREACHABLE : SSX_OUTCOME_CANCELLED;
+    enum ssx_outcome outcome = !needed                             ? SSX_OUTCOME_OK
+                               : e->stopped == SSX_OUTCOME_TIMEOUT ? SSX_OUTCOME_UNREACHABLE
+                                                                   : SSX_OUTCOME_CANCELLED;
     const char *why = needed ? engine_why_unbegun(e) : DEALING_OVER;
     for (size_t i = 0; i < e->count; i++) {
         struct member *m = &e->members[i];
@@ -471,7 +474,8 @@ static int make_parts(struct engine *e, struct ssx_error *err)
         return error_set(err, SSX_ERROR_SYSTEM, "can't start a run: out of memory");
     if (e->stop_fd < 0)
         return error_system(err, "can't start a run");
-    if (news_new(&e->news, err) || common_new(&e->common, err) || crew_start(&e->openers, OPENERS_FEW, openers > OPENERS_FEW ? openers : OPENERS_FEW, err) ||
+    if (news_new(&e->news, err) || common_new(&e->common, err) ||
+        crew_start(&e->openers, OPENERS_FEW, openers > OPENERS_FEW ? openers : OPENERS_FEW, err) ||
         crew_start(&e->closers, CLOSERS_FEW, CLOSERS_MOST, err))
         return -1;
     for (size_t wanted = pumps_wanted(e); e->pump_count < wanted; e->pump_count++)
@@ -518,14 +522,16 @@ struct engine_count engine_count(struct engine *e)
 {
     pthread_mutex_lock(&e->lock);
     const size_t *s = e->stages;
-    struct engine_count count = {s[MEMBER_WAITING] + s[MEMBER_PARKED] + s[MEMBER_RESTING], s[MEMBER_OPENING], s[MEMBER_RUNNING], s[MEMBER_ENDED]};
+    struct engine_count count = {s[MEMBER_WAITING] + s[MEMBER_PARKED] + s[MEMBER_RESTING], s[MEMBER_OPENING],
+                                 s[MEMBER_RUNNING], s[MEMBER_ENDED]};
     pthread_mutex_unlock(&e->lock);
     return count;
 }
 
 enum engine_place engine_where(struct engine *e, size_t host)
 {
-    static const enum engine_place places[] = {[MEMBER_OPENING] = ENGINE_OPENING, [MEMBER_RUNNING] = ENGINE_RUNNING, [MEMBER_ENDED] = ENGINE_ENDED};
+    static const enum engine_place places[] = {
+        [MEMBER_OPENING] = ENGINE_OPENING, [MEMBER_RUNNING] = ENGINE_RUNNING, [MEMBER_ENDED] = ENGINE_ENDED};
     pthread_mutex_lock(&e->lock);
     enum engine_place place = places[e->members[host].stage];
     pthread_mutex_unlock(&e->lock);

@@ -1,7 +1,10 @@
-/* Many hosts at once: one call on each, or items dealt over them; a bounded number of sessions open, every host and every item with exactly one end.
+/* Many hosts at once: one call on each, or items dealt over them; a bounded number of sessions open, every host and
+ * every item with exactly one end.
  *
- * Threads: a crew opens sessions (resolve, connect, key exchange, authentication, or starting ssh), pumps move those that are open, a conductor decides who is next, another crew closes.
- * The program's own thread gets all that hosts say, by callbacks out of engine_work: it may take its time, for hosts that say more than it takes are made to wait. */
+ * Threads: a crew opens sessions (resolve, connect, key exchange, authentication, or starting ssh), pumps move those
+ * that are open, a conductor decides who is next, another crew closes. The program's own thread gets all that hosts
+ * say, by callbacks out of engine_work: it may take its time, for hosts that say more than it takes are made to
+ * wait. */
 #ifndef FLEET_ENGINE_H
 #define FLEET_ENGINE_H
 #include "client/bootstrap.h"
@@ -26,8 +29,9 @@ struct engine_listener {
     void (*on_stderr)(void *user, size_t host, const void *bytes, size_t n);
     /* How a host is being reached: what -v (level 1) and -vv (2) show; NULL: dropped. */
     void (*on_note)(void *user, size_t host, int level, const char *text);
-    /* Where items are dealt: what their calls say; the last word of each, and which host had it (ENGINE_NONE: none); and that the host did not come to an end with it, so that what it said of
-     * it counts no more, for another will get it. */
+    /* Where items are dealt: what their calls say; the last word of each, and which host had it (ENGINE_NONE: none);
+     * and that the host did not come to an end with it, so that what it said of it counts no more, for another will get
+     * it. */
     void (*on_item_message)(void *user, size_t host, size_t item, const struct message *m);
     void (*on_item_end)(void *user, size_t host, size_t item, struct message_end *e, const struct timing *t);
     void (*on_item_return)(void *user, size_t host, size_t item, const char *why);
@@ -35,7 +39,8 @@ struct engine_listener {
 
 /* All borrowed until engine_free. */
 struct engine_options {
-    struct transport_target target;        /* how to reach hosts; host, interrupt_fd, log and attempt are the engine's. ask is not used: a fleet asks nobody */
+    struct transport_target target; /* how to reach hosts; host, interrupt_fd, log and attempt are the engine's. ask is
+                                       not used: a fleet asks nobody */
     const char *const *local_argv;         /* what a host without a name is, as link_open_local; NULL: no exception */
     const struct agent_image *agent;       /* what to send to hosts that have none */
     enum bootstrap_mode bootstrap;
@@ -60,24 +65,28 @@ int engine_new(struct engine **out, const struct engine_options *options, struct
  * NULL: that of the call). Its number is how many were added before. Returns 0, or -1 without memory. */
 int engine_add(struct engine *e, const char *host, const void *state, size_t n, struct ssx_error *err);
 
-/* Adds an item before the start, a msgpack map of n bytes: its fields replace those of the state of the host that gets it. From then on hosts have no call of their own. Returns 0, or -1
- * with err (REFUSED: it is no map; SYSTEM). */
+/* Adds an item before the start, a msgpack map of n bytes: its fields replace those of the state of the host that gets
+ * it. From then on hosts have no call of their own. Returns 0, or -1 with err (REFUSED: it is no map; SYSTEM). */
 int engine_deal(struct engine *e, const void *fields, size_t n, struct ssx_error *err);
 
-/* Begins. *fanout (may be NULL) is how many sessions the process's file descriptors allow, where that is fewer than was asked for, else what was asked for. Returns 0 or -1 (SYSTEM: no threads). */
+/* Begins. *fanout (may be NULL) is how many sessions the process's file descriptors allow, where that is fewer than was
+ * asked for, else what was asked for. Returns 0 or -1 (SYSTEM: no threads). */
 int engine_start(struct engine *e, size_t *fanout, struct ssx_error *err);
 
 /* Readable when engine_work has something to tell. */
 int engine_fd(const struct engine *e);
 
-/* Tells what there is to tell, after waiting for it for at most timeout_ms (-1: no limit; 0: not at all); now and then it returns before having told all. Returns how many hosts and items have not ended yet. */
+/* Tells what there is to tell, after waiting for it for at most timeout_ms (-1: no limit; 0: not at all); now and then
+ * it returns before having told all. Returns how many hosts and items have not ended yet. */
 size_t engine_work(struct engine *e, int timeout_ms);
 
-/* Ends everything: no host is begun with any more, those that are being opened are given up, running workers get SIGTERM and, after the grace time, SIGKILL. Each still
- * ends in its own way, as `cancelled` where that came first. May be called again, and from a callback. */
+/* Ends everything: no host is begun with any more, those that are being opened are given up, running workers get
+ * SIGTERM and, after the grace time, SIGKILL. Each still ends in its own way, as `cancelled` where that came first. May
+ * be called again, and from a callback. */
 void engine_cancel(struct engine *e);
 
-/* Begins with no further host or item: those that wait for their turn end as `cancelled`, the others go on. From any callback, and again. */
+/* Begins with no further host or item: those that wait for their turn end as `cancelled`, the others go on. From any
+ * callback, and again. */
 void engine_stop(struct engine *e);
 
 /* How many hosts are where. */

@@ -1,4 +1,5 @@
-/* An engine from within: engine.c makes it and conducts hosts, dealing.c says which host gets which item, telling.c is what the program's thread does. */
+/* An engine from within: engine.c makes it and conducts hosts, dealing.c says which host gets which item, telling.c is
+ * what the program's thread does. */
 #ifndef FLEET_ENGINE_PARTS_H
 #define FLEET_ENGINE_PARTS_H
 #include "fleet/crew.h"

@@ -25,7 +25,8 @@ static const char *step_into(const struct schema_type **type, const char *path, 
         if (t->kind == SCHEMA_LIST) {
             size_t digits = strspn(at + 1, "0123456789");
             if (!digits || (at[1 + digits] && at[1 + digits] != '.')) {
-                error_set(err, SSX_ERROR_USAGE, "field %.*s is a list: %.*s.0 is its first element", (int)(at - path), path, (int)(at - path), path);
+                error_set(err, SSX_ERROR_USAGE, "field %.*s is a list: %.*s.0 is its first element", (int)(at - path),
+                          path, (int)(at - path), path);
                 return NULL;
             }
             at += 1 + digits;
@@ -181,7 +182,9 @@ static int rank(const void *at, size_t n, long double *number)
     bool integer;
     if (!token(at, n, &v))
         return 3;
-    return field_number(at, n, number, &integer) && *number == *number ? 0 : v.kind == VALUE_STR ? 1 : 2; /* NaN has no place among numbers */
+    return field_number(at, n, number, &integer) && *number == *number ? 0
+           : v.kind == VALUE_STR                                       ? 1
+                                                                       : 2; /* NaN has no place among numbers */
 }
 
 int field_compare(const void *a, size_t an, const void *b, size_t bn)

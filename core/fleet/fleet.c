@@ -31,8 +31,10 @@ void fleet_tell(struct ssx_fleet *f, size_t host, size_t item, struct ssx_fleet_
 static void on_item_message(void *user, size_t host, size_t item, const struct message *m)
 {
     static const enum ssx_fleet_event_kind kinds[MESSAGE_KINDS] = {
-        [MESSAGE_OUTPUT] = SSX_FLEET_OUTPUT, [MESSAGE_LOG] = SSX_FLEET_LOG, [MESSAGE_PROGRESS] = SSX_FLEET_PROGRESS, [MESSAGE_ITEM] = SSX_FLEET_ITEM,
-        [MESSAGE_RESULT] = SSX_FLEET_RESULT, [MESSAGE_STATE] = SSX_FLEET_STATE, [MESSAGE_HELLO] = SSX_FLEET_BEGUN,
+        [MESSAGE_OUTPUT] = SSX_FLEET_OUTPUT,     [MESSAGE_LOG] = SSX_FLEET_LOG,
+        [MESSAGE_PROGRESS] = SSX_FLEET_PROGRESS, [MESSAGE_ITEM] = SSX_FLEET_ITEM,
+        [MESSAGE_RESULT] = SSX_FLEET_RESULT,     [MESSAGE_STATE] = SSX_FLEET_STATE,
+        [MESSAGE_HELLO] = SSX_FLEET_BEGUN,
     };
     const struct ssx_fleet *f = user;
     struct ssx_fleet_event event = {.kind = kinds[m->kind]};
@@ -58,9 +60,19 @@ static void on_item_end(void *user, size_t host, size_t item, struct message_end
     struct ssx_ending ending;
     char *texts;
     const struct ssx_fleet_timing timing = {
-        .wait_us = (uint64_t)t->wait_us, .look_us = (uint64_t)t->look_us, .resolve_us = (uint64_t)t->resolve_us, .connect_us = (uint64_t)t->connect_us,
-        .exchange_us = (uint64_t)t->exchange_us, .auth_us = (uint64_t)t->auth_us, .agent_us = (uint64_t)t->agent_us, .upload_us = (uint64_t)t->upload_us,
-        .load_us = (uint64_t)t->load_us, .run_us = (uint64_t)t->run_us, .drain_us = (uint64_t)t->drain_us, .total_us = (uint64_t)t->total_us, .tries = t->tries,
+        .wait_us = (uint64_t)t->wait_us,
+        .look_us = (uint64_t)t->look_us,
+        .resolve_us = (uint64_t)t->resolve_us,
+        .connect_us = (uint64_t)t->connect_us,
+        .exchange_us = (uint64_t)t->exchange_us,
+        .auth_us = (uint64_t)t->auth_us,
+        .agent_us = (uint64_t)t->agent_us,
+        .upload_us = (uint64_t)t->upload_us,
+        .load_us = (uint64_t)t->load_us,
+        .run_us = (uint64_t)t->run_us,
+        .drain_us = (uint64_t)t->drain_us,
+        .total_us = (uint64_t)t->total_us,
+        .tries = t->tries,
     };
     endings_make(&ending, &texts, e);
     struct ssx_fleet_event event = {.kind = item == ENGINE_NONE ? SSX_FLEET_END : SSX_FLEET_DEALT, .ending = &ending, .timing = &timing};
@@ -106,7 +118,8 @@ static int find_type(struct ssx_fleet *f, const char *type, struct ssx_error *er
     return f->type_name ? 0 : error_set(err, SSX_ERROR_SYSTEM, "out of memory");
 }
 
-static int take_options(struct ssx_fleet *f, struct transport_target *target, const struct ssx_fleet_options *options, struct ssx_error *err)
+static int take_options(struct ssx_fleet *f, struct transport_target *target, const struct ssx_fleet_options *options,
+                        struct ssx_error *err)
 {
     if (options_take_fleet(&f->o, options, err) || options_take_session(&f->session, f->o.session, err))
         return -1;
@@ -330,7 +343,10 @@ void ssx_fleet_count_items(struct ssx_fleet *f, size_t counts[SSX_FLEET_PLACES])
 enum ssx_fleet_place ssx_fleet_where(struct ssx_fleet *f, size_t host)
 {
     static const enum ssx_fleet_place places[] = {
-        [ENGINE_WAITING] = SSX_FLEET_WAITING, [ENGINE_OPENING] = SSX_FLEET_OPENING, [ENGINE_RUNNING] = SSX_FLEET_RUNNING, [ENGINE_ENDED] = SSX_FLEET_ENDED,
+        [ENGINE_WAITING] = SSX_FLEET_WAITING,
+        [ENGINE_OPENING] = SSX_FLEET_OPENING,
+        [ENGINE_RUNNING] = SSX_FLEET_RUNNING,
+        [ENGINE_ENDED] = SSX_FLEET_ENDED,
     };
     return places[engine_where(f->engine, host)];
 }

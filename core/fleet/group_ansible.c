@@ -1,6 +1,8 @@
-/* An Ansible inventory in INI form: [group], [group:children], host lines with www[01:50] and ansible_host, ansible_user, ansible_port.
+/* An Ansible inventory in INI form: [group], [group:children], host lines with www[01:50] and ansible_host,
+ * ansible_user, ansible_port.
  *
- * Where a host has such an address it stands for the host: the alias is a name of Ansible's alone. Variables of groups are not read. */
+ * Where a host has such an address it stands for the host: the alias is a name of Ansible's alone. Variables of groups
+ * are not read. */
 #include "fleet/group_source.h"
 
 #include "base/error.h"
@@ -229,7 +231,8 @@ static void resolve(struct inventory *v)
 int group_ansible_load(struct group_source *s, struct ssx_error *err)
 {
     struct inventory v = {.source = s, .section = strdup("ungrouped")};
-    int rc = v.section ? group_file_read(s->origin, take_line, &v, err) : error_set(err, SSX_ERROR_SYSTEM, "out of memory for the inventory");
+    int rc = v.section ? group_file_read(s->origin, take_line, &v, err)
+                       : error_set(err, SSX_ERROR_SYSTEM, "out of memory for the inventory");
     if (rc == 0)
         resolve(&v);
     s->table.failed |= v.members.failed || v.address.failed || v.user.failed || v.port.failed;

@@ -1,5 +1,5 @@
-/* ClusterShell's groups.conf and groups.conf.d: sections with lines of "key: value" or "key = value", where an indented line goes on with
- * the value before it. */
+/* ClusterShell's groups.conf and groups.conf.d: sections with lines of "key: value" or "key = value", where an indented
+ * line goes on with the value before it. */
 #include "fleet/group_source.h"
 
 #include "base/error.h"
@@ -136,7 +136,8 @@ static int take_upcall(char **out, const struct conf *c, const char *section, co
     return value && !*out ? -1 : 0;
 }
 
-static int add_source(struct group_sources *out, const struct conf *c, const char *section, const char *name, const char *dir, struct ssx_error *err)
+static int add_source(struct group_sources *out, const struct conf *c, const char *section, const char *name,
+                      const char *dir, struct ssx_error *err)
 {
     const struct entry *map = find(c, section, "map");
     if (!value_of(c, section, "map"))
@@ -146,8 +147,10 @@ static int add_source(struct group_sources *out, const struct conf *c, const cha
         return -1;
     struct upcalls *u = &s->upcalls;
     u->dir = strdup(dir);
-    return take_upcall(&u->map, c, section, "map") || take_upcall(&u->all, c, section, "all") || take_upcall(&u->list, c, section, "list") || !u->dir
-        ? no_memory(err) : 0;
+    return take_upcall(&u->map, c, section, "map") || take_upcall(&u->all, c, section, "all") ||
+                   take_upcall(&u->list, c, section, "list") || !u->dir
+               ? no_memory(err)
+               : 0;
 }
 
 /* Each section but [Main]; [a,b] are two sources. */
@@ -208,7 +211,8 @@ static int use_directory(const struct directories *d, const char *dir, const cha
     if (n < 0)
         return errno == ENOENT ? 0 : error_system(err, "can't read the directory %s", dir);
     for (int i = 0; i < n; i++) {
-        if (rc == 0 && ends_with(names[i]->d_name, suffix) && snprintf(path, sizeof path, "%s/%s", dir, names[i]->d_name) < (int)sizeof path)
+        if (rc == 0 && ends_with(names[i]->d_name, suffix) &&
+            snprintf(path, sizeof path, "%s/%s", dir, names[i]->d_name) < (int)sizeof path)
             rc = use(d, dir, path, err);
         free(names[i]);
     }

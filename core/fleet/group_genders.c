@@ -1,4 +1,5 @@
-/* The genders database: "node[1-4],login attribute,attribute=value". Its groups are attribute and attribute=value; every node is in ALL. */
+/* The genders database: "node[1-4],login attribute,attribute=value". Its groups are attribute and attribute=value;
+ * every node is in ALL. */
 #include "fleet/group_source.h"
 
 #include "base/error.h"
@@ -38,7 +39,8 @@ static int add_each(struct group_source *s, const char *nodes, const char *attri
     static const struct host_scope nothing_else = {0};
     struct adding adding = {s, attribute};
     struct hostset *set = hostset_new();
-    int rc = set ? hostset_parse(set, nodes, strlen(nodes), &nothing_else, err) : error_set(err, SSX_ERROR_SYSTEM, "out of memory for %s", s->origin);
+    int rc = set ? hostset_parse(set, nodes, strlen(nodes), &nothing_else, err)
+                 : error_set(err, SSX_ERROR_SYSTEM, "out of memory for %s", s->origin);
     if (rc == 0)
         rc = hostset_each(set, add_named, &adding, err);
     hostset_free(set);

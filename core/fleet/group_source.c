@@ -114,7 +114,9 @@ static char *trim(char *line)
 int group_file_read(const char *path, group_line *visit, void *ctx, struct ssx_error *err)
 {
     struct buf text = {0};
-    int rc = file_read(&text, path, GROUP_FILE_MAX, err) || buf_add(&text, "", 1) ? error_set(err, SSX_ERROR_SYSTEM, "out of memory for %s", path) : 0;
+    int rc = file_read(&text, path, GROUP_FILE_MAX, err) || buf_add(&text, "", 1)
+                 ? error_set(err, SSX_ERROR_SYSTEM, "out of memory for %s", path)
+                 : 0;
     unsigned number = 0;
     char *next = rc ? NULL : (char *)buf_data(&text);
     if (next && strlen(next) + 1 != buf_length(&text))

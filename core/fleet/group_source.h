@@ -1,5 +1,5 @@
-/* One place that groups come from, behind groups.h: a table that a file fills, or commands that are run. A kind of source is a file
- * group_*.c. */
+/* One place that groups come from, behind groups.h: a table that a file fills, or commands that are run. A kind of
+ * source is a file group_*.c. */
 #ifndef FLEET_GROUP_SOURCE_H
 #define FLEET_GROUP_SOURCE_H
 #include "fleet/groups.h"
@@ -45,15 +45,15 @@ struct group_sources { struct group_source **at; size_t n; };
 struct group_source *group_sources_add(struct group_sources *s, const char *name, const char *origin, struct ssx_error *err);
 struct group_source *group_sources_find(const struct group_sources *s, const char *name);
 
-/* ClusterShell's configuration: its sources of commands and YAML files. *default_name (owned by the caller; NULL: it names none). Returns
- * 0 or -1 with err. */
+/* ClusterShell's configuration: its sources of commands and YAML files. *default_name (owned by the caller; NULL: it
+ * names none). Returns 0 or -1 with err. */
 int group_conf_load(struct group_sources *out, char **default_name, struct ssx_error *err);
 
 /* The sources of one YAML file. A file that may not be read is passed over. */
 int group_yaml_load(struct group_sources *out, const char *path, struct ssx_error *err);
 
-/* Runs one of s->upcalls with $GROUP, $SOURCE and $CFGDIR replaced, and adds what it says. The group's name is checked first: it becomes a
- * part of a shell's command line. */
+/* Runs one of s->upcalls with $GROUP, $SOURCE and $CFGDIR replaced, and adds what it says. The group's name is checked
+ * first: it becomes a part of a shell's command line. */
 int group_upcall(struct group_source *s, const char *command, const char *group, struct buf *out, struct ssx_error *err);
 
 /* The sources that need no configuration, filled from s->origin. */
@@ -69,8 +69,8 @@ bool group_word_is_host(const char *word);
 typedef int group_line(void *ctx, char *line, struct ssx_error *err);
 int group_file_read(const char *path, group_line *visit, void *ctx, struct ssx_error *err);
 
-/* "text" with each $NAME or ${NAME} of the names replaced, $$ by $; other words stay as they are. names ends with NULL. As Python's
- * string.Template does, which ClusterShell uses. */
+/* "text" with each $NAME or ${NAME} of the names replaced, $$ by $; other words stay as they are. names ends with NULL.
+ * As Python's string.Template does, which ClusterShell uses. */
 void group_dollars(struct buf *out, const char *text, const char *const *names, const char *const *values);
 
 #define GROUP_FILE_MAX (64u << 20)

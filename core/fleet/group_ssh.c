@@ -1,4 +1,5 @@
-/* The hosts that ssh's configuration names: the words of its Host lines that are no patterns. They are the group "all". */
+/* The hosts that ssh's configuration names: the words of its Host lines that are no patterns. They are the group
+ * "all". */
 #include "fleet/group_source.h"
 
 #include "base/error.h"

@@ -12,8 +12,8 @@
 #define UPCALL_TIMEOUT_MS 30000 /* a scheduler that is asked takes seconds at worst; one that hangs has to be given up */
 #define UPCALL_COMPLAINT_MAX (64u << 10)
 
-/* ClusterShell puts the name into the command's text, inside quotes of whatever kind, or a sed script: only what means nothing anywhere
- * may go there. */
+/* ClusterShell puts the name into the command's text, inside quotes of whatever kind, or a sed script: only what means
+ * nothing anywhere may go there. */
 static int check_group(const char *group, struct ssx_error *err)
 {
     for (const char *at = group; *at; at++)

@@ -9,8 +9,8 @@
 #include <unistd.h>
 #include <yaml.h>
 
-/* How many bytes of names and host sets aliases (*name) may add to those that stand in the file: one is a few bytes itself,
- * and what it stands for can hold aliases itself. */
+/* How many bytes of names and host sets aliases (*name) may add to those that stand in the file: one is a few bytes
+ * itself, and what it stands for can hold aliases itself. */
 #define ALIASES_MAX (8u << 20)
 
 struct reading {
@@ -134,7 +134,8 @@ static int parse(struct group_sources *out, const char *path, const struct buf *
         rc = add_sources(&r);
         yaml_document_delete(&r.doc);
     } else {
-        rc = error_set(err, SSX_ERROR_USAGE, "%s:%zu: %s", path, parser.problem_mark.line + 1, parser.problem ? parser.problem : "not YAML");
+        rc = error_set(err, SSX_ERROR_USAGE, "%s:%zu: %s", path, parser.problem_mark.line + 1,
+                       parser.problem ? parser.problem : "not YAML");
     }
     yaml_parser_delete(&parser);
     return rc;

@@ -114,8 +114,8 @@ static int load(struct groups *g, struct ssx_error *err)
     return 0;
 }
 
-/* Whether it is there to be the default: what is configured, else what has a file. ssh's hosts are asked for by name only: they are no
- * cluster. */
+/* Whether it is there to be the default: what is configured, else what has a file. ssh's hosts are asked for by name
+ * only: they are no cluster. */
 static bool is_candidate(const struct group_source *s)
 {
     const char *last = strrchr(s->origin, ':'); /* of dsh's directories */
@@ -139,9 +139,12 @@ static int unknown_source(const struct groups *g, const char *name, struct ssx_e
     for (size_t i = 0; i < g->sources.n; i++)
         buf_printf(&known, "%s%s", i ? ", " : "", g->sources.at[i]->name);
     if (name)
-        error_set(err, SSX_ERROR_USAGE, "there is no group source %s, only %.*s", name, (int)buf_length(&known), (const char *)buf_data(&known));
+        error_set(err, SSX_ERROR_USAGE, "there is no group source %s, only %.*s", name, (int)buf_length(&known),
+                  (const char *)buf_data(&known));
     else
-        error_set(err, SSX_ERROR_USAGE, "there are no groups: no groups.conf of ClusterShell, no /etc/dsh/group, no /etc/genders, no Ansible inventory");
+        error_set(
+            err, SSX_ERROR_USAGE,
+            "there are no groups: no groups.conf of ClusterShell, no /etc/dsh/group, no /etc/genders, no Ansible inventory");
     buf_free(&known);
     return -1;
 }

@@ -144,7 +144,8 @@ int hostset_check(struct hostset *s, struct ssx_error *err)
     return s->bound > HOSTSET_MAX ? error_set(err, SSX_ERROR_USAGE, "that makes more than %d names", HOSTSET_MAX) : 0;
 }
 
-/* Whether n names more are not too many. Up to twice as many may wait: which of them are there twice is only looked at when it matters. */
+/* Whether n names more are not too many. Up to twice as many may wait: which of them are there twice is only looked at
+ * when it matters. */
 static int admit(struct hostset *s, size_t n, struct ssx_error *err)
 {
     if (n > HOSTSET_MAX)
@@ -170,7 +171,10 @@ static size_t product_count(const struct indexes *sets, size_t dims)
 
 static int out_of_memory(struct ssx_error *err) { return error_set(err, SSX_ERROR_SYSTEM, "out of memory for host names"); }
 
-static int pattern_check(const struct pattern *p, struct ssx_error *err) { return p->one.failed || p->many.failed ? out_of_memory(err) : 0; }
+static int pattern_check(const struct pattern *p, struct ssx_error *err)
+{
+    return p->one.failed || p->many.failed ? out_of_memory(err) : 0;
+}
 
 int hostset_add(struct hostset *s, const char *pattern, size_t n, const struct indexes *sets, size_t dims, struct ssx_error *err)
 {
@@ -232,7 +236,8 @@ int hostset_combine(struct hostset *a, struct hostset *b, char operation, struct
         return -1;
     for (size_t i = 0; i < b->n; i++) {
         struct pattern *q = &b->at[i];
-        struct pattern *p = operation == '!' ? find(a, q->hash, q->text, strlen(q->text)) : find_or_add(a, q->text, strlen(q->text), q->dims);
+        struct pattern *p = operation == '!' ? find(a, q->hash, q->text, strlen(q->text))
+                                             : find_or_add(a, q->text, strlen(q->text), q->dims);
         if (!p && operation != '!')
             return out_of_memory(err);
         if (p && operation == ',')

@@ -1,7 +1,7 @@
 /* A set of host names: what -w, groups and files come to, and what engines and reports take names from.
  *
- * Names are kept by pattern, "node%s-ib%s" with the numbers apart (indexes.h, points.h), never as strings. Syntax and order are
- * ClusterShell's. hostset_parse.h reads expressions. */
+ * Names are kept by pattern, "node%s-ib%s" with the numbers apart (indexes.h, points.h), never as strings. Syntax and
+ * order are ClusterShell's. hostset_parse.h reads expressions. */
 #ifndef FLEET_HOSTSET_H
 #define FLEET_HOSTSET_H
 #include "base/buf.h"
@@ -22,8 +22,9 @@ void hostset_free(struct hostset *s);
 /* Whether the set holds at most HOSTSET_MAX names: it may be over that for a while. Returns 0 or -1 with err. */
 int hostset_check(struct hostset *s, struct ssx_error *err);
 
-/* Adds the names of a pattern. pattern is the text with %s for each number and %% for each percent sign (n bytes); sets: `dims` normalised
- * sets, none of them empty, borrowed. Returns 0, or -1 with err where that is too many names. */
+/* Adds the names of a pattern. pattern is the text with %s for each number and %% for each percent sign (n bytes);
+ * sets: `dims` normalised sets, none of them empty, borrowed. Returns 0, or -1 with err where that is too many
+ * names. */
 int hostset_add(struct hostset *s, const char *pattern, size_t n, const struct indexes *sets, size_t dims, struct ssx_error *err);
 
 /* a becomes a,b or a!b or a&b or a^b. b keeps its names. Returns 0 or -1 with err. */

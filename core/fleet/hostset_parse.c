@@ -82,7 +82,8 @@ static int take_address(struct parser *p, struct span before, struct span inside
 {
     size_t n = count_in(inside, "0123456789abcdefABCDEF:.");
     if (n < inside.n && inside.at[n] == '%') /* a zone: an interface's name */
-        n += 1 + count_in((struct span){inside.at + n + 1, inside.n - n - 1}, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-");
+        n += 1 + count_in((struct span){inside.at + n + 1, inside.n - n - 1},
+                          "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-");
     if (n < inside.n)
         return fault(p, p->at + 1 + n, "that is no IPv6 address");
     if (before.n ? before.at[before.n - 1] != '@' : buf_length(&p->term.pattern) != 0)

@@ -17,13 +17,13 @@ struct host_scope {
     bool files;            /* ^file is a file; else an error */
 };
 
-/* Adds the names that n bytes of text stand for. Returns 0, or -1 with err, a text that names the place in the expression; then out may
- * hold a part of them. An expression that comes to no name is not an error here (a!a), but a group without nodes, or a file without names,
- * is one. */
+/* Adds the names that n bytes of text stand for. Returns 0, or -1 with err, a text that names the place in the
+ * expression; then out may hold a part of them. An expression that comes to no name is not an error here (a!a), but a
+ * group without nodes, or a file without names, is one. */
 int hostset_parse(struct hostset *out, const char *text, size_t n, const struct host_scope *scope, struct ssx_error *err);
 
-/* Adds the names in a file ("-": stdin): expressions with blanks between them, # to the end of a line is a comment. A file without any is
- * an error. */
+/* Adds the names in a file ("-": stdin): expressions with blanks between them, # to the end of a line is a comment. A
+ * file without any is an error. */
 int hostset_parse_file(struct hostset *out, const char *path, const struct host_scope *scope, struct ssx_error *err);
 
 /* Adds one name, in which nothing is special: what hostset_each gives. Returns 0 or -1 with err. */

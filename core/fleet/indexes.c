@@ -5,8 +5,24 @@
 int64_t index_power(unsigned n)
 {
     static const int64_t powers[INDEX_DIGITS_MAX + 1] = {
-        1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000, 1000000000, 10000000000, 100000000000, 1000000000000, 10000000000000, 100000000000000,
-        1000000000000000, 10000000000000000, 100000000000000000,
+        1,
+        10,
+        100,
+        1000,
+        10000,
+        100000,
+        1000000,
+        10000000,
+        100000000,
+        1000000000,
+        10000000000,
+        100000000000,
+        1000000000000,
+        10000000000000,
+        100000000000000,
+        1000000000000000,
+        10000000000000000,
+        100000000000000000,
     };
     return powers[n];
 }
@@ -39,7 +55,8 @@ size_t index_text(char *out, int64_t index)
     return n;
 }
 
-/* The digits moved to the left end, then how many there are: what is the start of another comes first. A minus sorts before any digit. */
+/* The digits moved to the left end, then how many there are: what is the start of another comes first. A minus sorts
+ * before any digit. */
 int64_t index_string_order(int64_t index)
 {
     int64_t value = index_value(index);
@@ -171,7 +188,10 @@ void indexes_combine(struct indexes *a, const struct indexes *b, char operation)
 }
 
 /* Whether a number can't go on in the manner of those before it. */
-static bool differs(const struct index_runs *r, int64_t index) { return r->padded ? index_width(index) != r->width : index_is_padded(index); }
+static bool differs(const struct index_runs *r, int64_t index)
+{
+    return r->padded ? index_width(index) != r->width : index_is_padded(index);
+}
 
 bool index_runs_next(struct index_runs *r, struct interval *run)
 {

@@ -1,6 +1,8 @@
-/* Sets of the numbers in host names, with their zeros: node[01-10,12] holds 01 to 10 and 12, and 1 is another number than 01.
+/* Sets of the numbers in host names, with their zeros: node[01-10,12] holds 01 to 10 and 12, and 1 is another number
+ * than 01.
  *
- * An index is one int64_t that sorts as ClusterShell sorts: negative numbers first, then by the digits' count, then by value. */
+ * An index is one int64_t that sorts as ClusterShell sorts: negative numbers first, then by the digits' count, then by
+ * value. */
 #ifndef FLEET_INDEXES_H
 #define FLEET_INDEXES_H
 #include "base/buf.h"
@@ -13,7 +15,8 @@
 #define INDEX_TEXT_MAX 20
 #define INDEX_VALUE_BITS 57
 
-/* value: 0 to 10^17-1 written with `width` digits, at least as many as it has; or negative, where width is of no account. */
+/* value: 0 to 10^17-1 written with `width` digits, at least as many as it has; or negative, where width is of no
+ * account. */
 static inline int64_t index_make(int64_t value, unsigned width)
 {
     return value < 0 ? value : (int64_t)((uint64_t)width << INDEX_VALUE_BITS | (uint64_t)value);
@@ -58,12 +61,13 @@ void indexes_free(struct indexes *s);
 
 uint64_t indexes_count(const struct indexes *s);
 
-/* The operators, by what ClusterShell calls them: a becomes a,b (union), a!b (without), a&b (both), a^b (one of them). */
+/* The operators, by what ClusterShell calls them: a becomes a,b (union), a!b (without), a&b (both), a^b (one of
+ * them). */
 void indexes_combine(struct indexes *a, const struct indexes *b, char operation);
 
-/* A walk over what is written as one range each: 8-11 spans two intervals. Where numbers with zeros in front, or those that only have as
- * many digits, come before, ClusterShell writes 90-99,100-105 apart: that they are padded holds until a range of several numbers ends, or
- * a number of another length comes. */
+/* A walk over what is written as one range each: 8-11 spans two intervals. Where numbers with zeros in front, or those
+ * that only have as many digits, come before, ClusterShell writes 90-99,100-105 apart: that they are padded holds until
+ * a range of several numbers ends, or a number of another length comes. */
 struct index_runs {
     const struct interval *at; /* n intervals in order, borrowed; the rest begins as 0 */
     size_t n, i;

@@ -71,7 +71,8 @@ int link_open_local(struct link *out, const struct transport_target *target, con
     return transport_open_local(&out->transport, target, argv, err) ? -1 : start(out, NULL, target, err);
 }
 
-int link_open_host(struct link *out, const struct transport_target *target, const struct agent_image *agent, enum bootstrap_mode mode, struct ssx_error *err)
+int link_open_host(struct link *out, const struct transport_target *target, const struct agent_image *agent,
+                   enum bootstrap_mode mode, struct ssx_error *err)
 {
     struct buf command = {0};
     memset(out, 0, sizeof *out);
@@ -164,7 +165,8 @@ static int await_agent(struct link *l, bool heard, struct ssx_error *err)
     return 0;
 }
 
-/* Gives and asks for signs of life. While nothing is read, nothing can be heard. What waits to be sent is a sign itself, once it goes. */
+/* Gives and asks for signs of life. While nothing is read, nothing can be heard. What waits to be sent is a sign
+ * itself, once it goes. */
 static int keep_alive(struct link *l, bool heard, bool reads, struct ssx_error *err)
 {
     size_t waiting;
@@ -211,7 +213,8 @@ int link_step(struct link *l, bool read, struct ssx_error *err)
     if (n > 0)
         return check_time(l, true, read, err) || client_receive(l->client, bytes, (size_t)n, err) ? -1 : 1;
     if (n == TRANSPORT_AGAIN && !broken)
-        return check_time(l, sent > 0 && (!l->watched || client_outgoing(l->client, &waiting)), read, err); /* a question's going out is no answer to it */
+        return check_time(l, sent > 0 && (!l->watched || client_outgoing(l->client, &waiting)), read,
+                          err); /* a question's going out is no answer to it */
     read_stderr(l);
     if (n == 0 && !broken)
         return client_ended(l->client, err);

@@ -37,7 +37,8 @@ struct member {
     struct visit *visit;           /* while it is the pump's */
     struct member *next_grant;
     bool grant_listed;
-    atomic_uint_fast64_t *consumed; /* of each of its calls: its id in the upper half, bytes that the program has taken since the last grant in the lower */
+    atomic_uint_fast64_t *consumed; /* of each of its calls: its id in the upper half, bytes that the program has taken
+                                       since the last grant in the lower */
     atomic_uint_fast64_t sent, asked; /* bytes of an offer's objects, as client_upload */
     atomic_bool joining;           /* these two are to be the joint's: */
     int join_in, join_out;
@@ -80,17 +81,20 @@ size_t engine_take(struct member *m, size_t *items, size_t wanted, bool *over);
 /* Adds an item's state on this host to out. Returns 0, or -1 with err. */
 int engine_item_state(struct buf *out, const struct member *m, size_t item, struct ssx_error *err);
 
-/* Whether an item that is out may be dealt again, after such an end; then engine_return gives it back. *hosts: under how many others it failed. */
+/* Whether an item that is out may be dealt again, after such an end; then engine_return gives it back. *hosts: under
+ * how many others it failed. */
 bool engine_may_return(struct engine *e, size_t item, enum ssx_outcome outcome, unsigned *hosts);
 void engine_return(struct engine *e, size_t item, enum ssx_outcome outcome);
 
-/* Whether all items have ended, so that the hosts that are still being reached are not needed; and the words for that. */
+/* Whether all items have ended, so that the hosts that are still being reached are not needed; and the words for
+ * that. */
 bool engine_has_dealt(struct engine *e, const char **why);
 
 /* An item's END is about to be told. */
 void engine_item_ends(struct engine *e, size_t item);
 
-/* Whether the member, turned away before anything was sent, may be tried again; its visit is then over without an END. */
+/* Whether the member, turned away before anything was sent, may be tried again; its visit is then over without an
+ * END. */
 bool engine_may_try_again(struct member *m, int timeout_ms);
 
 #endif

@@ -1,4 +1,5 @@
-/* What pumps have to tell the program, in order, from many threads to one. What waits is bounded: pumps ask for room before they take more from hosts. */
+/* What pumps have to tell the program, in order, from many threads to one. What waits is bounded: pumps ask for room
+ * before they take more from hosts. */
 #ifndef FLEET_NEWS_H
 #define FLEET_NEWS_H
 #include "fleet/timing.h"
@@ -19,7 +20,8 @@ enum news_kind {
 
 #define NEWS_NONE ((size_t)-1)
 
-/* Whose news it is: a host's, of which item (NEWS_NONE: none), and the call that cost counts for: its id, and which of the host's it is. */
+/* Whose news it is: a host's, of which item (NEWS_NONE: none), and the call that cost counts for: its id, and which of
+ * the host's it is. */
 struct news_from { size_t host, item, slot; uint32_t call; };
 
 /* One piece of news; what message points to lies behind it. */
@@ -55,7 +57,8 @@ void news_poke(struct news *n);
 /* All that waits, oldest first; the caller's to pass to news_done one by one. NULL: nothing. */
 struct news_item *news_take(struct news *n);
 
-/* Frees it. Returns whether there is room again where pumps had been told that there was none: they have to be woken. */
+/* Frees it. Returns whether there is room again where pumps had been told that there was none: they have to be
+ * woken. */
 bool news_done(struct news *n, struct news_item *item);
 
 #endif

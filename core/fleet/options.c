@@ -22,7 +22,9 @@ static int take(void *out, size_t known, const void *given, const char *which, s
         return error_set(err, SSX_ERROR_USAGE, "the options were not initialised: start from %s()", which);
     for (size_t i = known; i < size; i++)
         if (((const char *)given)[i])
-            return error_set(err, SSX_ERROR_USAGE, "the program asks for options that this libsshexec (" SSX_VERSION ") doesn't know: install a newer one");
+            return error_set(err, SSX_ERROR_USAGE,
+                             "the program asks for options that this libsshexec (" SSX_VERSION
+                             ") doesn't know: install a newer one");
     memcpy(out, given, size < known ? size : known);
     return 0;
 }
@@ -58,7 +60,8 @@ static int take_transport(struct transport_target *out, const struct ssx_session
         out->mode = TRANSPORT_TEMPLATE;
         out->template_name = "command";
         out->template_text = o->transport_command;
-        return o->transport ? error_set(err, SSX_ERROR_USAGE, "both a transport and a transport_command were given") : template_check(o->transport_command, err);
+        return o->transport ? error_set(err, SSX_ERROR_USAGE, "both a transport and a transport_command were given")
+                            : template_check(o->transport_command, err);
     }
     for (size_t i = 0; i < sizeof modes / sizeof *modes; i++)
         if (!strcmp(o->transport ? o->transport : "auto", modes[i].name)) {
@@ -83,12 +86,24 @@ static int check_options(const struct ssx_session_options *o, struct ssx_error *
     return 0;
 }
 
-int options_target(struct transport_target *out, char port[16], const char *host, const struct ssx_session_options *o, struct ssx_error *err)
+int options_target(struct transport_target *out, char port[16], const char *host, const struct ssx_session_options *o,
+                   struct ssx_error *err)
 {
     snprintf(port, 16, "%d", o->port);
-    *out = (struct transport_target){.host = host, .become = o->become, .config_file = o->config_file, .port = o->port ? port : NULL, .login = o->login,
-                                     .identities = o->identities, .options = o->options, .connect_timeout_ms = o->connect_timeout_ms, .lease_ms = o->lease_ms,
-                                     .interrupt_fd = o->interrupt_fd, .ask = o->on_question, .ask_ctx = o->context, .log = o->on_log, .log_ctx = o->context};
+    *out = (struct transport_target){.host = host,
+                                     .become = o->become,
+                                     .config_file = o->config_file,
+                                     .port = o->port ? port : NULL,
+                                     .login = o->login,
+                                     .identities = o->identities,
+                                     .options = o->options,
+                                     .connect_timeout_ms = o->connect_timeout_ms,
+                                     .lease_ms = o->lease_ms,
+                                     .interrupt_fd = o->interrupt_fd,
+                                     .ask = o->on_question,
+                                     .ask_ctx = o->context,
+                                     .log = o->on_log,
+                                     .log_ctx = o->context};
     return check_options(o, err) || take_transport(out, o, err) ? -1 : 0;
 }
 

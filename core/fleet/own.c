@@ -9,7 +9,8 @@
 #include <stdlib.h>
 #include <sys/auxv.h>
 
-/* Whether this very function is in the program itself, not in a library: then the parts are the program's. Its headers lie at the start of its first page. */
+/* Whether this very function is in the program itself, not in a library: then the parts are the program's. Its headers
+ * lie at the start of its first page. */
 static bool is_program(const Dl_info *info) { return getauxval(AT_PHDR) - (unsigned long)(uintptr_t)info->dli_fbase < 4096; }
 
 /* The build tree of the object that this very function is in; NULL: it is installed. tree holds PATH_MAX bytes. */

@@ -1,7 +1,8 @@
-/* Sets of host names with several numbers in them, rack1-node07: each name a row of indexes (indexes.h), the rows in order.
+/* Sets of host names with several numbers in them, rack1-node07: each name a row of indexes (indexes.h), the rows in
+ * order.
  *
- * An index is kept as index_string_order() of it: that is the order in which folding starts (boxes.h), and any other would do as well
- * here. */
+ * An index is kept as index_string_order() of it: that is the order in which folding starts (boxes.h), and any other
+ * would do as well here. */
 #ifndef FLEET_POINTS_H
 #define FLEET_POINTS_H
 #include "fleet/indexes.h"

@@ -16,7 +16,8 @@
 #define TICK_MS 250 /* how exactly times are kept */
 #define EVENTS 128  /* taken from the kernel at once */
 
-/* How epoll names a visit. The kernel may speak of one that is gone: a descriptor that was closed here stays known to it while a child between fork and exec holds a copy. */
+/* How epoll names a visit. The kernel may speak of one that is gone: a descriptor that was closed here stays known to
+ * it while a child between fork and exec holds a copy. */
 struct slot { struct visit *visit; uint32_t generation, next_free; };
 
 struct pump {
@@ -118,8 +119,9 @@ static struct visit *visit_of(const struct pump *p, uint64_t name)
     return s->generation == name >> 32 ? s->visit : NULL;
 }
 
-/* Each descriptor speaks once, and is asked anew after each step: so nothing has to be taken back of those that the transport has closed meanwhile, whose numbers may be
- * another thread's by now. poll's words and epoll's are the same for what is used here. */
+/* Each descriptor speaks once, and is asked anew after each step: so nothing has to be taken back of those that the
+ * transport has closed meanwhile, whose numbers may be another thread's by now. poll's words and epoll's are the same
+ * for what is used here. */
 static void watch(struct pump *p, struct visit *v)
 {
     struct pollfd fds[VISIT_FDS];

@@ -5,7 +5,8 @@
 
 struct pump;
 
-/* over: called in the pump's thread with each visit whose END is among the news; it is no longer the pump's. Returns 0 or -1. */
+/* over: called in the pump's thread with each visit whose END is among the news; it is no longer the pump's. Returns 0
+ * or -1. */
 int pump_start(struct pump **out, void (*over)(struct visit *v), struct ssx_error *err);
 
 /* Hands it a visit that is open. From any thread. */

@@ -165,8 +165,8 @@ static int add_leads(struct indexes *out, const struct indexes *inner, struct sp
         struct bounds b = {.step = 1};
         if (run.lo < 0)
             return error_set(err, SSX_ERROR_USAGE, "a negative number can't have digits beside its brackets");
-        if (append_digits(&b.lo, lead) || append_digits(&b.lo, (struct span){text, index_text(text, run.lo)}) || append_digits(&b.hi, lead) ||
-            append_digits(&b.hi, (struct span){text, index_text(text, run.hi)}))
+        if (append_digits(&b.lo, lead) || append_digits(&b.lo, (struct span){text, index_text(text, run.lo)}) ||
+            append_digits(&b.hi, lead) || append_digits(&b.hi, (struct span){text, index_text(text, run.hi)}))
             return error_set(err, SSX_ERROR_USAGE, "a number of more than %d digits", INDEX_DIGITS_MAX);
         if (add_bounds(out, &b, err))
             return -1;

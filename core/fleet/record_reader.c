@@ -33,7 +33,8 @@ static int damaged(const struct record_reader *r, struct ssx_error *err)
 
 /* --- pieces of a frame --- */
 
-/* The next whole frame. Returns 1, or 0 where there is none any more: zeros are what a file system puts where a machine crashed. */
+/* The next whole frame. Returns 1, or 0 where there is none any more: zeros are what a file system puts where a machine
+ * crashed. */
 static int next_frame(struct record_reader *r, struct value_reader *out, uint64_t *kind, struct ssx_error *err)
 {
     size_t left = r->size - r->at;
@@ -113,7 +114,8 @@ static int read_items(struct record_reader *r, struct ssx_error *err)
 static bool take_dealt(struct record_reader *r, struct value_reader *v, bool *texts)
 {
     uint64_t items, here, per_host;
-    if (!take_number(v, ITEMS_MAX, &items) || !items || !take_number(v, 1, &here) || !take_number(v, SSX_FLEET_PER_HOST_MAX, &per_host) || !per_host)
+    if (!take_number(v, ITEMS_MAX, &items) || !items || !take_number(v, 1, &here) ||
+        !take_number(v, SSX_FLEET_PER_HOST_MAX, &per_host) || !per_host)
         return false;
     r->head.item_count = items;
     r->head.per_host = per_host;
@@ -132,7 +134,8 @@ static int read_run(struct record_reader *r, struct ssx_error *err)
     if (rc <= 0 || kind != RECORD_RUN || !take_number(&v, UINT64_MAX, &version))
         return error_set(err, SSX_ERROR_USAGE, "that is no record of a run");
     if (version < RECORD_VERSION || version > RECORD_VERSION_ITEMS)
-        return error_set(err, SSX_ERROR_USAGE, "the record has version %llu, this sshexec reads %d and %d", (unsigned long long)version, RECORD_VERSION, RECORD_VERSION_ITEMS);
+        return error_set(err, SSX_ERROR_USAGE, "the record has version %llu, this sshexec reads %d and %d",
+                         (unsigned long long)version, RECORD_VERSION, RECORD_VERSION_ITEMS);
     if (!take_number(&v, INT64_MAX, &began) || !take_text(&v, &r->head.type) || !take_bytes(&v, &note, &n) ||
         !take_bytes(&v, &r->head.state, &r->head.state_size) || !take_number(&v, HOSTS_MAX, &count) ||
         (version == RECORD_VERSION_ITEMS && !take_dealt(r, &v, &texts)))
@@ -201,8 +204,9 @@ static bool read_ending(struct record_reader *r, struct value_reader *v)
     uint64_t outcome, exit_code, code, sig, truncated, tries;
     const char **const texts[] = {&x->reason, &x->message, &x->text, &x->digest, &x->sandbox};
     uint64_t *const numbers[] = {
-        &x->wall_us, &x->user_us, &x->sys_us, &x->rss_kb, &x->out, &x->err, &truncated, &t->wait_us, &t->look_us, &t->resolve_us, &t->connect_us,
-        &t->exchange_us, &t->auth_us, &t->agent_us, &t->upload_us, &t->load_us, &t->run_us, &t->drain_us, &t->total_us, &tries,
+        &x->wall_us,   &x->user_us, &x->sys_us,     &x->rss_kb,     &x->out,         &x->err,     &truncated,
+        &t->wait_us,   &t->look_us, &t->resolve_us, &t->connect_us, &t->exchange_us, &t->auth_us, &t->agent_us,
+        &t->upload_us, &t->load_us, &t->run_us,     &t->drain_us,   &t->total_us,    &tries,
     };
     if (!take_number(v, SSX_OUTCOMES - 1, &outcome) || !take_number(v, 255, &exit_code) || !take_number(v, UINT32_MAX, &code) ||
         !take_number(v, UINT32_MAX, &sig))
@@ -222,7 +226,10 @@ static bool read_ending(struct record_reader *r, struct value_reader *v)
     return true;
 }
 
-static bool is_value(enum ssx_fleet_event_kind kind) { return kind == SSX_FLEET_ITEM || kind == SSX_FLEET_RESULT || kind == SSX_FLEET_STATE; }
+static bool is_value(enum ssx_fleet_event_kind kind)
+{
+    return kind == SSX_FLEET_ITEM || kind == SSX_FLEET_RESULT || kind == SSX_FLEET_STATE;
+}
 
 static bool read_said(struct ssx_fleet_event *e, struct value_reader *v)
 {

@@ -1,4 +1,5 @@
-/* Reading a record back: what was run, and then each event as it came. A record that is being written can be read, too, as far as it goes. */
+/* Reading a record back: what was run, and then each event as it came. A record that is being written can be read, too,
+ * as far as it goes. */
 #ifndef FLEET_RECORD_READER_H
 #define FLEET_RECORD_READER_H
 #include "wire/message.h"
@@ -21,13 +22,14 @@ struct record_head {
     size_t item_count, per_host;     /* 0: each host had a run of its own */
 };
 
-/* Opens the file at path. Returns 0: the caller closes *out; or -1 with err (USAGE: it can't be read, or is no record; SYSTEM). */
+/* Opens the file at path. Returns 0: the caller closes *out; or -1 with err (USAGE: it can't be read, or is no record;
+ * SYSTEM). */
 int record_reader_open(struct record_reader **out, const char *path, struct ssx_error *err);
 void record_reader_close(struct record_reader *r);
 const struct record_head *record_reader_head(const struct record_reader *r);
 
-/* The next event; it borrows from the record. Returns 1; 0 at the end, which is where a frame is not whole; or -1 with err (PROTOCOL)
- * for what no run writes. */
+/* The next event; it borrows from the record. Returns 1; 0 at the end, which is where a frame is not whole; or -1 with
+ * err (PROTOCOL) for what no run writes. */
 int record_reader_next(struct record_reader *r, struct ssx_fleet_event *e, struct ssx_error *err);
 
 /* Whether not all that hosts said was recorded; known once all events were read. */

@@ -45,7 +45,8 @@ static int parse_words(unsigned *out, const char *words, struct ssx_error *err)
     }
 }
 
-/* A record that is looked at for how its rows ended: items where it dealt any, else hosts. Those without an end are lost. */
+/* A record that is looked at for how its rows ended: items where it dealt any, else hosts. Those without an end are
+ * lost. */
 struct ended { struct record_reader *reader; const struct record_head *head; unsigned char *ends; unsigned outcomes; char path[PATH_MAX]; };
 
 static void ended_close(struct ended *e)
@@ -69,7 +70,8 @@ static int read_ends(struct ended *e, struct ssx_error *err)
 static int ended_open(struct ended *e, const char *words, const char *record, struct ssx_error *err)
 {
     *e = (struct ended){0};
-    if (parse_words(&e->outcomes, words, err) || records_find(e->path, sizeof e->path, record, err) || record_reader_open(&e->reader, e->path, err))
+    if (parse_words(&e->outcomes, words, err) || records_find(e->path, sizeof e->path, record, err) ||
+        record_reader_open(&e->reader, e->path, err))
         return -1;
     e->head = record_reader_head(e->reader);
     size_t count = e->head->item_count ? e->head->item_count : e->head->count;
@@ -85,7 +87,10 @@ static int add_hosts(struct hostset *out, const struct ended *e, struct ssx_erro
 {
     bool dealt = e->head->item_count > 0;
     if (dealt && e->outcomes != ALL)
-        return error_set(err, SSX_ERROR_USAGE, "%s dealt items: --rerun is of those, with --scatter FIELD and no --items (--rerun all: all of its hosts)", e->path);
+        return error_set(
+            err, SSX_ERROR_USAGE,
+            "%s dealt items: --rerun is of those, with --scatter FIELD and no --items (--rerun all: all of its hosts)",
+            e->path);
     for (size_t i = 0; i < e->head->count; i++)
         if ((dealt || (e->outcomes & BIT(e->ends[i]))) && hostset_add_name(out, e->head->hosts[i], strlen(e->head->hosts[i]), err))
             return -1;
@@ -126,7 +131,10 @@ int rerun_items(struct span **texts, size_t *count, struct buf *bytes, const cha
     *count = 0;
     int rc = ended_open(&e, words, record, err);
     if (rc == 0 && !e.head->texts)
-        rc = error_set(err, SSX_ERROR_USAGE, e.head->item_count ? "the items of %s are secret, so that it does not hold them: --items FILE" : "%s dealt no items: --items FILE", e.path);
+        rc = error_set(err, SSX_ERROR_USAGE,
+                       e.head->item_count ? "the items of %s are secret, so that it does not hold them: --items FILE"
+                                          : "%s dealt no items: --items FILE",
+                       e.path);
     if (rc == 0)
         rc = copy_texts(texts, count, bytes, &e, err);
     if (rc == 0 && !*count)

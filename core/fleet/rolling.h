@@ -1,4 +1,5 @@
-/* A run in batches: how many hosts come next, and whether any should. It only counts; whoever drives the hosts asks it. */
+/* A run in batches: how many hosts come next, and whether any should. It only counts; whoever drives the hosts asks
+ * it. */
 #ifndef FLEET_ROLLING_H
 #define FLEET_ROLLING_H
 #include <sshexec/error.h>

@@ -130,8 +130,8 @@ static int check_state(const char *type, const void *state, size_t n, struct ssx
     return error_prefix(err, "the state for %s", type);
 }
 
-int ssx_run_start(struct ssx_run **out, struct ssx_session *session, const char *type, const void *state, size_t n, const struct ssx_run_options *options,
-                  struct ssx_error *err)
+int ssx_run_start(struct ssx_run **out, struct ssx_session *session, const char *type, const void *state, size_t n,
+                  const struct ssx_run_options *options, struct ssx_error *err)
 {
     static const unsigned char no_fields[] = {0x80}; /* msgpack: an empty map */
     *out = NULL;
@@ -158,8 +158,9 @@ int ssx_run_start(struct ssx_run **out, struct ssx_session *session, const char 
     return 0;
 }
 
-int ssx_run_start_struct(struct ssx_run **out, struct ssx_session *session, const char *type, const struct ssx_schema *schema, const void *in,
-                         const struct ssx_run_options *options, struct ssx_error *err)
+int ssx_run_start_struct(struct ssx_run **out, struct ssx_session *session, const char *type,
+                         const struct ssx_schema *schema, const void *in, const struct ssx_run_options *options,
+                         struct ssx_error *err)
 {
     struct buf state = {0};
     *out = NULL;
@@ -247,7 +248,9 @@ ssize_t ssx_run_write(struct ssx_run *run, const void *bytes, size_t n, int time
     if (run->input_ended)
         return error_set(err, SSX_ERROR_USAGE, "the input has been ended already");
     if (!takes_or_ended(run)) {
-        int rc = timeout_ms == 0 && run->session->in_callback ? SSX_AGAIN : session_until(run->session, takes_or_ended, run, timeout_ms, err);
+        int rc = timeout_ms == 0 && run->session->in_callback
+                     ? SSX_AGAIN
+                     : session_until(run->session, takes_or_ended, run, timeout_ms, err);
         if (rc)
             return rc;
     }

@@ -3,7 +3,8 @@
 #include "base/error.h"
 #include "wire/outcome.h"
 
-/* Runs that have been started while the agent had as many calls open as it takes at once: they travel in their order as others end. */
+/* Runs that have been started while the agent had as many calls open as it takes at once: they travel in their order as
+ * others end. */
 
 static int call(struct ssx_run *run, const void *state, size_t n, struct ssx_error *err)
 {

@@ -39,7 +39,9 @@ static int take_output(struct ssx_session *s, struct ssx_run *run, const struct 
     int stream = m->data.stream == 1 ? SSX_STDOUT : SSX_STDERR;
     if (!run->cancelled && run->o.pull & (stream == SSX_STDOUT ? SSX_PULL_STDOUT : SSX_PULL_STDERR)) {
         run->unread += bytes.n;
-        return buf_add(&run->streams[stream - 1], bytes.at, bytes.n) ? error_set(err, SSX_ERROR_SYSTEM, "out of memory for what a worker printed") : 0;
+        return buf_add(&run->streams[stream - 1], bytes.at, bytes.n)
+                   ? error_set(err, SSX_ERROR_SYSTEM, "out of memory for what a worker printed")
+                   : 0;
     }
     if (run->o.on_output) {
         enter(s, run);

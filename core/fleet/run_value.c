@@ -27,15 +27,18 @@ const void *ssx_run_state(const struct ssx_run *run, size_t *n) { return bytes_o
 
 static void *allocate(void *arena, size_t n) { return arena_alloc(arena, n); }
 
-static int decode(struct arena *memory, const struct ssx_schema *schema, void *out, const void *msgpack, size_t n, const char *what, struct ssx_error *err)
+static int decode(struct arena *memory, const struct ssx_schema *schema, void *out, const void *msgpack, size_t n,
+                  const char *what, struct ssx_error *err)
 {
     return codec_decode(schema, out, msgpack, n, allocate, memory, err) ? error_prefix(err, "the %s", what) : 0;
 }
 
-static int decode_kept(struct ssx_run *run, const struct buf *value, const struct ssx_schema *schema, void *out, const char *what, struct ssx_error *err)
+static int decode_kept(struct ssx_run *run, const struct buf *value, const struct ssx_schema *schema, void *out,
+                       const char *what, struct ssx_error *err)
 {
     if (!buf_length(value))
-        return error_set(err, SSX_ERROR_REFUSED, "the run gave no %s%s%s", what, run->ended ? ": " : " yet", run->ended ? run->ending.text : "");
+        return error_set(err, SSX_ERROR_REFUSED, "the run gave no %s%s%s", what, run->ended ? ": " : " yet",
+                         run->ended ? run->ending.text : "");
     return decode(&run->memory, schema, out, buf_data(value), buf_length(value), what, err);
 }
 
@@ -49,7 +52,8 @@ int ssx_run_state_struct(struct ssx_run *run, const struct ssx_schema *schema, v
     return decode_kept(run, &run->state, schema, out, "state", err);
 }
 
-int ssx_run_item_struct(struct ssx_run *run, const struct ssx_schema *schema, void *out, const void *msgpack, size_t n, struct ssx_error *err)
+int ssx_run_item_struct(struct ssx_run *run, const struct ssx_schema *schema, void *out, const void *msgpack, size_t n,
+                        struct ssx_error *err)
 {
     arena_free(&run->item_memory);
     return decode(&run->item_memory, schema, out, msgpack, n, "item", err);

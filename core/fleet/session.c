@@ -57,7 +57,8 @@ struct goal { bool (*done)(const void *what); const void *what; };
 
 static bool is_done(const struct goal *g) { return g->done && g->done(g->what); }
 
-/* Moves until nothing moves any more or the goal is reached; *more: there may be something left, for it was enough for one step. Returns whether anything moved. */
+/* Moves until nothing moves any more or the goal is reached; *more: there may be something left, for it was enough for
+ * one step. Returns whether anything moved. */
 static bool move(struct ssx_session *s, const struct goal *goal, bool *more)
 {
     struct ssx_error why = {0};
@@ -178,7 +179,8 @@ static bool is_among(int fd, const struct pollfd *fds, size_t n)
     return n > 0;
 }
 
-/* What to poll for changes with each step: bytes may wait in libssh's memory, where only an eventfd of the transport tells of them. */
+/* What to poll for changes with each step: bytes may wait in libssh's memory, where only an eventfd of the transport
+ * tells of them. */
 static void watch(struct ssx_session *s)
 {
     struct pollfd wanted[TRANSPORT_FDS + 1];

@@ -1,6 +1,6 @@
-/* What <sshexec/client.h> promises, from within: sessions and their runs. session.c moves them, session_open.c makes them, run.c is a run's life, run_take.c what
- * comes for it, run_pull.c what the program takes of that, run_value.c its values, run_queue.c what
- * can't travel yet. */
+/* What <sshexec/client.h> promises, from within: sessions and their runs. session.c moves them, session_open.c makes
+ * them, run.c is a run's life, run_take.c what comes for it, run_pull.c what the program takes of that, run_value.c its
+ * values, run_queue.c what can't travel yet. */
 #ifndef FLEET_SESSION_H
 #define FLEET_SESSION_H
 #include "base/arena.h"
@@ -68,7 +68,8 @@ struct ssx_run {
 
 /* --- session.c --- */
 
-/* Moves until `done` says so (NULL: never). Returns 0 when it does, SSX_AGAIN when timeout_ms have passed, -1 with err: interrupted, or called from a callback. */
+/* Moves until `done` says so (NULL: never). Returns 0 when it does, SSX_AGAIN when timeout_ms have passed, -1 with err:
+ * interrupted, or called from a callback. */
 int session_until(struct ssx_session *s, bool (*done)(const void *what), const void *what, int timeout_ms, struct ssx_error *err);
 
 /* Something was queued: the program's event loop must learn of it. */
@@ -76,7 +77,8 @@ void session_queued(struct ssx_session *s);
 
 /* --- run.c --- */
 
-/* Makes the run of an id known, for which there must be room, or forgets it once it has ended or nobody cares any more. session_reserve fails without memory. */
+/* Makes the run of an id known, for which there must be room, or forgets it once it has ended or nobody cares any more.
+ * session_reserve fails without memory. */
 int session_reserve(struct ssx_session *s);
 void session_know(struct ssx_session *s, struct ssx_run *run);
 void session_forget(struct ssx_session *s, struct ssx_run *run);

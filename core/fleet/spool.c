@@ -109,7 +109,8 @@ int spool_add(struct spool *s, struct spooled *o, const void *bytes, size_t n, s
     return 0;
 }
 
-static int read_extent(struct spool *s, const struct extent *e, int (*visit)(void *ctx, const void *bytes, size_t n), void *ctx, struct ssx_error *err)
+static int read_extent(struct spool *s, const struct extent *e, int (*visit)(void *ctx, const void *bytes, size_t n),
+                       void *ctx, struct ssx_error *err)
 {
     unsigned char piece[PIECE];
     for (size_t done = 0; done < e->n;) {
@@ -126,7 +127,8 @@ static int read_extent(struct spool *s, const struct extent *e, int (*visit)(voi
     return 0;
 }
 
-int spool_read(struct spool *s, const struct spooled *o, int (*visit)(void *ctx, const void *bytes, size_t n), void *ctx, struct ssx_error *err)
+int spool_read(struct spool *s, const struct spooled *o, int (*visit)(void *ctx, const void *bytes, size_t n),
+               void *ctx, struct ssx_error *err)
 {
     const struct extent *extents = (const void *)buf_data(&o->extents);
     int rc = 0;

@@ -1,4 +1,5 @@
-/* The program's thread: what hosts said becomes callbacks, and what has no memory left to be told in, or came to no host, gets its end all the same. */
+/* The program's thread: what hosts said becomes callbacks, and what has no memory left to be told in, or came to no
+ * host, gets its end all the same. */
 #include "fleet/engine_parts.h"
 
 #include "base/io.h"
@@ -93,8 +94,12 @@ static struct message_end unbegun(const struct engine *e)
 {
     bool stopped = e->stopped != SSX_OUTCOME_OK || e->no_more, refused = e->refusers == e->count;
     if (!stopped)
-        return (struct message_end){.outcome = refused ? SSX_OUTCOME_REFUSED : SSX_OUTCOME_UNREACHABLE, .message = span_text(refused ? "every host refused" : "no host was left to take it")};
-    return (struct message_end){.outcome = e->stopped == SSX_OUTCOME_TIMEOUT ? SSX_OUTCOME_UNREACHABLE : SSX_OUTCOME_CANCELLED, .message = span_text(engine_why_unbegun(e))};
+        return (struct message_end){.outcome = refused ? SSX_OUTCOME_REFUSED : SSX_OUTCOME_UNREACHABLE,
+                                    .message =
+                                        span_text(refused ? "every host refused" : "no host was left to take it")};
+    return (struct message_end){.outcome =
+                                    e->stopped == SSX_OUTCOME_TIMEOUT ? SSX_OUTCOME_UNREACHABLE : SSX_OUTCOME_CANCELLED,
+                                .message = span_text(engine_why_unbegun(e))};
 }
 
 /* The same of items, and those that came to no host. There may be a million of them. */
@@ -149,7 +154,8 @@ size_t engine_work(struct engine *e, int timeout_ms)
         e->pending = item->next;
         tell(e, item);
     }
-    if (!e->pending && finished && takes && left(e)) /* all was over before the last of the news was taken: what is missing now will never come */
+    if (!e->pending && finished && takes &&
+        left(e)) /* all was over before the last of the news was taken: what is missing now will never come */
         make_up(e);
     else if (e->pending || (left(e) && telling_is_over(e))) /* nobody else will say that there is more to do */
         news_poke(e->news);

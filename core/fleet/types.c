@@ -21,7 +21,9 @@ static int map(const void **out, size_t *size, const char *path, struct ssx_erro
         fd_close(&fd);
         return -1;
     }
-    void *at = S_ISREG(st.st_mode) && st.st_size > 0 && st.st_size <= PLUGIN_SIZE_MAX ? mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0) : MAP_FAILED;
+    void *at = S_ISREG(st.st_mode) && st.st_size > 0 && st.st_size <= PLUGIN_SIZE_MAX
+                   ? mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0)
+                   : MAP_FAILED;
     fd_close(&fd);
     if (at == MAP_FAILED)
         return error_set(err, SSX_ERROR_REFUSED, "%s is not a plugin: it is %s", path,
@@ -44,11 +46,13 @@ static int open_file(struct type *out, const char *file, struct ssx_error *err)
     return 0;
 }
 
-/* Whether what the file holds is the same type at the same version, with the same fields: the state is made for those. */
+/* Whether what the file holds is the same type at the same version, with the same fields: the state is made for
+ * those. */
 static bool is_variant(const struct type *t, const struct plugin *p, const char *machine)
 {
     const struct descriptor *is = &p->descriptor, *says = &t->plugin.descriptor;
-    return strcmp(is->type, says->type) == 0 && strcmp(is->version, says->version) == 0 && strcmp(is->schema_digest, says->schema_digest) == 0 &&
+    return strcmp(is->type, says->type) == 0 && strcmp(is->version, says->version) == 0 &&
+           strcmp(is->schema_digest, says->schema_digest) == 0 &&
            strcmp(elf_machine_name(p->elf_machine), machine) == 0;
 }
 

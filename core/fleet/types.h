@@ -18,8 +18,9 @@ struct type {
     size_t variant_count;
 };
 
-/* Finds it, below plugin_path and the usual directories, of which `system` is the last (registry_open), and by name also for other machines. Returns 0 (the caller calls type_close), or -1 with err:
- * SSX_ERROR_UNKNOWN_TYPE names the nearest. */
+/* Finds it, below plugin_path and the usual directories, of which `system` is the last (registry_open), and by name
+ * also for other machines. Returns 0 (the caller calls type_close), or -1 with err: SSX_ERROR_UNKNOWN_TYPE names the
+ * nearest. */
 int type_find(struct type *out, const char *word, const char *plugin_path, const char *system, struct ssx_error *err);
 
 /* Whether this machine can run it: architecture, libc, libraries. Returns 0, or -1 with err. */

@@ -45,7 +45,9 @@ void visit_fail(struct visit *v, const struct ssx_error *err)
 {
     bool refused = err->code == SSX_ERROR_REFUSED || err->code == SSX_ERROR_UNKNOWN_TYPE;
     v->stopping |= err->code == SSX_ERROR_INTERRUPTED;
-    struct message m = {.kind = MESSAGE_END, .end = {.outcome = refused ? SSX_OUTCOME_REFUSED : SSX_OUTCOME_UNREACHABLE, .message = span_text(err->text)}};
+    struct message m = {
+        .kind = MESSAGE_END,
+        .end = {.outcome = refused ? SSX_OUTCOME_REFUSED : SSX_OUTCOME_UNREACHABLE, .message = span_text(err->text)}};
     tell_end(v, &m);
 }
 
@@ -316,7 +318,8 @@ void visit_stop(struct visit *v)
 
 void visit_check_time(struct visit *v, int64_t now_ms)
 {
-    const char *why = visit_calls_overdue(v, now_ms, v->was_paused ? now_ms - v->checked_ms : 0); /* it was the program that kept it waiting */
+    const char *why = visit_calls_overdue(
+        v, now_ms, v->was_paused ? now_ms - v->checked_ms : 0); /* it was the program that kept it waiting */
     v->checked_ms = now_ms;
     v->was_paused = v->is_paused;
     if (why)

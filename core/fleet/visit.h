@@ -1,5 +1,6 @@
-/* A visit: one host's session of a run, from its opening to its end. The crew opens and closes it, a pump moves it in between. visit.c is its life, visit_calls.c what is called in it:
- * the host's one call, or items one after the other. */
+/* A visit: one host's session of a run, from its opening to its end. The crew opens and closes it, a pump moves it in
+ * between. visit.c is its life, visit_calls.c what is called in it: the host's one call, or items one after the
+ * other. */
 #ifndef FLEET_VISIT_H
 #define FLEET_VISIT_H
 #include "fleet/crew.h"
@@ -60,7 +61,8 @@ void visit_close(struct visit *v);
 
 enum visit_state { VISIT_READY, VISIT_WAITS, VISIT_PAUSED, VISIT_OVER };
 
-/* Moves what can be moved. READY: call again soon; WAITS: when link_poll's descriptors say so; PAUSED: when the program has taken more of the news; OVER: its END is among the news. */
+/* Moves what can be moved. READY: call again soon; WAITS: when link_poll's descriptors say so; PAUSED: when the program
+ * has taken more of the news; OVER: its END is among the news. */
 enum visit_state visit_step(struct visit *v);
 
 /* Takes what was handed over for its joint. */

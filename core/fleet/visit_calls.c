@@ -209,7 +209,8 @@ static void tell_end(struct visit *v, const struct visit_call *call, struct mess
     v->did.load_us += timing.load_us;
     v->did.upload_us += timing.upload_us;
     engine_item_ends(v->member->engine, call->item);
-    news_put(engine_news(v->member->engine), NEWS_END, visit_call_from(v, call), m, &timing); /* where memory is out, the engine makes up for it */
+    news_put(engine_news(v->member->engine), NEWS_END, visit_call_from(v, call), m,
+             &timing); /* where memory is out, the engine makes up for it */
 }
 
 /* A host that refuses the first one would refuse all, in no time: it must not eat up what others would do. */
@@ -226,7 +227,8 @@ static bool is_refused_here(struct visit *v, const struct message_end *e)
 void visit_calls_item_ended(struct visit *v, struct visit_call *call, struct message *m)
 {
     unsigned hosts = 0;
-    bool not_its_own = v->link.ended ? m->end.outcome == SSX_OUTCOME_LOST || m->end.outcome == SSX_OUTCOME_UNREACHABLE : is_refused_here(v, &m->end);
+    bool not_its_own = v->link.ended ? m->end.outcome == SSX_OUTCOME_LOST || m->end.outcome == SSX_OUTCOME_UNREACHABLE
+                                     : is_refused_here(v, &m->end);
     v->has_run |= !v->link.ended && m->end.outcome != SSX_OUTCOME_REFUSED;
     if (not_its_own && engine_may_return(v->member->engine, call->item, m->end.outcome, &hosts))
         tell_return(v, call, &m->end);

@@ -9,7 +9,8 @@ int visit_calls_new(struct visit *v, struct ssx_error *err);
 /* Opens the host's own call. Returns 0, or -1 with err. */
 int visit_calls_own(struct visit *v, struct ssx_error *err);
 
-/* The agent has answered: the time of what was called runs from now. most: the calls that it takes at once (0: not said). */
+/* The agent has answered: the time of what was called runs from now. most: the calls that it takes at once (0: not
+ * said). */
 void visit_calls_answered(struct visit *v, uint64_t most);
 
 /* Takes items for the calls that are free. */

@@ -29,7 +29,13 @@
 static const char magic[] = "sshexec ssh -G 2\n";
 
 /* What an answer was made from: lines "KIND STAMP PATH\n". */
-struct sources { struct buf lines; size_t count; bool uncertain; time_t asked; struct buf *patterns; /* of Host lines; NULL: nobody wants them */ };
+struct sources {
+    struct buf lines;
+    size_t count;
+    bool uncertain;
+    time_t asked;
+    struct buf *patterns; /* of Host lines; NULL: nobody wants them */
+};
 
 /* What is compared: of a configuration file its text, whatever its file system's clock says; of all else the times. */
 enum kind { TEXT = 't', TIMES = 's' };
@@ -48,8 +54,9 @@ static int read_plain(struct buf *out, const char *path)
 
 static void stamp_times(char *out, size_t size, const struct stat *st)
 {
-    snprintf(out, size, "%llu-%llu-%lld-%lld.%09ld-%lld.%09ld", (unsigned long long)st->st_dev, (unsigned long long)st->st_ino, (long long)st->st_size,
-             (long long)st->st_mtim.tv_sec, st->st_mtim.tv_nsec, (long long)st->st_ctim.tv_sec, st->st_ctim.tv_nsec);
+    snprintf(out, size, "%llu-%llu-%lld-%lld.%09ld-%lld.%09ld", (unsigned long long)st->st_dev,
+             (unsigned long long)st->st_ino, (long long)st->st_size, (long long)st->st_mtim.tv_sec, st->st_mtim.tv_nsec,
+             (long long)st->st_ctim.tv_sec, st->st_ctim.tv_nsec);
 }
 
 /* ssh refuses a file by its owner and mode, so they count as the text does. */
@@ -62,7 +69,8 @@ static void stamp_text(char *out, size_t size, const struct stat *st, const stru
     snprintf(out, size, "%u-%o-%s", (unsigned)st->st_uid, (unsigned)st->st_mode, hex);
 }
 
-/* Returns when the file last changed (0: there is none), or -1 where it can't be told what is in it. text: what was read of it. */
+/* Returns when the file last changed (0: there is none), or -1 where it can't be told what is in it. text: what was
+ * read of it. */
 static time_t stamp(char *out, size_t size, enum kind kind, const char *path, struct buf *text)
 {
     struct stat st;
@@ -101,11 +109,14 @@ static bool find_program(char *out, size_t size)
     return false;
 }
 
-/* Only a distribution's own ssh is known to read /etc/ssh: one in /usr/local may have another directory, a script may do anything. */
+/* Only a distribution's own ssh is known to read /etc/ssh: one in /usr/local may have another directory, a script may
+ * do anything. */
 static void add_program(struct sources *s)
 {
     char found[PATH_MAX], real[PATH_MAX], magic_number[4] = "";
-    int fd = find_program(found, sizeof found) && realpath(found, real) && strcmp(real, "/usr/bin/ssh") == 0 ? open(real, O_RDONLY | O_CLOEXEC) : -1;
+    int fd = find_program(found, sizeof found) && realpath(found, real) && strcmp(real, "/usr/bin/ssh") == 0
+                 ? open(real, O_RDONLY | O_CLOEXEC)
+                 : -1;
     if (fd < 0 || read(fd, magic_number, 4) != 4 || memcmp(magic_number, "\177ELF", 4))
         s->uncertain = true;
     else
@@ -131,7 +142,8 @@ static char *next_word(char **line)
     return word;
 }
 
-/* The pattern with its directory in full. ssh leaves "~/" to glob, which means $HOME, not the home of the passwd file. */
+/* The pattern with its directory in full. ssh leaves "~/" to glob, which means $HOME, not the home of the passwd
+ * file. */
 static bool complete(char *out, size_t size, const char *pattern, const char *base)
 {
     const char *home = getenv("HOME");
@@ -201,8 +213,8 @@ static bool is_keyword(const char *text, const char *keyword)
     return strncasecmp(text, keyword, n) == 0 && (!text[n] || strchr(BLANKS "\"=", text[n]));
 }
 
-/* ssh takes keywords in quotes, behind a '=' and before one, and words in quotes of both kinds and with backslashes. Of the lines that
- * matter here, only the plain form is read; any other is as good as unknown. */
+/* ssh takes keywords in quotes, behind a '=' and before one, and words in quotes of both kinds and with backslashes. Of
+ * the lines that matter here, only the plain form is read; any other is as good as unknown. */
 static void read_line(struct sources *s, char *line, struct origin origin)
 {
     char *keyword = line + strspn(line, BLANKS), *bare = line + strspn(line, BLANKS "\"=");
@@ -245,7 +257,8 @@ static void read_all(struct sources *s, const char *config_file)
 {
     char own[PATH_MAX], dir[PATH_MAX - 16], text[4096];
     struct passwd pw, *user = NULL;
-    if (getpwuid_r(getuid(), &pw, text, sizeof text, &user) || !user || (size_t)snprintf(dir, sizeof dir, "%s/.ssh", pw.pw_dir) >= sizeof dir) {
+    if (getpwuid_r(getuid(), &pw, text, sizeof text, &user) || !user ||
+        (size_t)snprintf(dir, sizeof dir, "%s/.ssh", pw.pw_dir) >= sizeof dir) {
         s->uncertain = true;
         return;
     }
@@ -272,8 +285,8 @@ static bool is_uncertain_question(const struct words *question)
 
 /* --- the files of the cache --- */
 
-/* Who asks what from where: the words, the user, the machine's name (%l), which ssh, the directory where -F is relative to it, and what
- * "Include ~/" means. Returns 0, or -1 where that can't be told. */
+/* Who asks what from where: the words, the user, the machine's name (%l), which ssh, the directory where -F is relative
+ * to it, and what "Include ~/" means. Returns 0, or -1 where that can't be told. */
 static int identify(struct buf *out, const struct words *question)
 {
     char host[256] = "", directory[PATH_MAX], program[PATH_MAX];
@@ -368,7 +381,9 @@ static int read_slot(struct buf *out, const char *path)
 {
     struct stat st;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-    int rc = fd < 0 || fstat(fd, &st) || !S_ISREG(st.st_mode) || st.st_uid != geteuid() || (st.st_mode & 077) ? -1 : fd_read_all(out, fd, FILE_MAX, path, NULL);
+    int rc = fd < 0 || fstat(fd, &st) || !S_ISREG(st.st_mode) || st.st_uid != geteuid() || (st.st_mode & 077)
+                 ? -1
+                 : fd_read_all(out, fd, FILE_MAX, path, NULL);
     fd_close(&fd);
     return rc;
 }
@@ -378,8 +393,9 @@ int answer_cache_get(const struct words *question, struct buf *answer, struct bu
     struct buf identity = {0}, file = {0};
     struct parts p;
     char path[PATH_MAX];
-    int rc = identify(&identity, question) || slot_path(path, sizeof path, &identity, false) || read_slot(&file, path) || split(&p, &file) ||
-                     p.n[0] != buf_length(&identity) || memcmp(p.at[0], buf_data(&identity), p.n[0]) || !is_as_it_was(p.at[1], p.n[1])
+    int rc = identify(&identity, question) || slot_path(path, sizeof path, &identity, false) ||
+                     read_slot(&file, path) || split(&p, &file) || p.n[0] != buf_length(&identity) ||
+                     memcmp(p.at[0], buf_data(&identity), p.n[0]) || !is_as_it_was(p.at[1], p.n[1])
                  ? -1
                  : 0;
     if (rc == 0)
@@ -389,8 +405,8 @@ int answer_cache_get(const struct words *question, struct buf *answer, struct bu
     return rc;
 }
 
-/* In place, for a temporary file could be left behind: who reads a part of it, or what a crash left, finds that its digest is wrong, and
- * asks ssh. Of several who write at once, one does. */
+/* In place, for a temporary file could be left behind: who reads a part of it, or what a crash left, finds that its
+ * digest is wrong, and asks ssh. Of several who write at once, one does. */
 static void write_slot(const char *path, const struct buf *content)
 {
     int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
@@ -402,7 +418,9 @@ static void write_slot(const char *path, const struct buf *content)
 
 int answer_cache_patterns(struct buf *out, const struct words *question, const char *config_file)
 {
-    struct sources sources = {.uncertain = is_uncertain_question(question), .asked = (time_t)INT64_MAX, .patterns = out}; /* however fresh: nothing of this outlives the run */
+    struct sources sources = {.uncertain = is_uncertain_question(question),
+                              .asked = (time_t)INT64_MAX,
+                              .patterns = out}; /* however fresh: nothing of this outlives the run */
     read_all(&sources, config_file);
     bool known = !sources.uncertain && !sources.lines.failed && !out->failed;
     buf_free(&sources.lines);
@@ -425,13 +443,15 @@ static void pack(struct buf *out, const struct buf *const parts[4])
     buf_free(&rest);
 }
 
-void answer_cache_put(const struct words *question, const char *config_file, time_t asked, const struct buf *answer, const struct buf *baseline)
+void answer_cache_put(const struct words *question, const char *config_file, time_t asked, const struct buf *answer,
+                      const struct buf *baseline)
 {
     struct buf identity = {0}, content = {0};
     struct sources sources = {.asked = asked, .uncertain = is_uncertain_question(question)};
     char path[PATH_MAX];
     read_all(&sources, config_file);
-    if (!sources.uncertain && !sources.lines.failed && identify(&identity, question) == 0 && slot_path(path, sizeof path, &identity, true) == 0) {
+    if (!sources.uncertain && !sources.lines.failed && identify(&identity, question) == 0 &&
+        slot_path(path, sizeof path, &identity, true) == 0) {
         pack(&content, (const struct buf *const[4]){&identity, &sources.lines, answer, baseline});
         if (!content.failed && buf_length(&content) <= FILE_MAX)
             write_slot(path, &content);

@@ -138,7 +138,9 @@ static struct class *find_class(struct answer_classes *c, const struct words *qu
     struct buf key = {0};
     struct class *k = NULL;
     if (make_key(&key, c, question, host, name) == 0)
-        for (k = c->classes; k && (buf_length(&k->key) != buf_length(&key) || memcmp(buf_data(&k->key), buf_data(&key), buf_length(&key))); k = k->next)
+        for (k = c->classes; k && (buf_length(&k->key) != buf_length(&key) ||
+                                   memcmp(buf_data(&k->key), buf_data(&key), buf_length(&key)));
+             k = k->next)
             ;
     if (!k && !key.failed && c->count < CLASSES_MAX && (k = calloc(1, sizeof *k))) {
         pthread_mutex_init(&k->asking, NULL);
@@ -152,7 +154,8 @@ static struct class *find_class(struct answer_classes *c, const struct words *qu
     return k;
 }
 
-static struct class *class_of(struct answer_classes *c, const struct words *question, size_t host, const char *name, const char *config_file)
+static struct class *class_of(struct answer_classes *c, const struct words *question, size_t host, const char *name,
+                              const char *config_file)
 {
     pthread_mutex_lock(&c->lock);
     struct class *k = is_plain(name) && knows_patterns(c, question, config_file) ? find_class(c, question, host, name) : NULL;
@@ -216,7 +219,8 @@ static void learn(struct class *k, const char *name, const struct buf *answer, c
     buf_free(&other);
 }
 
-int answer_class_get(struct answer_classes *c, const struct words *question, size_t host, const char *config_file, struct buf *answer, struct buf *baseline, answer_ask *ask, void *ctx, struct ssx_error *err)
+int answer_class_get(struct answer_classes *c, const struct words *question, size_t host, const char *config_file,
+                     struct buf *answer, struct buf *baseline, answer_ask *ask, void *ctx, struct ssx_error *err)
 {
     const char *at = strrchr(question->at[host], '@'), *name = at ? at + 1 : question->at[host];
     struct class *k = class_of(c, question, host, name, config_file);
@@ -225,7 +229,9 @@ int answer_class_get(struct answer_classes *c, const struct words *question, siz
     pthread_mutex_lock(&k->asking);
     if (k->stage == SHARED) {
         pthread_mutex_unlock(&k->asking);
-        return fill_in(answer, &k->answer, name) || fill_in(baseline, &k->baseline, name) ? error_set(err, SSX_ERROR_SYSTEM, "can't read the answer of ssh -G: out of memory") : 0;
+        return fill_in(answer, &k->answer, name) || fill_in(baseline, &k->baseline, name)
+                   ? error_set(err, SSX_ERROR_SYSTEM, "can't read the answer of ssh -G: out of memory")
+                   : 0;
     }
     bool unlike = k->stage == UNLIKE;
     if (unlike)

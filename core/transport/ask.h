@@ -1,4 +1,5 @@
-/* The usual way to ask a person for a passphrase or a yes: on the controlling terminal, whatever stdin and stdout are. */
+/* The usual way to ask a person for a passphrase or a yes: on the controlling terminal, whatever stdin and stdout
+ * are. */
 #ifndef TRANSPORT_ASK_H
 #define TRANSPORT_ASK_H
 #include <stdbool.h>

@@ -64,8 +64,8 @@ static int sign_with(struct attempt *a, ssh_key key, struct ssx_error *err)
     return stop ? stop : rc;
 }
 
-/* ssh_userauth_agent does it all, and loses some memory when the server hangs up meanwhile, as it does on an agent full of wrong
- * keys. So all keys but the first, which is mostly the right one, are shown to the server beforehand. */
+/* ssh_userauth_agent does it all, and loses some memory when the server hangs up meanwhile, as it does on an agent full
+ * of wrong keys. So all keys but the first, which is mostly the right one, are shown to the server beforehand. */
 static int try_agent_key(struct attempt *a, const struct offer *offer, struct ssx_error *err)
 {
     struct login *l = a->login;
@@ -191,7 +191,8 @@ static int try_offer(struct attempt *a, const struct offer *offer, struct ssx_er
     return rc;
 }
 
-/* Some servers let in without any proof (they know the network's); this also brings the list of methods for the message. */
+/* Some servers let in without any proof (they know the network's); this also brings the list of methods for the
+ * message. */
 static int try_none(struct attempt *a, struct ssx_error *err)
 {
     login_step(a->login);

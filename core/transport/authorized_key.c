@@ -47,7 +47,8 @@ static int check_blob(const char *base64, size_t n, const char *type)
     size_t fields = 0;
     while (good && buf_length(&blob)) {
         const unsigned char *at = buf_data(&blob);
-        size_t left = buf_length(&blob), size = left < 4 ? SIZE_MAX : (size_t)at[0] << 24 | (size_t)at[1] << 16 | (size_t)at[2] << 8 | at[3];
+        size_t left = buf_length(&blob),
+               size = left < 4 ? SIZE_MAX : (size_t)at[0] << 24 | (size_t)at[1] << 16 | (size_t)at[2] << 8 | at[3];
         good = left >= 4 && size <= left - 4 && (fields || (size == strlen(type) && memcmp(at + 4, type, size) == 0));
         fields++;
         buf_consume(&blob, good ? 4 + size : 0);
@@ -72,12 +73,15 @@ int public_key_read(struct public_key *out, const char *text, size_t n, const ch
     if (type < sizeof out->type)
         memcpy(out->type, text, type);
     if (!is_known(out->type))
-        return error_set(err, SSX_ERROR_USAGE, "%s begins with \"%.*s\", which is no type of key that can be authorized (ed25519, ecdsa, rsa, and security keys can)",
-                         name, type < 60 ? (int)type : 60, text);
+        return error_set(
+            err, SSX_ERROR_USAGE,
+            "%s begins with \"%.*s\", which is no type of key that can be authorized (ed25519, ecdsa, rsa, and security keys can)",
+            name, type < 60 ? (int)type : 60, text);
     if (check_blob(text + at, blob, out->type))
         return error_set(err, SSX_ERROR_USAGE, "%s is damaged: what follows %s is not such a key in base64", name, out->type);
     size_t comment = at + blob + (at + blob < n);
-    if (buf_add(&out->blob, text + at, blob) || buf_add(&out->blob, "", 1) || buf_add(&out->comment, text + comment, n - comment) || buf_add(&out->comment, "", 1)) {
+    if (buf_add(&out->blob, text + at, blob) || buf_add(&out->blob, "", 1) ||
+        buf_add(&out->comment, text + comment, n - comment) || buf_add(&out->comment, "", 1)) {
         public_key_free(out);
         return error_set(err, SSX_ERROR_SYSTEM, "can't read %s: out of memory", name);
     }
@@ -96,7 +100,10 @@ static int add_word(struct buf *out, const char *text, const char *what, struct 
 {
     for (const char *c = text; *c; c++)
         if ((unsigned char)*c < ' ' || *c == 127 || strchr("\\!", *c))
-            return error_set(err, SSX_ERROR_USAGE, "%s \"%s\": a control character, a backslash or an exclamation mark can't be quoted for every login shell; use another path", what, text);
+            return error_set(
+                err, SSX_ERROR_USAGE,
+                "%s \"%s\": a control character, a backslash or an exclamation mark can't be quoted for every login shell; use another path",
+                what, text);
     if (!text_is_utf8(text, strlen(text)))
         return error_set(err, SSX_ERROR_USAGE, "%s \"%s\" is not UTF-8; use another path", what, text);
     return *text && !text[strspn(text, PLAIN)] ? buf_add_text(out, text) : shell_quote(out, text);
@@ -150,7 +157,10 @@ static int add_option(struct buf *out, const char *name, const char *value)
 static int check_from(const char *from, struct ssx_error *err)
 {
     size_t n = strspn(from, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.:/*?!,%[]-");
-    return n && !from[n] ? 0 : error_set(err, SSX_ERROR_USAGE, "--from \"%s\" is not a list of host patterns such as 192.0.2.0/24,*.example.net", from);
+    return n && !from[n]
+               ? 0
+               : error_set(err, SSX_ERROR_USAGE,
+                           "--from \"%s\" is not a list of host patterns such as 192.0.2.0/24,*.example.net", from);
 }
 
 int authorized_key_line(struct buf *out, const struct public_key *k, const char *from, const char *command, struct ssx_error *err)
@@ -164,6 +174,8 @@ int authorized_key_line(struct buf *out, const struct public_key *k, const char 
     if (rc)
         return error_set(err, SSX_ERROR_SYSTEM, "out of memory for the line");
     if (buf_length(out) - had > LINE_MAX_BYTES)
-        return error_set(err, SSX_ERROR_USAGE, "the line would be %zu bytes long; sshd takes %u at most: shorten the paths or lists", buf_length(out) - had, LINE_MAX_BYTES);
+        return error_set(err, SSX_ERROR_USAGE,
+                         "the line would be %zu bytes long; sshd takes %u at most: shorten the paths or lists",
+                         buf_length(out) - had, LINE_MAX_BYTES);
     return 0;
 }

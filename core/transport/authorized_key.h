@@ -1,4 +1,5 @@
-/* One line of authorized_keys: a public key that may do one thing, however its holder asks. Reading the key is strict, for what is not a key would be an option of sshd's. */
+/* One line of authorized_keys: a public key that may do one thing, however its holder asks. Reading the key is strict,
+ * for what is not a key would be an option of sshd's. */
 #ifndef TRANSPORT_AUTHORIZED_KEY_H
 #define TRANSPORT_AUTHORIZED_KEY_H
 #include "base/buf.h"
@@ -14,13 +15,14 @@ struct public_key {
     struct buf comment;                /* and a NUL; may be empty */
 };
 
-/* Reads the text of a .pub file: one key of a known type, its base64 well formed and of that type, nothing that drives a terminal. name is for messages. Returns 0
- * (the caller frees the key), or -1 with err (SSX_ERROR_USAGE). */
+/* Reads the text of a .pub file: one key of a known type, its base64 well formed and of that type, nothing that drives
+ * a terminal. name is for messages. Returns 0 (the caller frees the key), or -1 with err (SSX_ERROR_USAGE). */
 int public_key_read(struct public_key *out, const char *text, size_t n, const char *name, struct ssx_error *err);
 void public_key_free(struct public_key *k);
 
-/* Adds a path of the host as a word for /bin/sh: absolute, or from the account's home ("~/..."). Returns 0, or -1 with err where the path is neither, or where no quoting
- * serves every login shell (control characters, a backslash, an exclamation mark). what names it in messages. */
+/* Adds a path of the host as a word for /bin/sh: absolute, or from the account's home ("~/..."). Returns 0, or -1 with
+ * err where the path is neither, or where no quoting serves every login shell (control characters, a backslash, an
+ * exclamation mark). what names it in messages. */
 int forced_path(struct buf *out, const char *path, const char *what, struct ssx_error *err);
 
 struct forced_command {
@@ -30,8 +32,8 @@ struct forced_command {
     const char *policy;                /* flags, each behind a space, of characters that need no quoting */
 };
 
-/* Adds what sshd is to run in place of anything that the key's holder asks for. It takes away SSH_ORIGINAL_COMMAND before anything else, and looks at it nowhere. Any login
- * shell reads it alike. Returns 0 or -1. */
+/* Adds what sshd is to run in place of anything that the key's holder asks for. It takes away SSH_ORIGINAL_COMMAND
+ * before anything else, and looks at it nowhere. Any login shell reads it alike. Returns 0 or -1. */
 int forced_command(struct buf *out, const struct forced_command *c, struct ssx_error *err);
 
 /* Part of every forced_command, and of no other: by this a line is known as one that `sshexec authorize` wrote. */

@@ -106,7 +106,8 @@ static bool is_spent(struct bastion *b)
     return t && tunnel_is_lost(t, &served) && served;
 }
 
-/* With the lock: the one that has room, holding it; *spent: one that nobody is to be given any more, which the caller lets go of. */
+/* With the lock: the one that has room, holding it; *spent: one that nobody is to be given any more, which the caller
+ * lets go of. */
 static struct bastion *look_up(struct bastions *all, const char *jump, struct bastion **spent)
 {
     for (struct bastion **at = &all->first, *b; (b = *at); at = &b->next) {
@@ -152,8 +153,15 @@ struct hop { struct transport_target target; struct transport_attempt attempt; c
 static int hop_make(struct hop *out, const struct bastion *b, const struct transport_target *target, struct ssx_error *err)
 {
     *out = (struct hop){.attempt = {.common = target->attempt ? target->attempt->common : NULL}};
-    out->target = (struct transport_target){.host = b->name, .config_file = target->config_file, .connect_timeout_ms = target->connect_timeout_ms, .interrupt_fd = target->interrupt_fd,
-                                            .ask = target->ask, .ask_ctx = target->ask_ctx, .log = target->log, .log_ctx = target->log_ctx, .attempt = &out->attempt};
+    out->target = (struct transport_target){.host = b->name,
+                                            .config_file = target->config_file,
+                                            .connect_timeout_ms = target->connect_timeout_ms,
+                                            .interrupt_fd = target->interrupt_fd,
+                                            .ask = target->ask,
+                                            .ask_ctx = target->ask_ctx,
+                                            .log = target->log,
+                                            .log_ctx = target->log_ctx,
+                                            .attempt = &out->attempt};
     if (!b->before)
         return 0;
     if ((size_t)snprintf(out->before, sizeof out->before, "ProxyJump=%s", b->before) >= sizeof out->before)
@@ -169,7 +177,10 @@ static int check_trail(const struct trail *trail, const char *name, struct ssx_e
         return error_set(err, SSX_ERROR_USAGE, "the ProxyJump by way of %s has more than %d hops", name, HOPS_MAX);
     for (const struct trail *t = trail->before; t; t = t->before)
         if (!strcmp(t->jump, trail->jump))
-            return error_set(err, SSX_ERROR_USAGE, "the ProxyJump of %s leads back to %s itself (a Host * names it? exclude it there: Host * !%s)", name, name, name);
+            return error_set(
+                err, SSX_ERROR_USAGE,
+                "the ProxyJump of %s leads back to %s itself (a Host * names it? exclude it there: Host * !%s)", name,
+                name, name);
     return 0;
 }
 
@@ -196,7 +207,8 @@ static int take_turn(struct bastion *b, const struct patience *patience, struct 
 
 static int find_out(struct bastion *b, const struct transport_target *target, struct ssx_error *err)
 {
-    struct patience patience = patience_for(2 * TRANSPORT_CONNECT_MS, target->interrupt_fd); /* the other one asks ssh, which has half of that */
+    struct patience patience = patience_for(2 * TRANSPORT_CONNECT_MS,
+                                            target->interrupt_fd); /* the other one asks ssh, which has half of that */
     if (take_turn(b, &patience, err))
         return -1;
     if (!b->surveyed)
@@ -207,10 +219,12 @@ static int find_out(struct bastion *b, const struct transport_target *target, st
     return rc;
 }
 
-static int find(struct bastion **out, struct bastions *all, const struct transport_target *target, const struct trail *trail, struct ssx_error *err);
+static int find(struct bastion **out, struct bastions *all, const struct transport_target *target,
+                const struct trail *trail, struct ssx_error *err);
 
 /* The one through which it is reached itself. */
-static int find_parent(struct bastion *b, struct bastions *all, const struct transport_target *target, const struct trail *trail, struct ssx_error *err)
+static int find_parent(struct bastion *b, struct bastions *all, const struct transport_target *target,
+                       const struct trail *trail, struct ssx_error *err)
 {
     const struct trail longer = {trail, b->survey.config.proxy_jump, trail->length + 1};
     struct bastion *parent;
@@ -234,7 +248,8 @@ static int find_parent(struct bastion *b, struct bastions *all, const struct tra
     return 0;
 }
 
-static int find(struct bastion **out, struct bastions *all, const struct transport_target *target, const struct trail *trail, struct ssx_error *err)
+static int find(struct bastion **out, struct bastions *all, const struct transport_target *target,
+                const struct trail *trail, struct ssx_error *err)
 {
     struct bastion *b = hold(all, trail->jump, err);
     if (!b)
@@ -265,8 +280,14 @@ static int log_in(struct bastion *b, const struct transport_target *target, cons
     struct hop hop;
     if (hop_make(&hop, b, target, err))
         return -1;
-    struct login l = {.target = &hop.target, .config = &s->config, .keys = &s->keys, .agent = &s->agent, .offers = &s->offers, .bastion = b->parent,
-                      .timeout_ms = survey_timeout_ms(s, &hop.target), .limit_ms = target->ask ? 0 : patience->deadline_ms};
+    struct login l = {.target = &hop.target,
+                      .config = &s->config,
+                      .keys = &s->keys,
+                      .agent = &s->agent,
+                      .offers = &s->offers,
+                      .bastion = b->parent,
+                      .timeout_ms = survey_timeout_ms(s, &hop.target),
+                      .limit_ms = target->ask ? 0 : patience->deadline_ms};
     if (login_open_again(&l, err)) {
         login_drop(&l);
         return error_prefix(err, "bastion %s", b->name);
@@ -275,7 +296,8 @@ static int log_in(struct bastion *b, const struct transport_target *target, cons
     if (tunnel_start(&tunnel, l.session, b->name, s->config.alive_s, s->config.alive_max, err))
         return -1;
     atomic_store(&b->tunnel, tunnel);
-    target_log(target, 1, "bastion %s: logged in, as %s at %s port %d, for all hosts behind it", b->name, s->config.user, s->config.hostname, s->config.port);
+    target_log(target, 1, "bastion %s: logged in, as %s at %s port %d, for all hosts behind it", b->name,
+               s->config.user, s->config.hostname, s->config.port);
     return 0;
 }
 
@@ -291,7 +313,8 @@ static int enter(struct bastion *b, const struct transport_target *target, const
     return rc;
 }
 
-int bastion_connect(struct bastion *b, struct passage **out, const struct transport_target *target, const char *host, int port, int timeout_ms, struct ssx_error *err)
+int bastion_connect(struct bastion *b, struct passage **out, const struct transport_target *target, const char *host,
+                    int port, int timeout_ms, struct ssx_error *err)
 {
     struct patience patience = patience_for(timeout_ms, target->interrupt_fd);
     int fd;

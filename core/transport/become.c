@@ -118,7 +118,8 @@ static int hear(struct conversation *c, enum transport_stream stream, struct buf
     ssize_t n;
     while ((n = transport_read(c->transport, stream, bytes, sizeof bytes, err)) > 0) {
         if (buf_length(into) + (size_t)n > HEARD_MAX)
-            return error_set(err, SSX_ERROR_UNREACHABLE, "sudo on %s never answered, but %u bytes of other output came", c->where, HEARD_MAX);
+            return error_set(err, SSX_ERROR_UNREACHABLE, "sudo on %s never answered, but %u bytes of other output came",
+                             c->where, HEARD_MAX);
         if (buf_add(into, bytes, (size_t)n))
             return error_set(err, SSX_ERROR_SYSTEM, "out of memory");
     }
@@ -149,7 +150,9 @@ static int give_password(struct conversation *c, struct ssx_error *err)
     char question[400], password[PASSWORD_MAX + 1]; /* and a newline */
     const struct transport_target *target = c->target;
     if (c->asked)
-        return error_set(err, SSX_ERROR_UNREACHABLE, "sudo on %s did not take the password, so nothing runs as %s there", c->where, c->become->user);
+        return error_set(err, SSX_ERROR_UNREACHABLE,
+                         "sudo on %s did not take the password, so nothing runs as %s there", c->where,
+                         c->become->user);
     c->asked = true;
     buf_consume(&c->err, buf_length(&c->err)); /* or this prompt would be taken for the next one */
     snprintf(question, sizeof question, "sudo password on %s: ", c->where);
@@ -171,7 +174,8 @@ static int ended(struct conversation *c, struct ssx_error *err)
     const char *told = told_line((const char *)buf_data(&c->err), buf_length(&c->err), &n);
     if (!n)
         return error_set(err, SSX_ERROR_UNREACHABLE, "the connection to %s ended before sudo had started anything", c->where);
-    return error_set(err, SSX_ERROR_UNREACHABLE, "%.*s (the connection to %s ended before sudo had started anything)", (int)n, told, c->where);
+    return error_set(err, SSX_ERROR_UNREACHABLE, "%.*s (the connection to %s ended before sudo had started anything)",
+                     (int)n, told, c->where);
 }
 
 /* One round. Returns 1 when the far program is there, 0 to go on, -1 with err. */
@@ -189,14 +193,22 @@ static int converse(struct conversation *c, const char *arrival, const char *pro
         return ended(c, err);
     int ready = patience_poll(&c->patience, fds, transport_poll(c->transport, false, fds), err);
     if (ready == 0)
-        error_set(err, SSX_ERROR_UNREACHABLE, "sudo on %s neither asked for a password nor started anything in %d s", c->where, SETTLE_MS / 1000);
+        error_set(err, SSX_ERROR_UNREACHABLE, "sudo on %s neither asked for a password nor started anything in %d s",
+                  c->where, SETTLE_MS / 1000);
     return ready > 0 ? 0 : -1;
 }
 
 int become_settle(const struct become *b, struct transport *t, const struct transport_target *target, struct ssx_error *err)
 {
     char arrival[64], prompt[64];
-    struct conversation c = {b, t, target, patience_for(SETTLE_MS, target->interrupt_fd), {0}, {0}, target->host ? target->host : "this machine", false};
+    struct conversation c = {b,
+                             t,
+                             target,
+                             patience_for(SETTLE_MS, target->interrupt_fd),
+                             {0},
+                             {0},
+                             target->host ? target->host : "this machine",
+                             false};
     int rc = !b->asking;
     write_arrival(b, arrival, sizeof arrival);
     write_prompt(b, prompt, sizeof prompt);
@@ -213,6 +225,8 @@ bool become_explain(struct ssx_error *err, const char *told, size_t n)
     if (!memmem(told, n, words, strlen(words)))
         return false;
     *err = (struct ssx_error){0};
-    error_set(err, SSX_ERROR_UNREACHABLE, "sudo there wants a password, and there is no terminal to ask for it on; run this on one, or give the user NOPASSWD in sudoers");
+    error_set(
+        err, SSX_ERROR_UNREACHABLE,
+        "sudo there wants a password, and there is no terminal to ask for it on; run this on one, or give the user NOPASSWD in sudoers");
     return true;
 }

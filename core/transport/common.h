@@ -1,5 +1,6 @@
-/* What the openings of one run share, so that a thousand hosts do not each read what is the same for all: the known_hosts files, indexed once, the answers of ssh -G, asked for once
- * for all hosts that the configuration treats alike, and the logins at bastions. As of the first opening; from any thread. */
+/* What the openings of one run share, so that a thousand hosts do not each read what is the same for all: the
+ * known_hosts files, indexed once, the answers of ssh -G, asked for once for all hosts that the configuration treats
+ * alike, and the logins at bastions. As of the first opening; from any thread. */
 #ifndef TRANSPORT_COMMON_H
 #define TRANSPORT_COMMON_H
 #include "transport/answer_class.h"

@@ -113,7 +113,8 @@ static int find_winner(struct race *r)
     return -1;
 }
 
-/* Until somebody answers, all have failed, or the patience ends. Returns the socket, or -1 with err, or -1 and r->first_error. */
+/* Until somebody answers, all have failed, or the patience ends. Returns the socket, or -1 with err, or -1 and
+ * r->first_error. */
 static int run(struct race *r, const struct patience *patience, struct ssx_error *err)
 {
     int64_t next_start = 0;

@@ -17,7 +17,8 @@
 #include <time.h>
 #include <unistd.h>
 
-/* The reader first: a writer finds one then, and a reader that doesn't block needs no writer. Returns 0, or -1 with errno. */
+/* The reader first: a writer finds one then, and a reader that doesn't block needs no writer. Returns 0, or -1 with
+ * errno. */
 static int open_ends(const char *path, int *reader, int *writer)
 {
     *reader = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
@@ -63,7 +64,8 @@ static int open_in(const struct place *place, int *reader, int *writer)
 /* What passes from the maker: the two ends beside an error number, which is 0. */
 union ends { struct cmsghdr header; char space[CMSG_SPACE(2 * sizeof(int))]; };
 
-/* In the maker, a child of a process that may have threads: system calls only. It leaves the process group, and holds back all signals, as its parent does. */
+/* In the maker, a child of a process that may have threads: system calls only. It leaves the process group, and holds
+ * back all signals, as its parent does. */
 static void make(const struct place *places, int channel)
 {
     union ends ends = {.header = {CMSG_LEN(2 * sizeof(int)), SOL_SOCKET, SCM_RIGHTS}};

@@ -68,7 +68,8 @@ static bool type_is(const struct known_key *key, const char *type, size_t n)
     return key->type_length == n && !memcmp(key->type, type, n);
 }
 
-/* Whether a key that this algorithm signs with is on file: an RSA key, of type ssh-rsa, signs as rsa-sha2-256 and -512 too. */
+/* Whether a key that this algorithm signs with is on file: an RSA key, of type ssh-rsa, signs as rsa-sha2-256 and -512
+ * too. */
 static bool on_file(const struct known_key *keys, size_t count, const char *algorithm, size_t n)
 {
     bool rsa = n >= 8 && !memcmp(algorithm, "rsa-sha2", 8);

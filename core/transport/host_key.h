@@ -1,4 +1,5 @@
-/* Whether to go on with the key that a server showed: StrictHostKeyChecking, as ssh means it, over what known_hosts holds. */
+/* Whether to go on with the key that a server showed: StrictHostKeyChecking, as ssh means it, over what known_hosts
+ * holds. */
 #ifndef TRANSPORT_HOST_KEY_H
 #define TRANSPORT_HOST_KEY_H
 #include "transport/common.h"
@@ -26,12 +27,13 @@ void host_keys_dispose(struct host_keys *k);
 /* The first line that makes the host trust certificates (@cert-authority); NULL if none. */
 const struct known_key *host_keys_authority(const struct host_keys *k);
 
-/* The algorithms to ask the server for: `wanted` (a comma list), those whose keys are on file first, so that a server with
- * several keys shows the one that can be checked. Certificates are left out. Returns 0, or -1 if out is too small. */
+/* The algorithms to ask the server for: `wanted` (a comma list), those whose keys are on file first, so that a server
+ * with several keys shows the one that can be checked. Certificates are left out. Returns 0, or -1 if out is too
+ * small. */
 int host_keys_order(const struct host_keys *k, const char *wanted, char *out, size_t size);
 
-/* The verdict on the server's key. Returns 0 to go on, having added it to known_hosts where the policy or the user says so; -1 with
- * err to stop. */
+/* The verdict on the server's key. Returns 0 to go on, having added it to known_hosts where the policy or the user says
+ * so; -1 with err to stop. */
 int host_key_judge(const struct host_keys *k, const struct ssh_config *config, const struct transport_target *target,
                    const char *type, const void *blob, size_t n, struct ssx_error *err);
 

@@ -1,7 +1,8 @@
 /* The ssh-agent: which keys it holds, and a relay that lets libssh use one of them.
  *
- * libssh offers every key of an agent and blocks on its socket. So it never sees the agent: it talks to a relay of ours, a thread
- * behind a socket pair, which shows it exactly one key, passes signing requests on, and gives up when the patience ends. */
+ * libssh offers every key of an agent and blocks on its socket. So it never sees the agent: it talks to a relay of
+ * ours, a thread behind a socket pair, which shows it exactly one key, passes signing requests on, and gives up when
+ * the patience ends. */
 #ifndef TRANSPORT_KEYAGENT_H
 #define TRANSPORT_KEYAGENT_H
 #include "transport/patience.h"
@@ -21,8 +22,8 @@ struct keyagent {
     size_t count;
 };
 
-/* Which keys the agent at `path` holds. No agent there, or one that talks nonsense, is none (count 0, path ""); -1 only for an
- * interruption or memory. */
+/* Which keys the agent at `path` holds. No agent there, or one that talks nonsense, is none (count 0, path ""); -1 only
+ * for an interruption or memory. */
 int keyagent_list(struct keyagent *out, const char *path, const struct patience *patience, struct ssx_error *err);
 void keyagent_dispose(struct keyagent *a);
 

@@ -1,4 +1,5 @@
-/* SHA1_Init and its like cost a tenth of EVP for many short inputs, which is felt in a file of thousands of hashed lines. */
+/* SHA1_Init and its like cost a tenth of EVP for many short inputs, which is felt in a file of thousands of hashed
+ * lines. */
 #define OPENSSL_SUPPRESS_DEPRECATED
 #include "transport/known_hosts.h"
 
@@ -72,8 +73,8 @@ static int decode(unsigned char *out, size_t size, struct word base64)
     return (int)n;
 }
 
-/* The 28 characters of 20 bytes. OpenSSL's decoder here, for a long file has ten thousand of these, and libsodium's takes constant
- * time over them. */
+/* The 28 characters of 20 bytes. OpenSSL's decoder here, for a long file has ten thousand of these, and libsodium's
+ * takes constant time over them. */
 static int decode_hash(unsigned char *out, const char *base64)
 {
     unsigned char bytes[HASH_SIZE + 1];

@@ -1,7 +1,7 @@
 /* An index over known_hosts files: whose keys are known under which name. Files are read once; a look-up reads nothing.
  *
- * Knows plain names, [host]:port, patterns with * ? and !, hashed names, @revoked and @cert-authority; lines it can't read it
- * skips, as ssh does. */
+ * Knows plain names, [host]:port, patterns with * ? and !, hashed names, @revoked and @cert-authority; lines it can't
+ * read it skips, as ssh does. */
 #ifndef TRANSPORT_KNOWN_HOSTS_H
 #define TRANSPORT_KNOWN_HOSTS_H
 #include <sshexec/error.h>
@@ -21,12 +21,13 @@ struct known_key {
     unsigned line;
 };
 
-/* A file that is not there or can't be read counts as empty (as ssh has it); one over 64 MiB is an error. Returns 0 or -1. */
+/* A file that is not there or can't be read counts as empty (as ssh has it); one over 64 MiB is an error. Returns 0 or
+ * -1. */
 int known_hosts_load(struct known_hosts **out, const char *const *files, size_t count, struct ssx_error *err);
 void known_hosts_free(struct known_hosts *k);
 
-/* The name under which a host's key is filed: "host", or "[host]:port" for other ports than 22; lower case. Returns its length, as
- * snprintf. */
+/* The name under which a host's key is filed: "host", or "[host]:port" for other ports than 22; lower case. Returns its
+ * length, as snprintf. */
 size_t known_hosts_name(char *out, size_t size, const char *host, int port);
 
 /* The lines that name the host, in the files' order: at most `max` of them into out. Returns how many there are. */
@@ -35,8 +36,8 @@ size_t known_hosts_find(const struct known_hosts *k, const char *name, struct kn
 /* Whether the line's key is exactly this one. */
 bool known_key_is(const struct known_key *key, const void *blob, size_t n);
 
-/* Adds "name type key" to the end of a file, made with its directory (0600, 0700) where missing; the name hashed if asked for.
- * Returns 0 or -1. */
+/* Adds "name type key" to the end of a file, made with its directory (0600, 0700) where missing; the name hashed if
+ * asked for. Returns 0 or -1. */
 int known_hosts_append(const char *file, const char *name, bool hashed, const char *type, const void *blob, size_t n,
                        struct ssx_error *err);
 

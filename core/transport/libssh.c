@@ -12,8 +12,8 @@
 #include <string.h>
 #include <sys/eventfd.h>
 
-/* libssh takes as much as the peer's window allows (2 MiB) into its memory; so little at a time keeps that small and a channel's
- * siblings moving. */
+/* libssh takes as much as the peer's window allows (2 MiB) into its memory; so little at a time keeps that small and a
+ * channel's siblings moving. */
 #define WRITE_MAX (64u << 10)
 #define ALIVE_MAX_S 86400
 
@@ -82,8 +82,8 @@ static ssize_t libssh_write(struct transport *t, const void *bytes, size_t n, st
 
 static void libssh_close_write(struct transport *t) { ssh_channel_send_eof(self(t)->channel); }
 
-/* Whether libssh holds bytes, or an end, that the owner has not read yet. Looking makes libssh read the socket, so the first stream
- * is looked at again after the second. */
+/* Whether libssh holds bytes, or an end, that the owner has not read yet. Looking makes libssh read the socket, so the
+ * first stream is looked at again after the second. */
 static bool holds_something(struct libssh *s)
 {
     static const enum transport_stream order[] = {TRANSPORT_STDOUT, TRANSPORT_STDERR, TRANSPORT_STDOUT};
@@ -191,8 +191,15 @@ int libssh_exec(struct transport **out, struct login *l, const char *command, st
         free(s);
         return error_set(err, SSX_ERROR_SYSTEM, "can't open a channel to %s: out of memory", l->config->hostname);
     }
-    *s = (struct libssh){.base = {&backend, (l->config->alive_s < ALIVE_MAX_S ? l->config->alive_s : ALIVE_MAX_S) * 1000, l->config->alive_max},
-                         .session = l->session, .bastion = l->bastion, .passage = l->passage, .channel = channel, .status = -1, .awake_fd = -1};
+    *s =
+        (struct libssh){.base = {&backend, (l->config->alive_s < ALIVE_MAX_S ? l->config->alive_s : ALIVE_MAX_S) * 1000,
+                                 l->config->alive_max},
+                        .session = l->session,
+                        .bastion = l->bastion,
+                        .passage = l->passage,
+                        .channel = channel,
+                        .status = -1,
+                        .awake_fd = -1};
     if (s->bastion)
         bastion_hold(s->bastion);
     s->callbacks = (struct ssh_channel_callbacks_struct){.userdata = s, .channel_exit_status_function = on_exit_status,

@@ -42,8 +42,8 @@ static bool has_aes(void)
 #endif
 }
 
-/* libssh would begin with chacha20, which takes almost twice as long as AES-GCM where the processor has AES: 0.92 and 0.5 s for 200 MB. The
- * same ciphers in another order; one that the user chose stays as it is. */
+/* libssh would begin with chacha20, which takes almost twice as long as AES-GCM where the processor has AES: 0.92 and
+ * 0.5 s for 200 MB. The same ciphers in another order; one that the user chose stays as it is. */
 static bool set_ciphers(ssh_session s, const struct ssh_algorithms *wanted)
 {
     static const struct ssh_algorithms fast = {
@@ -68,8 +68,8 @@ static bool set_rekey(ssh_session s, const struct ssh_config *config)
            && (!seconds || !ssh_options_set(s, SSH_OPTIONS_REKEY_TIME, &seconds));
 }
 
-/* None of libssh's own ideas: it reads no configuration, no known_hosts, looks for no key. The host is only a word to it, for it
- * gets a connected socket; a constant, because it refuses some names that ssh takes. */
+/* None of libssh's own ideas: it reads no configuration, no known_hosts, looks for no key. The host is only a word to
+ * it, for it gets a connected socket; a constant, because it refuses some names that ssh takes. */
 static bool set_basics(ssh_session s, const struct ssh_config *config)
 {
     static const bool no = false;
@@ -293,7 +293,8 @@ void login_drop(struct login *l)
     l->passage = NULL;
 }
 
-/* libssh leaves a socket open that it was given (but not in each version, nor after each error): closed here if it still is that one. */
+/* libssh leaves a socket open that it was given (but not in each version, nor after each error): closed here if it
+ * still is that one. */
 void login_end(ssh_session session)
 {
     struct stat before, after;

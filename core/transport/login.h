@@ -1,5 +1,6 @@
-/* A libssh session from nothing to logged in: connection, key exchange, host key, authentication. libssh runs non-blocking all the
- * way, our own poll does the waiting, so that a deadline and the user's interruption count at every step. */
+/* A libssh session from nothing to logged in: connection, key exchange, host key, authentication. libssh runs
+ * non-blocking all the way, our own poll does the waiting, so that a deadline and the user's interruption count at
+ * every step. */
 #ifndef TRANSPORT_LOGIN_H
 #define TRANSPORT_LOGIN_H
 #include "transport/host_key.h"

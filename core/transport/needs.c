@@ -9,7 +9,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-/* A master that answers is a way in of its own: already authenticated, perhaps past a second factor. A stale socket is nothing. */
+/* A master that answers is a way in of its own: already authenticated, perhaps past a second factor. A stale socket is
+ * nothing. */
 static bool master_answers(const char *path)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};

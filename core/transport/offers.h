@@ -1,4 +1,5 @@
-/* The keys that could prove who we are, in the order in which ssh would offer them: from the agent and from IdentityFiles. */
+/* The keys that could prove who we are, in the order in which ssh would offer them: from the agent and from
+ * IdentityFiles. */
 #ifndef TRANSPORT_OFFERS_H
 #define TRANSPORT_OFFERS_H
 #include "base/buf.h"
@@ -18,9 +19,9 @@ struct offer {
 
 struct offers { struct offer *at; size_t n; };
 
-/* Those that exist. Keys of the configuration that the agent holds come first; then, where the user named keys, their files, so
- * that an agent full of others does not use up the server's MaxAuthTries; then the agent's others, unless IdentitiesOnly; then
- * default files. Returns 0 or -1. */
+/* Those that exist. Keys of the configuration that the agent holds come first; then, where the user named keys, their
+ * files, so that an agent full of others does not use up the server's MaxAuthTries; then the agent's others, unless
+ * IdentitiesOnly; then default files. Returns 0 or -1. */
 int offers_load(struct offers *out, const struct ssh_config *config, const struct keyagent *agent, struct ssx_error *err);
 void offers_dispose(struct offers *o);
 

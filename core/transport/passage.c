@@ -19,7 +19,8 @@ static bool is_pending(const struct passage *p) { return ssh_get_status(p->tunne
 static void shut(struct passage *p)
 {
     if (p->fd >= 0)
-        epoll_ctl(p->tunnel->epoll, EPOLL_CTL_DEL, p->fd, NULL); /* closing is not enough while a child between fork and exec holds a copy */
+        epoll_ctl(p->tunnel->epoll, EPOLL_CTL_DEL, p->fd,
+                  NULL); /* closing is not enough while a child between fork and exec holds a copy */
     fd_close(&p->fd);
 }
 
@@ -81,8 +82,10 @@ void passage_take_refusal(struct tunnel *t, const char *text)
     while (p && (p->stage != PASSAGE_OPENING || p->number != number))
         p = p->next;
     if (p && code == PROHIBITED)
-        snprintf(p->refused, sizeof p->refused, "the bastion %s does not forward to %s port %d: %s (AllowTcpForwarding, PermitOpen or the key's options there forbid it)", t->name, p->host,
-                 p->port, refusal + at);
+        snprintf(
+            p->refused, sizeof p->refused,
+            "the bastion %s does not forward to %s port %d: %s (AllowTcpForwarding, PermitOpen or the key's options there forbid it)",
+            t->name, p->host, p->port, refusal + at);
     else if (p)
         snprintf(p->refused, sizeof p->refused, "the bastion %s can't connect to %s port %d: %s", t->name, p->host, p->port, refusal + at);
 }
@@ -98,7 +101,8 @@ static void answer(struct passage *p, const char *byte)
 static bool refuse(struct passage *p)
 {
     if (!p->refused[0])
-        snprintf(p->refused, sizeof p->refused, "the bastion %s can't connect to %s port %d: it does not say why", p->tunnel->name, p->host, p->port);
+        snprintf(p->refused, sizeof p->refused, "the bastion %s can't connect to %s port %d: it does not say why",
+                 p->tunnel->name, p->host, p->port);
     answer(p, PASSAGE_REFUSED);
     passage_end(p);
     return true;
@@ -112,7 +116,10 @@ static void make_channel(struct passage *p)
         snprintf(p->refused, sizeof p->refused, "can't open a channel at the bastion %s: out of memory", t->name);
         return;
     }
-    p->callbacks = (struct ssh_channel_callbacks_struct){.userdata = p, .channel_data_function = on_data, .channel_eof_function = on_eof, .channel_close_function = on_close};
+    p->callbacks = (struct ssh_channel_callbacks_struct){.userdata = p,
+                                                         .channel_data_function = on_data,
+                                                         .channel_eof_function = on_eof,
+                                                         .channel_close_function = on_close};
     ssh_callbacks_init(&p->callbacks);
     ssh_set_channel_callbacks(p->channel, &p->callbacks);
     p->number = CHANNELS_FROM + ++t->channels;
@@ -128,7 +135,8 @@ static int ask(struct passage *p)
     if (p->stage == PASSAGE_ASKED)
         make_channel(p);
     p->asked_at = t->heard.in_bytes;
-    return p->channel ? ssh_channel_open_forward(p->channel, p->host, p->port, "127.0.0.1", 65535) : SSH_ERROR; /* as ssh -W says whom it is for */
+    return p->channel ? ssh_channel_open_forward(p->channel, p->host, p->port, "127.0.0.1", 65535)
+                      : SSH_ERROR; /* as ssh -W says whom it is for */
 }
 
 static bool open_channel(struct passage *p)
@@ -194,7 +202,8 @@ static bool move_up(struct passage *p)
     return true;
 }
 
-/* All that libssh holds, and only once all before is gone: with each read, however small, it opens its window anew, and would hold ever more. */
+/* All that libssh holds, and only once all before is gone: with each read, however small, it opens its window anew, and
+ * would hold ever more. */
 static bool take_held(struct passage *p)
 {
     if (buf_length(&p->down) || !p->held)

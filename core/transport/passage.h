@@ -1,4 +1,5 @@
-/* A tunnel from within. tunnel.c is its thread: what is asked of it, what it waits for, how it ends; passage.c moves one connection. */
+/* A tunnel from within. tunnel.c is its thread: what is asked of it, what it waits for, how it ends; passage.c moves
+ * one connection. */
 #ifndef TRANSPORT_PASSAGE_H
 #define TRANSPORT_PASSAGE_H
 #include "transport/tunnel.h"
@@ -70,7 +71,8 @@ struct passage {
 /* In the tunnel's thread. Moves what can be moved; returns whether anything was. */
 bool passage_move(struct passage *p);
 
-/* What libssh has just said of an error, which may be that a channel was refused: the one place where it says why, for it keeps the last error only. */
+/* What libssh has just said of an error, which may be that a channel was refused: the one place where it says why, for
+ * it keeps the last error only. */
 void passage_take_refusal(struct tunnel *t, const char *text);
 
 /* Closes our end of the pair, and forgets the channel. */

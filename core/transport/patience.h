@@ -1,4 +1,5 @@
-/* How long a blocking step may take: until a deadline, or until a descriptor becomes readable because the user gives up. */
+/* How long a blocking step may take: until a deadline, or until a descriptor becomes readable because the user gives
+ * up. */
 #ifndef TRANSPORT_PATIENCE_H
 #define TRANSPORT_PATIENCE_H
 #include <sshexec/error.h>
@@ -18,7 +19,8 @@ struct patience patience_for(int timeout_ms, int interrupt_fd);
 /* Milliseconds to the deadline, never negative. */
 int patience_left(const struct patience *p);
 
-/* Polls. Returns 1 when one of fds is ready, 0 when the deadline passed, -1 with err (SSX_ERROR_INTERRUPTED) when the user gave up.
+/* Polls. Returns 1 when one of fds is ready, 0 when the deadline passed, -1 with err (SSX_ERROR_INTERRUPTED) when the
+ * user gave up.
  */
 int patience_poll(const struct patience *p, struct pollfd *fds, size_t n, struct ssx_error *err);
 

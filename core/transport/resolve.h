@@ -1,4 +1,5 @@
-/* A name's addresses, within a deadline: getaddrinfo can't be interrupted, so it runs in a thread that may be left behind. */
+/* A name's addresses, within a deadline: getaddrinfo can't be interrupted, so it runs in a thread that may be left
+ * behind. */
 #ifndef TRANSPORT_RESOLVE_H
 #define TRANSPORT_RESOLVE_H
 #include "transport/patience.h"

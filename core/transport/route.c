@@ -42,7 +42,8 @@ static struct bastions *bastions_for(struct plan *p, const struct transport_targ
 static int find_bastion(struct plan *p, const struct transport_target *target, struct ssx_error *err)
 {
     struct bastions *all = bastions_for(p, target);
-    return all ? bastion_find(&p->bastion, all, target, p->survey.config.proxy_jump, err) : error_set(err, SSX_ERROR_SYSTEM, "can't go through a bastion: out of memory");
+    return all ? bastion_find(&p->bastion, all, target, p->survey.config.proxy_jump, err)
+               : error_set(err, SSX_ERROR_SYSTEM, "can't go through a bastion: out of memory");
 }
 
 /* Fills in the choice; with TRANSPORT_LIBSSH, an error where it can't be. */
@@ -120,8 +121,8 @@ int route_find(struct route *out, const struct transport_target *target, struct 
 
 /* --- the system ssh --- */
 
-/* Ours come first, for ssh takes the first value that it meets: quiet, no forwarding, no terminal, no other command, and no question
- * where there is nobody to answer. */
+/* Ours come first, for ssh takes the first value that it meets: quiet, no forwarding, no terminal, no other command,
+ * and no question where there is nobody to answer. */
 static int ssh_argv(struct words *argv, const struct transport_target *target, const char *command, struct ssx_error *err)
 {
     static const char *const fixed[] = {
@@ -158,9 +159,11 @@ static unsigned spawn_how(const struct transport_target *target)
     return (target->ask ? SPAWN_ASKING : 0) | (target->mode == TRANSPORT_FIFO ? SPAWN_FIFO : 0);
 }
 
-static int open_child(struct transport **out, const struct transport_target *target, const char *name, const struct words *argv, struct ssx_error *err)
+static int open_child(struct transport **out, const struct transport_target *target, const char *name,
+                      const struct words *argv, struct ssx_error *err)
 {
-    return spawn_open_how(out, target->mode == TRANSPORT_FIFO ? "fifo" : name, (const char *const *)(const void *)argv->at, spawn_how(target), err);
+    return spawn_open_how(out, target->mode == TRANSPORT_FIFO ? "fifo" : name,
+                          (const char *const *)(const void *)argv->at, spawn_how(target), err);
 }
 
 static int open_ssh(struct transport **out, const struct transport_target *target, const char *command, struct ssx_error *err)
@@ -192,10 +195,16 @@ static int open_template(struct transport **out, const struct transport_target *
 /* --- libssh --- */
 
 /* Those who open many try again by themselves. */
-static int open_libssh(struct transport **out, const struct plan *p, const struct transport_target *target, const char *command, struct ssx_error *err)
+static int open_libssh(struct transport **out, const struct plan *p, const struct transport_target *target,
+                       const char *command, struct ssx_error *err)
 {
     const struct survey *s = &p->survey;
-    struct login l = {.target = target, .config = &s->config, .keys = &s->keys, .agent = &s->agent, .offers = &s->offers, .bastion = p->bastion,
+    struct login l = {.target = target,
+                      .config = &s->config,
+                      .keys = &s->keys,
+                      .agent = &s->agent,
+                      .offers = &s->offers,
+                      .bastion = p->bastion,
                       .timeout_ms = survey_timeout_ms(s, target)};
     int rc = (target->attempt ? login_open : login_open_again)(&l, err);
     if (!rc)
@@ -206,8 +215,8 @@ static int open_libssh(struct transport **out, const struct plan *p, const struc
     return rc;
 }
 
-/* The system ssh, told out of what would take its stdin or the command away. Only where the configuration says so: OpenSSH before 8.7
- * has no words for it. */
+/* The system ssh, told out of what would take its stdin or the command away. Only where the configuration says so:
+ * OpenSSH before 8.7 has no words for it. */
 static int open_told_ssh(struct transport **out, const struct ssh_config *c, const struct transport_target *target, const char *command,
                          struct ssx_error *err)
 {
@@ -242,7 +251,8 @@ static int admit(const struct transport_target *target, const char *place, const
     return error_set(err, SSX_ERROR_UNREACHABLE, "too many logins at once at %s", place);
 }
 
-/* To the system ssh, the first hop of a ProxyJump is a door at which all that go by it knock. Through a bastion of ours nobody does: it has one login for all. */
+/* To the system ssh, the first hop of a ProxyJump is a door at which all that go by it knock. Through a bastion of ours
+ * nobody does: it has one login for all. */
 static int admit_planned(const struct transport_target *target, const struct plan *p, bool libssh, struct ssx_error *err)
 {
     const struct ssh_config *c = &p->survey.config;

@@ -161,7 +161,8 @@ static void spawn_free(struct transport *t)
     fd_close(&s->err);
     if (!reap_within(s, LEAVE_MS)) {
         kill(s->asking ? s->pid : -s->pid, SIGTERM);
-        if (!reap_within(s, TERM_MS) && !kill(s->asking ? s->pid : -s->pid, SIGKILL)) /* a sudo is not ours to kill, and not to be waited for */
+        if (!reap_within(s, TERM_MS) &&
+            !kill(s->asking ? s->pid : -s->pid, SIGKILL)) /* a sudo is not ours to kill, and not to be waited for */
             reap(s, 0);
     }
     fd_close(&s->pidfd);

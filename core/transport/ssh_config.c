@@ -116,7 +116,8 @@ static bool judge_value(const char *name, const char *value)
 /* "none" switches these off; to any other directive it is a name like any other (HostKeyAlias none). */
 static bool is_off(const char *name, const char *value)
 {
-    static const char *const names[] = {"ProxyJump", "ProxyCommand", "CertificateFile", "RevokedHostKeys", "KnownHostsCommand", "PKCS11Provider"};
+    static const char *const names[] = {"ProxyJump",       "ProxyCommand",      "CertificateFile",
+                                        "RevokedHostKeys", "KnownHostsCommand", "PKCS11Provider"};
     for (size_t i = 0; !strcmp(value, "none") && i < sizeof names / sizeof *names; i++)
         if (!strcasecmp(name, names[i]))
             return true;
@@ -134,8 +135,8 @@ static void judge(struct ssh_config *c, const char *name, const char *value)
         snprintf(c->reason, sizeof c->reason, "%s is set (%.100s)", d->name, value);
 }
 
-/* ssh prints the files of one directive with blanks between and no quotes. A word that does not look like the start of a path goes
- * on with the path before it, unless it is a file of its own. */
+/* ssh prints the files of one directive with blanks between and no quotes. A word that does not look like the start of
+ * a path goes on with the path before it, unless it is a file of its own. */
 static void take_files(struct words *out, const char *value)
 {
     words_free(out);
@@ -234,7 +235,8 @@ static void take(struct ssh_config *c, const char *name, const char *value, bool
 
 /* --- IdentityFile's % tokens and ${VARIABLES}, which ssh -G leaves as they are --- */
 
-/* An account's own words, as ssh takes them: not $HOME, not $USER. The _r forms, for hosts are opened from several threads. */
+/* An account's own words, as ssh takes them: not $HOME, not $USER. The _r forms, for hosts are opened from several
+ * threads. */
 struct account { struct passwd pw; char text[4096]; bool found; };
 
 static void find_account(struct account *out, const char *name /* NULL: ours */)
@@ -374,8 +376,19 @@ static void expand_identities(struct ssh_config *c)
 static void set_defaults(struct ssh_config *c)
 {
     *c = (struct ssh_config){
-        .original = "", .user = "", .hostname = "", .bind_address = "", .address_family = "any", .identity_agent = "",
-        .control_path = "", .proxy_jump = "", .session_type = "default", .port = 22, .connection_attempts = 1, .password_prompts = 3, .tcp_keepalive = true,
+        .original = "",
+        .user = "",
+        .hostname = "",
+        .bind_address = "",
+        .address_family = "any",
+        .identity_agent = "",
+        .control_path = "",
+        .proxy_jump = "",
+        .session_type = "default",
+        .port = 22,
+        .connection_attempts = 1,
+        .password_prompts = 3,
+        .tcp_keepalive = true,
         .host_keys_checked = HOST_KEY_ASK,
     };
     c->ciphers.list = c->macs.list = c->kex.list = c->host_keys.list = c->public_keys.list = "";
@@ -495,7 +508,8 @@ static int make_argv(struct words *argv, const struct words *options, const stru
 {
     words_add(argv, "ssh");
     words_add(argv, "-T");
-    /* With a command, as when it is run: ForkAfterAuthentication wants one, Match sessiontype and command look at it. Before the user's own: the first word counts. */
+    /* With a command, as when it is run: ForkAfterAuthentication wants one, Match sessiontype and command look at it.
+     * Before the user's own: the first word counts. */
     words_add(argv, "-oRemoteCommand=none");
     for (size_t i = 0; i < options->n; i++)
         words_add(argv, options->at[i]);
@@ -570,7 +584,8 @@ int ssh_config_load(struct ssh_config *out, const struct transport_target *targe
     if (!rc)
         rc = make_argv(&stock, &none, &host, err);
     if (!rc)
-        rc = find_answers(out, &(struct asking){&own, &stock, host.at[0], target->config_file, &patience}, target->attempt ? target->attempt->common : NULL, err);
+        rc = find_answers(out, &(struct asking){&own, &stock, host.at[0], target->config_file, &patience},
+                          target->attempt ? target->attempt->common : NULL, err);
     words_free(&options);
     words_free(&host);
     words_free(&none);

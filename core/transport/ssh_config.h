@@ -1,9 +1,9 @@
-/* What OpenSSH itself says it would do for a host: the answer of `ssh -G`, next to that of `ssh -F none -G`, which shows what was
- * configured at all.
+/* What OpenSSH itself says it would do for a host: the answer of `ssh -G`, next to that of `ssh -F none -G`, which
+ * shows what was configured at all.
  *
- * A directive counts when its line is not in the second answer. Those that libssh can honour end up as fields here; those that
- * change nothing of who, where or how we connect are passed over; any other that counts, known or not, is a reason for the system
- * ssh. */
+ * A directive counts when its line is not in the second answer. Those that libssh can honour end up as fields here;
+ * those that change nothing of who, where or how we connect are passed over; any other that counts, known or not, is a
+ * reason for the system ssh. */
 #ifndef TRANSPORT_SSH_CONFIG_H
 #define TRANSPORT_SSH_CONFIG_H
 #include "transport/target.h"
@@ -38,11 +38,12 @@ struct ssh_config {
     char reason[256];             /* why only the system ssh will do; "" where libssh may */
 };
 
-/* Reads both answers. Returns 0, or -1 with err where the first is not what ssh prints. ssh_config_dispose frees, also after -1. */
+/* Reads both answers. Returns 0, or -1 with err where the first is not what ssh prints. ssh_config_dispose frees, also
+ * after -1. */
 int ssh_config_parse(struct ssh_config *out, const char *answer, const char *baseline, struct ssx_error *err);
 
-/* Asks ssh, both questions at once, within `timeout_ms` (a Match exec may take its time). err is SSX_ERROR_USAGE, in ssh's own
- * words, for a configuration that ssh refuses. */
+/* Asks ssh, both questions at once, within `timeout_ms` (a Match exec may take its time). err is SSX_ERROR_USAGE, in
+ * ssh's own words, for a configuration that ssh refuses. */
 int ssh_config_load(struct ssh_config *out, const struct transport_target *target, int timeout_ms, struct ssx_error *err);
 
 void ssh_config_dispose(struct ssh_config *c);

@@ -1,4 +1,5 @@
-/* All that is known of a host before connecting: what ssh's configuration says of it, the keys on file for it, those of the ssh-agent, and which of ours to offer. */
+/* All that is known of a host before connecting: what ssh's configuration says of it, the keys on file for it, those of
+ * the ssh-agent, and which of ours to offer. */
 #ifndef TRANSPORT_SURVEY_H
 #define TRANSPORT_SURVEY_H
 #include "transport/host_key.h"

@@ -1,4 +1,5 @@
-/* Whom to reach and how, in the words of the user and of ssh: what the command line or an embedding program fills in. */
+/* Whom to reach and how, in the words of the user and of ssh: what the command line or an embedding program fills
+ * in. */
 #ifndef TRANSPORT_TARGET_H
 #define TRANSPORT_TARGET_H
 #include "transport/words.h"
@@ -15,8 +16,9 @@ enum transport_mode {
     TRANSPORT_TEMPLATE, /* a command line of the user's (template.h) */
 };
 
-/* Shows the prompt and reads one line into answer (size bytes with its NUL), hidden unless echo. Returns 0, or -1 when there is
- * nobody to ask or the user gave up. Called from the thread that opens the transport. ask.h holds the usual one. */
+/* Shows the prompt and reads one line into answer (size bytes with its NUL), hidden unless echo. Returns 0, or -1 when
+ * there is nobody to ask or the user gave up. Called from the thread that opens the transport. ask.h holds the usual
+ * one. */
 typedef int transport_ask_fn(void *ctx, const char *prompt, bool echo, char *answer, size_t size);
 
 /* level 1: what -v shows; 2: what -vv adds. One line, already safe for a terminal. */
@@ -48,14 +50,15 @@ struct transport_target {
     struct transport_attempt *attempt; /* attempt.h; NULL: nobody wants to know, and nobody else opens one */
 };
 
-/* What to put behind "ssh" so that it means this host: the user's -F -p -l -i -o; then `host` goes last, behind "--".
- * A port in the host's own text wins over -p. Returns 0, or -1 with err (SSX_ERROR_USAGE) where the host can't be one. */
+/* What to put behind "ssh" so that it means this host: the user's -F -p -l -i -o; then `host` goes last, behind "--". A
+ * port in the host's own text wins over -p. Returns 0, or -1 with err (SSX_ERROR_USAGE) where the host can't be one. */
 int target_ssh_words(struct words *options, struct words *host, const struct transport_target *t, struct ssx_error *err);
 
 /* A target's parts, for what is not ssh. Those that nobody named are "". */
 struct target_parts { char host[256], port[8], user[128]; };
 
-/* Returns 0, or -1 with err (SSX_ERROR_USAGE) as target_ssh_words. A target without a host is all "" but for -p and -l. */
+/* Returns 0, or -1 with err (SSX_ERROR_USAGE) as target_ssh_words. A target without a host is all "" but for -p and
+ * -l. */
 int target_split(struct target_parts *out, const struct transport_target *t, struct ssx_error *err);
 
 void target_log(const struct transport_target *t, int level, const char *format, ...) __attribute__((format(printf, 3, 4)));

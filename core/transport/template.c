@@ -9,7 +9,8 @@
 
 static bool is_blank(char c) { return c == ' ' || c == '\t'; }
 
-/* Takes the next word off the line: its quotes removed, its % left as they are. Returns 1, 0 at the end of the line, or -1. */
+/* Takes the next word off the line: its quotes removed, its % left as they are. Returns 1, 0 at the end of the line, or
+ * -1. */
 static int next_word(struct buf *out, const char **line, struct ssx_error *err)
 {
     const char *at = *line;
@@ -53,7 +54,9 @@ static const char *value_of(char letter, const struct template_values *v, struct
             return values[i];
         return NULL;
     }
-    error_set(err, SSX_ERROR_USAGE, "%%%c means nothing; it takes %%h host, %%p port, %%u user, %%c the agent's command, %%%% a percent sign", letter ? letter : ' ');
+    error_set(err, SSX_ERROR_USAGE,
+              "%%%c means nothing; it takes %%h host, %%p port, %%u user, %%c the agent's command, %%%% a percent sign",
+              letter ? letter : ' ');
     return NULL;
 }
 

@@ -84,7 +84,8 @@ static void let_go(struct tunnel *t, struct passage *p)
         passage_free(p);
 }
 
-/* Those that moved stand at the end next time: where the connection takes less than all of them have, they take turns. */
+/* Those that moved stand at the end next time: where the connection takes less than all of them have, they take
+ * turns. */
 static bool move_all(struct tunnel *t)
 {
     struct passage *moved = NULL, **end = &moved, **at = &t->passages;
@@ -135,7 +136,8 @@ static void wait(struct tunnel *t, int timeout_ms)
     }
 }
 
-/* ServerAliveInterval and ServerAliveCountMax. Returns how long it is until there is something to do, in ms; -1: nothing ever. */
+/* ServerAliveInterval and ServerAliveCountMax. Returns how long it is until there is something to do, in ms; -1:
+ * nothing ever. */
 static int watch_life(struct tunnel *t)
 {
     int64_t now = clock_ms();
@@ -164,7 +166,10 @@ static void lose(struct tunnel *t)
     if (t->silent)
         snprintf(t->why, sizeof t->why, "no sign of life for %g s (ServerAliveInterval)", (double)(clock_ms() - t->heard_ms) / 1000);
     else
-        snprintf(t->why, sizeof t->why, "%s", t->confused ? "it speaks of channels that are not open" : *why ? why : "closed at the other end");
+        snprintf(t->why, sizeof t->why, "%s",
+                 t->confused ? "it speaks of channels that are not open"
+                 : *why      ? why
+                             : "closed at the other end");
     pthread_mutex_unlock(&t->lock);
 }
 
@@ -235,7 +240,8 @@ static int set_up(struct tunnel *t, const char *name)
     t->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (!t->name || !t->ear)
         return ENOMEM;
-    if (t->epoll < 0 || t->wake < 0 || epoll_ctl(t->epoll, EPOLL_CTL_ADD, t->wake, &asked) || epoll_ctl(t->epoll, EPOLL_CTL_ADD, ssh_get_fd(t->session), &session))
+    if (t->epoll < 0 || t->wake < 0 || epoll_ctl(t->epoll, EPOLL_CTL_ADD, t->wake, &asked) ||
+        epoll_ctl(t->epoll, EPOLL_CTL_ADD, ssh_get_fd(t->session), &session))
         return errno;
     ssh_set_counters(t->session, &t->heard, NULL);
     t->heard_ms = clock_ms();
@@ -333,7 +339,8 @@ static struct passage *make_passage(struct tunnel *t, const char *host, int port
     return p;
 }
 
-/* Hands it to the thread, which is the one to free it where it is left too early. A tunnel that is lost takes nobody. */
+/* Hands it to the thread, which is the one to free it where it is left too early. A tunnel that is lost takes
+ * nobody. */
 static void hand_in(struct tunnel *t, struct passage *p)
 {
     pthread_mutex_lock(&t->lock);
@@ -355,7 +362,8 @@ static int await_answer(struct passage *p, int fd, const struct patience *patien
     if (ready < 0)
         return -1;
     if (!ready)
-        return error_set(err, SSX_ERROR_UNREACHABLE, "the bastion %s did not connect us to %s port %d in time", p->tunnel->name, p->host, p->port);
+        return error_set(err, SSX_ERROR_UNREACHABLE, "the bastion %s did not connect us to %s port %d in time",
+                         p->tunnel->name, p->host, p->port);
     if (recv(fd, &answer, 1, 0) != 1) {
         passage_explain(p, err);
         return error_set(err, SSX_ERROR_UNREACHABLE, "the bastion %s has gone", p->tunnel->name);
@@ -363,7 +371,8 @@ static int await_answer(struct passage *p, int fd, const struct patience *patien
     return answer == *PASSAGE_OPEN ? 0 : error_set(err, SSX_ERROR_UNREACHABLE, "%s", p->refused);
 }
 
-int passage_open(struct passage **out, int *fd, struct tunnel *t, const char *host, int port, const struct patience *patience, struct ssx_error *err)
+int passage_open(struct passage **out, int *fd, struct tunnel *t, const char *host, int port,
+                 const struct patience *patience, struct ssx_error *err)
 {
     struct passage *p = make_passage(t, host, port, fd);
     if (!p)

@@ -14,7 +14,8 @@ int turn_init(struct turn *t, struct ssx_error *err)
 
 void turn_dispose(struct turn *t) { fd_close(&t->fd); }
 
-/* read and write, not eventfd_read and eventfd_write: the thread sanitizer sees through these that one thread comes after the other. */
+/* read and write, not eventfd_read and eventfd_write: the thread sanitizer sees through these that one thread comes
+ * after the other. */
 int turn_take(struct turn *t, const struct patience *patience, struct ssx_error *err)
 {
     uint64_t one;

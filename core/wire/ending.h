@@ -5,7 +5,8 @@
 
 #define ENDING_TRUNCATED "output is cut off: something kept it open after the worker had ended"
 
-/* "timeout: not done after 1.5 s", "failed with code 3", "refused: ..." in one line that can't drive a terminal. Returns out. */
+/* "timeout: not done after 1.5 s", "failed with code 3", "refused: ..." in one line that can't drive a terminal.
+ * Returns out. */
 char *ending_describe(char *out, size_t size, const struct message_end *e);
 
 #endif

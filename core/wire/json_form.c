@@ -71,7 +71,8 @@ static uint64_t get_big_endian(const unsigned char *p, size_t n)
     return u;
 }
 
-/* The msgpack specification, "Timestamp extension type": 32 bits of seconds; 30 of nanoseconds and 34 of seconds; 32 and 64. */
+/* The msgpack specification, "Timestamp extension type": 32 bits of seconds; 30 of nanoseconds and 34 of seconds; 32
+ * and 64. */
 static size_t time_pack(unsigned char out[12], int64_t seconds, uint32_t nanoseconds)
 {
     if (seconds < 0 || seconds >> 34) {
@@ -102,7 +103,8 @@ bool form_time_print(char out[FORM_TEXT], const unsigned char *bytes, size_t n)
     return true;
 }
 
-/* Digits up to the end or the first other character. Returns how many; 0 also where the number takes more than 64 bits. */
+/* Digits up to the end or the first other character. Returns how many; 0 also where the number takes more than 64
+ * bits. */
 static size_t take_digits(uint64_t *out, const char *text, size_t n)
 {
     size_t i = 0;

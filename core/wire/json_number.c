@@ -8,7 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The C locale for this thread; returns what was in force. glibc and musl have it ready, so it can't fail and is not freed. */
+/* The C locale for this thread; returns what was in force. glibc and musl have it ready, so it can't fail and is not
+ * freed. */
 static locale_t enter_c_locale(void) { return uselocale(newlocale(LC_ALL_MASK, "C", (locale_t)0)); }
 
 static void mark_as_float(char out[NUMBER_TEXT])
@@ -17,8 +18,8 @@ static void mark_as_float(char out[NUMBER_TEXT])
         strcat(out, ".0");
 }
 
-/* Whether trying 15 digits is worth its cost: false for most doubles that need more. Products and quotients of integers below 2^53 and powers of
- * ten up to 1e22 are rounded once only, so that a number with 15 digits comes back exactly. */
+/* Whether trying 15 digits is worth its cost: false for most doubles that need more. Products and quotients of integers
+ * below 2^53 and powers of ten up to 1e22 are rounded once only, so that a number with 15 digits comes back exactly. */
 static bool may_have_15_digits(double number)
 {
     static const double powers[] = {

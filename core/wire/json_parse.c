@@ -24,7 +24,8 @@ _Static_assert(VALUE_DEPTH_MAX == 28 && VALUE_ELEMENTS_MAX == 1000000 && VALUE_S
 
 static int parse_value(struct parser *p);
 
-/* Below, parse_ and take_ functions start at the first character of what they are named for; they return 0, or something else with the error set. */
+/* Below, parse_ and take_ functions start at the first character of what they are named for; they return 0, or
+ * something else with the error set. */
 
 static int fail_memory(struct parser *p) { return error_set(p->in.err, SSX_ERROR_SYSTEM, "can't parse JSON: out of memory"); }
 
@@ -171,8 +172,8 @@ static bool is_last_member(const char *at, const char *end)
     return false;
 }
 
-/* Looks, right behind '{', for a form's key that is the only one. If it is there, steps up to its value. The look ahead makes a value in n
- * levels of forms cost n times its length, and levels are few. */
+/* Looks, right behind '{', for a form's key that is the only one. If it is there, steps up to its value. The look ahead
+ * makes a value in n levels of forms cost n times its length, and levels are few. */
 static enum json_form take_form(struct json_reader *r)
 {
     struct json_reader ahead = *r;

@@ -12,7 +12,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Below, running out of memory shows in out->failed, and is looked at once, at the end. The value was scanned, so that reading it can't fail. */
+/* Below, running out of memory shows in out->failed, and is looked at once, at the end. The value was scanned, so that
+ * reading it can't fail. */
 
 static void print_value(struct buf *out, struct value_reader *r);
 

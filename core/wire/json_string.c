@@ -116,7 +116,8 @@ static int add_control(struct buf *out, unsigned char code)
     return buf_add(out, text, 6);
 }
 
-/* Control characters beyond what RFC 8259 wants (DEL, U+0080 to U+009F) are escaped too: they could drive a terminal. */
+/* Control characters beyond what RFC 8259 wants (DEL, U+0080 to U+009F) are escaped too: they could drive a
+ * terminal. */
 int json_add_string(struct buf *out, const char *text, size_t n)
 {
     static const char named[] = "\"\\\b\f\n\r\t", names[] = "\"\\bfnrt";

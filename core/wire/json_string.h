@@ -1,4 +1,5 @@
-/* JSON's strings: finding their end and their length before anything is copied, taking them out of their escapes. (Into escapes: json_add_string.) */
+/* JSON's strings: finding their end and their length before anything is copied, taking them out of their escapes. (Into
+ * escapes: json_add_string.) */
 #ifndef WIRE_JSON_STRING_H
 #define WIRE_JSON_STRING_H
 #include <stddef.h>

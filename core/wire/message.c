@@ -328,7 +328,8 @@ static int skip(struct value_reader *r, size_t elements)
 }
 
 /* Reads a map by handing each known key to `take`, which returns 1 for a key it doesn't know. */
-static int take_map(struct value_reader *r, struct message *m, int (*take)(struct value_reader *, const struct value *key, struct message *))
+static int take_map(struct value_reader *r, struct message *m,
+                    int (*take)(struct value_reader *, const struct value *key, struct message *))
 {
     size_t pairs;
     if (value_take_map(r, &pairs))
@@ -426,7 +427,8 @@ static int take_call(struct value_reader *r, struct message *m)
         return -1;
     if (object.kind == VALUE_ARRAY && object.n >= 3) {
         c->has_object = true;
-        if (take_digest(r, &c->digest) || value_take_uint(r, OBJECT_MAX, &c->object_size) || value_take_bool(r, &c->exact) || skip(r, object.n - 3))
+        if (take_digest(r, &c->digest) || value_take_uint(r, OBJECT_MAX, &c->object_size) ||
+            value_take_bool(r, &c->exact) || skip(r, object.n - 3))
             return -1;
     } else if (object.kind != VALUE_NIL) {
         return -1;

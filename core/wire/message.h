@@ -1,4 +1,5 @@
-/* Frames and messages of PROTOCOL.md: one struct a message, one pair of functions that turns it into a frame and back. */
+/* Frames and messages of PROTOCOL.md: one struct a message, one pair of functions that turns it into a frame and
+ * back. */
 #ifndef WIRE_MESSAGE_H
 #define WIRE_MESSAGE_H
 #include "base/buf.h"
@@ -113,11 +114,12 @@ struct message {
 /* Adds the frame of a message to out. Memory running out shows in out->failed. */
 void message_encode(struct buf *out, const struct message *m, enum message_party from);
 
-/* Looks for one frame at the start of n bytes. Returns its whole length with header once all of it is there, 0 if more bytes are needed, or -1 with err for a
- * length of 0 or above `cap` (FRAME_MAX, or FRAME_MAX_BEFORE_HELLO). */
+/* Looks for one frame at the start of n bytes. Returns its whole length with header once all of it is there, 0 if more
+ * bytes are needed, or -1 with err for a length of 0 or above `cap` (FRAME_MAX, or FRAME_MAX_BEFORE_HELLO). */
 long frame_length(const void *bytes, size_t n, size_t cap, struct ssx_error *err);
 
-/* Judges and decodes one frame (with its header) in the order of PROTOCOL.md, section 2. *out borrows from the frame. Returns 0, or -1 with err (SSX_ERROR_PROTOCOL). */
+/* Judges and decodes one frame (with its header) in the order of PROTOCOL.md, section 2. *out borrows from the frame.
+ * Returns 0, or -1 with err (SSX_ERROR_PROTOCOL). */
 int message_decode(struct message *out, const void *frame, size_t length, enum message_party from, struct ssx_error *err);
 
 /* Takes the next object of a decoded OFFER or NEED. Returns false when there is none. */

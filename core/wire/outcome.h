@@ -10,7 +10,8 @@ enum { /* the exit codes that are promises */
 
 const char *outcome_name(enum ssx_outcome outcome);
 
-/* The exit code for a call that ended so: code is the worker's own, signal what killed it, reason the word of END refused ("" for none). */
+/* The exit code for a call that ended so: code is the worker's own, signal what killed it, reason the word of END
+ * refused ("" for none). */
 int outcome_exit_code(enum ssx_outcome outcome, unsigned code, unsigned signal, const char *reason);
 
 /* The exit code for an error before or beside a call. */

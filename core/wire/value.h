@@ -1,6 +1,8 @@
-/* Reading msgpack without building anything: one token at a time over borrowed bytes, every length checked against what is left.
+/* Reading msgpack without building anything: one token at a time over borrowed bytes, every length checked against what
+ * is left.
  *
- * All that comes from outside is first scanned whole by value_scan; after that a reader can only fail for having the wrong shape. */
+ * All that comes from outside is first scanned whole by value_scan; after that a reader can only fail for having the
+ * wrong shape. */
 #ifndef WIRE_VALUE_H
 #define WIRE_VALUE_H
 #include <sshexec/error.h>
@@ -39,16 +41,19 @@ struct value_reader { const unsigned char *at, *end; };
 
 static inline struct value_reader value_reader(const void *bytes, size_t n)
 {
-    return (struct value_reader){bytes, n ? (const unsigned char *)bytes + n : bytes}; /* nothing may be NULL, to which nothing can be added */
+    return (struct value_reader){bytes, n ? (const unsigned char *)bytes + n
+                                          : bytes}; /* nothing may be NULL, to which nothing can be added */
 }
 
-/* The next token. Returns 0, or -1 where the bytes end too early, a byte is not msgpack (0xc1), or a count exceeds the bytes left. */
+/* The next token. Returns 0, or -1 where the bytes end too early, a byte is not msgpack (0xc1), or a count exceeds the
+ * bytes left. */
 int value_next(struct value_reader *r, struct value *out);
 
 /* Steps over one whole value, whatever it holds. Returns 0 or -1. */
 int value_skip(struct value_reader *r);
 
-/* The next token if it is of the kind wanted; else -1. The _uint form refuses more than `max`, the _str form a NUL inside. */
+/* The next token if it is of the kind wanted; else -1. The _uint form refuses more than `max`, the _str form a NUL
+ * inside. */
 int value_take_uint(struct value_reader *r, uint64_t max, uint64_t *out);
 int value_take_bool(struct value_reader *r, bool *out);
 int value_take_array(struct value_reader *r, size_t *count);
@@ -62,8 +67,9 @@ static inline bool value_is_text(const struct value *v, const char *text) /* inl
     return v->kind == VALUE_STR && strlen(text) == v->n && memcmp(v->at, text, v->n) == 0;
 }
 
-/* The prescan: n bytes hold exactly one well-formed value, of at most VALUE_DEPTH_MAX levels and VALUE_ELEMENTS_MAX elements, and
- * nothing behind it. Returns 0, or -1 with err (SSX_ERROR_PROTOCOL) saying what is wrong at which byte. */
+/* The prescan: n bytes hold exactly one well-formed value, of at most VALUE_DEPTH_MAX levels and VALUE_ELEMENTS_MAX
+ * elements, and nothing behind it. Returns 0, or -1 with err (SSX_ERROR_PROTOCOL) saying what is wrong at which
+ * byte. */
 int value_scan(const void *bytes, size_t n, struct ssx_error *err);
 
 /* "nil", "an integer", "text" ...: what a value is, for messages. */

@@ -106,10 +106,11 @@ static int take_options(struct value_reader *r, struct workload *w, struct ssx_e
         else if (value_is_text(&key, "digest"))
             rc = take_digest(r, w);
         else
-            return error_set(err, SSX_ERROR_REFUSED, "the workload has an option that this version doesn't know: %.*s", key.n > 64 ? 64 : (int)key.n,
-                             (const char *)key.at);
+            return error_set(err, SSX_ERROR_REFUSED, "the workload has an option that this version doesn't know: %.*s",
+                             key.n > 64 ? 64 : (int)key.n, (const char *)key.at);
         if (rc)
-            return error_set(err, SSX_ERROR_REFUSED, "the workload's option %.*s has no value that it could have", (int)key.n, (const char *)key.at);
+            return error_set(err, SSX_ERROR_REFUSED, "the workload's option %.*s has no value that it could have",
+                             (int)key.n, (const char *)key.at);
     }
     return 0;
 }
@@ -175,7 +176,10 @@ static int read_bare(struct buf *out, int fd, unsigned char first, const char *n
     if (buf_add(out, &first, 1))
         return error_set(err, SSX_ERROR_SYSTEM, "can't read %s: out of memory", name);
     long got = read_up_to(out, fd, WORKLOAD_MAX, name, err);
-    return got < WORKLOAD_MAX ? (got < 0 ? -1 : 0) : error_set(err, SSX_ERROR_REFUSED, "the workload on %s is larger than the limit of %u bytes", name, WORKLOAD_MAX);
+    return got < WORKLOAD_MAX
+               ? (got < 0 ? -1 : 0)
+               : error_set(err, SSX_ERROR_REFUSED, "the workload on %s is larger than the limit of %u bytes", name,
+                           WORKLOAD_MAX);
 }
 
 int workload_read(struct buf *out, enum workload_form *form, int fd, const char *name, struct ssx_error *err)
@@ -193,5 +197,7 @@ int workload_read(struct buf *out, enum workload_form *form, int fd, const char 
         return read_prefixed(out, fd, name, err);
     if (first == 0x92 || first == 0x93 || first == 0xdc || first == 0xdd)
         return read_bare(out, fd, first, name, err);
-    return error_set(err, SSX_ERROR_REFUSED, "what is on %s is not a workload: it starts with the byte 0x%02x (sshexec encode makes workloads)", name, first);
+    return error_set(err, SSX_ERROR_REFUSED,
+                     "what is on %s is not a workload: it starts with the byte 0x%02x (sshexec encode makes workloads)",
+                     name, first);
 }

@@ -161,7 +161,8 @@ static int check_length(const struct ssx_type *t, size_t n, const struct place *
 
 struct layout { size_t size, align; };
 
-/* Of the C object that the chain from t on describes. An opt's value stands behind a bool, so its own alignment is its offset. */
+/* Of the C object that the chain from t on describes. An opt's value stands behind a bool, so its own alignment is its
+ * offset. */
 static struct layout layout_of(const struct ssx_type *t)
 {
     if (t->kind == SSX_KIND_SECRET)

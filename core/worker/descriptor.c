@@ -376,7 +376,9 @@ static int parse_struct(struct parser *p)
         return -1;
     for (size_t i = 0; i + 1 < d->struct_count; i++)
         if (strcmp(d->structs[i].name, s->name) == 0)
-            return fault(p, "there is a struct of that name already (one source file of a plugin carries the notes, the others define SSX_NO_NOTES)");
+            return fault(
+                p,
+                "there is a struct of that name already (one source file of a plugin carries the notes, the others define SSX_NO_NOTES)");
     return 0;
 }
 
@@ -389,7 +391,9 @@ static int parse_enum(struct parser *p)
         return -1;
     for (size_t i = 0; i + 1 < d->enum_count; i++)
         if (strcmp(d->enums[i].name, e->name) == 0)
-            return fault(p, "there is an enum of that name already (one source file of a plugin carries the notes, the others define SSX_NO_NOTES)");
+            return fault(
+                p,
+                "there is an enum of that name already (one source file of a plugin carries the notes, the others define SSX_NO_NOTES)");
     return 0;
 }
 
@@ -485,8 +489,8 @@ static int parse_worker(struct parser *p)
 
 /* --- lines --- */
 
-/* A field's default is C source; where that is no JSON, the line can still be read without it. The text between "default": and the doc is
- * cut out into p->default_text. Returns false where the line has no such place. */
+/* A field's default is C source; where that is no JSON, the line can still be read without it. The text between
+ * "default": and the doc is cut out into p->default_text. Returns false where the line has no such place. */
 static bool cut_default(struct parser *p, char **line)
 {
     static const char key[] = "\"default\":", doc[] = ",\"doc\":";
@@ -733,7 +737,8 @@ static int check_docs(const struct descriptor *d, struct ssx_error *err)
     for (size_t i = 0; i < d->struct_count; i++)
         for (size_t f = 0; f < d->structs[i].count; f++)
             if (!*d->structs[i].fields[f].doc)
-                return error_set(err, SSX_ERROR_REFUSED, "%s.%s has no doc: say in a few words what it is", d->structs[i].name, d->structs[i].fields[f].name);
+                return error_set(err, SSX_ERROR_REFUSED, "%s.%s has no doc: say in a few words what it is",
+                                 d->structs[i].name, d->structs[i].fields[f].name);
     return 0;
 }
 
@@ -748,7 +753,9 @@ int descriptor_check(const struct descriptor *d, struct ssx_error *err)
     for (size_t i = 0; i < d->state->count; i++)
         rests += d->state->fields[i].type.rest;
     if (rests > 1)
-        return error_set(err, SSX_ERROR_REFUSED, "the state %s has %zu rest fields; one at most can take the words after --", d->state->name, rests);
+        return error_set(err, SSX_ERROR_REFUSED,
+                         "the state %s has %zu rest fields; one at most can take the words after --", d->state->name,
+                         rests);
     for (size_t i = 0; i < d->struct_count; i++)
         if (&d->structs[i] != d->state && schema_field_rest(&d->structs[i]))
             return error_set(err, SSX_ERROR_REFUSED, "%s.%s is a rest field, but %s is not the state; only the state has words after --",

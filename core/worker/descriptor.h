@@ -1,5 +1,5 @@
-/* What a plugin says of itself in its descriptor note (ABI.md, section 2), parsed into an owned tree. The command line checks,
- * helps and completes from it; the agent takes the traits. */
+/* What a plugin says of itself in its descriptor note (ABI.md, section 2), parsed into an owned tree. The command line
+ * checks, helps and completes from it; the agent takes the traits. */
 #ifndef WORKER_DESCRIPTOR_H
 #define WORKER_DESCRIPTOR_H
 #include "base/buf.h"
@@ -47,7 +47,14 @@ struct schema_field {
     char *default_text;                 /* the default's text where no value of the type could be read from it; else NULL */
 };
 
-struct schema_struct { char *name; struct schema_field *fields; size_t count; unsigned levels; bool secret; struct schema_lines lines; }; /* secret: something in it is */
+struct schema_struct {
+    char *name;
+    struct schema_field *fields;
+    size_t count;
+    unsigned levels;
+    bool secret;
+    struct schema_lines lines;
+}; /* secret: something in it is */
 
 enum worker_trait { /* the bits of ABI.md, and of <sshexec/worker.h>; a test holds the two together */
     TRAIT_IDEMPOTENT = 1, TRAIT_REUSABLE = 2, TRAIT_TAKES_INPUT = 4,
@@ -71,21 +78,25 @@ struct descriptor {
     struct buf note;                    /* the raw note text: NUL-ended lines, as DESCRIBE carries it */
 };
 
-/* Parses note text (NUL-ended JSON lines, all notes of a file one behind the other). Hostile input. Returns 0, or -1 with err
- * (SSX_ERROR_REFUSED) naming the line at fault. On success the caller owns *out and calls descriptor_dispose. A default that is not
- * a literal of its type is kept as default_text, for the plugin itself knows it: descriptor_check complains. */
+/* Parses note text (NUL-ended JSON lines, all notes of a file one behind the other). Hostile input. Returns 0, or -1
+ * with err (SSX_ERROR_REFUSED) naming the line at fault. On success the caller owns *out and calls descriptor_dispose.
+ * A default that is not a literal of its type is kept as default_text, for the plugin itself knows it: descriptor_check
+ * complains. */
 int descriptor_parse(struct descriptor *out, const void *note, size_t n, struct ssx_error *err);
 
 void descriptor_dispose(struct descriptor *d);
 
-/* The ABI version that a note names, readable even where a newer ABI made the rest of it strange. Returns 0, or -1 where there is none. */
+/* The ABI version that a note names, readable even where a newer ABI made the rest of it strange. Returns 0, or -1
+ * where there is none. */
 int descriptor_abi(const void *note, size_t n, unsigned *major, unsigned *minor);
 
-/* What the preprocessor can't see and a plugin's author should mend: defaults that aren't literals of their type, defaults of lists and structs,
- * more than one `rest` field or one in the result, unknown traits, a field without a doc. Returns 0, or -1 with err (SSX_ERROR_REFUSED) for the first fault. */
+/* What the preprocessor can't see and a plugin's author should mend: defaults that aren't literals of their type,
+ * defaults of lists and structs, more than one `rest` field or one in the result, unknown traits, a field without a
+ * doc. Returns 0, or -1 with err (SSX_ERROR_REFUSED) for the first fault. */
 int descriptor_check(const struct descriptor *d, struct ssx_error *err);
 
-/* Whether anything that a value of the type may hold is secret. In no time: walking all of a hostile schema's structs could take for ever. */
+/* Whether anything that a value of the type may hold is secret. In no time: walking all of a hostile schema's structs
+ * could take for ever. */
 bool schema_type_is_secret(const struct schema_type *t);
 
 /* The field of that name, or NULL. */

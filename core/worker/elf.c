@@ -39,7 +39,8 @@ static bool table_number(const struct elf *e, struct elf_table t, uint64_t at, s
 #define ENTRY(e, table, base, type, member, out) \
     table_number(e, table, (base) + offsetof(type, member), sizeof(((type *)0)->member), out)
 
-/* The string at an offset of a table, NULL unless it ends inside it, and soon: each of many names may point at the same long one. */
+/* The string at an offset of a table, NULL unless it ends inside it, and soon: each of many names may point at the same
+ * long one. */
 static const char *table_string(const struct elf *e, struct elf_table t, uint64_t at)
 {
     if (at >= t.n)
@@ -72,7 +73,8 @@ struct segment { uint64_t type, offset, address, size, align; };
 static bool segment_at(const struct elf *e, size_t i, struct segment *out)
 {
     uint64_t base, count, size;
-    if (!FIELD(e, 0, Elf64_Ehdr, e_phoff, &base) || !FIELD(e, 0, Elf64_Ehdr, e_phnum, &count) || !FIELD(e, 0, Elf64_Ehdr, e_phentsize, &size))
+    if (!FIELD(e, 0, Elf64_Ehdr, e_phoff, &base) || !FIELD(e, 0, Elf64_Ehdr, e_phnum, &count) ||
+        !FIELD(e, 0, Elf64_Ehdr, e_phentsize, &size))
         return false;
     if (i >= count || i >= SEGMENTS_MAX || size != sizeof(Elf64_Phdr) || base > e->n)
         return false;
@@ -106,7 +108,8 @@ static int judge_segments(const struct elf *e, struct ssx_error *err)
     for (size_t i = 0; i < count; i++) {
         struct segment s;
         if (!segment_at(e, i, &s) || (s.type == PT_LOAD && !segment_in_file(e, &s)))
-            return error_set(err, SSX_ERROR_REFUSED, "%s is cut short or damaged: segment %zu reaches beyond its %zu bytes", e->name, i, e->n);
+            return error_set(err, SSX_ERROR_REFUSED,
+                             "%s is cut short or damaged: segment %zu reaches beyond its %zu bytes", e->name, i, e->n);
     }
     return 0;
 }
@@ -157,7 +160,10 @@ int elf_load(struct elf *e, struct ssx_error *err)
     FIELD(e, 0, Elf64_Ehdr, e_type, &type);
     if (type != ET_DYN)
         return error_set(err, SSX_ERROR_REFUSED, "%s is %s, not a shared object; link it with -shared", e->name,
-                         type == ET_REL ? "an object file" : type == ET_EXEC ? "a program" : type == ET_CORE ? "a core dump" : "another kind of ELF file");
+                         type == ET_REL    ? "an object file"
+                         : type == ET_EXEC ? "a program"
+                         : type == ET_CORE ? "a core dump"
+                                           : "another kind of ELF file");
     if (judge_segments(e, err))
         return -1;
     find_dynamic(e);
@@ -195,7 +201,8 @@ static bool symbol_is(const struct elf *e, uint64_t index, const char *symbol)
     return text && strcmp(text, symbol) == 0 && section != SHN_UNDEF && (bind == STB_GLOBAL || bind == STB_WEAK);
 }
 
-/* DT_GNU_HASH: a header of four words, the bloom filter, the buckets, and a chain of hashes a bucket whose last has its lowest bit set. */
+/* DT_GNU_HASH: a header of four words, the bloom filter, the buckets, and a chain of hashes a bucket whose last has its
+ * lowest bit set. */
 static bool find_by_gnu_hash(const struct elf *e, const char *symbol)
 {
     uint64_t buckets, first, bloom, index, hash;
@@ -249,9 +256,10 @@ bool elf_exports(const struct elf *e, const char *symbol)
 
 static uint64_t aligned(uint64_t n, uint64_t align) { return (n + align - 1) & ~(align - 1); }
 
-/* One run of notes: headers of three words, owner, text, the latter two padded. *seen: how many there were before, for runs may overlap. */
-static int add_notes(const struct elf *e, struct buf *out, struct elf_table t, uint64_t align, const char *owner, uint32_t type, size_t limit, size_t *seen,
-                     struct ssx_error *err)
+/* One run of notes: headers of three words, owner, text, the latter two padded. *seen: how many there were before, for
+ * runs may overlap. */
+static int add_notes(const struct elf *e, struct buf *out, struct elf_table t, uint64_t align, const char *owner,
+                     uint32_t type, size_t limit, size_t *seen, struct ssx_error *err)
 {
     uint64_t owner_size, size, kind;
     for (uint64_t at = 0; t.n >= sizeof(Elf64_Nhdr) && at <= t.n - sizeof(Elf64_Nhdr);) {
@@ -278,8 +286,8 @@ static struct elf_table find_section(const struct elf *e, const char *name)
 {
     uint64_t base, count, size, names, type;
     struct elf_table none = {0, 0}, strings;
-    if (!FIELD(e, 0, Elf64_Ehdr, e_shoff, &base) || !FIELD(e, 0, Elf64_Ehdr, e_shnum, &count) || !FIELD(e, 0, Elf64_Ehdr, e_shentsize, &size) ||
-        !FIELD(e, 0, Elf64_Ehdr, e_shstrndx, &names))
+    if (!FIELD(e, 0, Elf64_Ehdr, e_shoff, &base) || !FIELD(e, 0, Elf64_Ehdr, e_shnum, &count) ||
+        !FIELD(e, 0, Elf64_Ehdr, e_shentsize, &size) || !FIELD(e, 0, Elf64_Ehdr, e_shstrndx, &names))
         return none;
     if (size != sizeof(Elf64_Shdr) || names >= count || base > e->n || count * size > e->n - base)
         return none;
@@ -299,7 +307,8 @@ static struct elf_table find_section(const struct elf *e, const char *name)
     return none;
 }
 
-int elf_notes(const struct elf *e, struct buf *out, const char *section, const char *owner, uint32_t type, size_t limit, struct ssx_error *err)
+int elf_notes(const struct elf *e, struct buf *out, const char *section, const char *owner, uint32_t type, size_t limit,
+              struct ssx_error *err)
 {
     struct elf_table t = find_section(e, section);
     size_t seen = 0;

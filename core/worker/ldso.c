@@ -55,7 +55,8 @@ struct conf { const char *name; unsigned depth, files; bool found; };
 
 static void search_conf(struct conf *c, const char *path);
 
-/* A pattern in its last part only, as ldconfig's own files have it. Not glob(3), which brings name services into a static program. */
+/* A pattern in its last part only, as ldconfig's own files have it. Not glob(3), which brings name services into a
+ * static program. */
 static void search_included(struct conf *c, const char *pattern)
 {
     char directory[PATH_MAX], path[PATH_MAX + NAME_MAX + 2];

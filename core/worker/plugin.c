@@ -61,7 +61,9 @@ static int judge_symbols(struct inspection *i)
     static const char *const symbols[] = {"run", "ssx_plugin"};
     for (size_t s = 0; s < sizeof symbols / sizeof *symbols; s++)
         if (!elf_exports(&i->elf, symbols[s]))
-            return refuse(i, PLUGIN_NOT_ELF, "is no plugin: it exports no symbol `%s` (SSX_WORKER of <sshexec/worker.h> makes it)", symbols[s]);
+            return refuse(i, PLUGIN_NOT_ELF,
+                          "is no plugin: it exports no symbol `%s` (SSX_WORKER of <sshexec/worker.h> makes it)",
+                          symbols[s]);
     return 0;
 }
 
@@ -73,8 +75,10 @@ static int judge_abi(struct inspection *i, const struct buf *note)
         return 0;
     if (major == DESCRIPTOR_ABI_MAJOR && minor <= DESCRIPTOR_ABI_MINOR)
         return 0;
-    return refuse(i, PLUGIN_WRONG_ABI, "was built for plugin ABI %u.%u, this host speaks %d.%d: rebuild it with this version's <sshexec/worker.h>", major,
-                  minor, DESCRIPTOR_ABI_MAJOR, DESCRIPTOR_ABI_MINOR);
+    return refuse(
+        i, PLUGIN_WRONG_ABI,
+        "was built for plugin ABI %u.%u, this host speaks %d.%d: rebuild it with this version's <sshexec/worker.h>",
+        major, minor, DESCRIPTOR_ABI_MAJOR, DESCRIPTOR_ABI_MINOR);
 }
 
 static int judge_note(struct inspection *i)
@@ -82,7 +86,9 @@ static int judge_note(struct inspection *i)
     struct buf note = {0};
     int rc = elf_notes(&i->elf, &note, NOTE_SECTION, NOTE_OWNER, NOTE_TYPE, DESCRIPTOR_NOTE_MAX, i->err);
     if (rc == 0 && buf_length(&note) == 0)
-        rc = refuse(i, PLUGIN_NOT_ELF, "is no plugin: it has no descriptor (section " NOTE_SECTION ", from SSX_WORKER of <sshexec/worker.h>)");
+        rc = refuse(i, PLUGIN_NOT_ELF,
+                    "is no plugin: it has no descriptor (section " NOTE_SECTION
+                    ", from SSX_WORKER of <sshexec/worker.h>)");
     if (rc == 0)
         rc = judge_abi(i, &note);
     if (rc == 0 && descriptor_parse(&i->plugin->descriptor, buf_data(&note), buf_length(&note), i->err))
@@ -119,8 +125,11 @@ static int judge_directory(struct inspection *i, const char *at, size_t n)
     memcpy(directory, at, n);
     directory[n] = 0;
     if (*directory != '/' || strchr(directory, '$'))
-        return refuse(i, PLUGIN_NEEDS_LIBRARY, "looks for libraries in '%s' (its RPATH or RUNPATH), but a plugin travels alone: link them statically, or name"
-                      " an absolute directory", directory);
+        return refuse(
+            i, PLUGIN_NEEDS_LIBRARY,
+            "looks for libraries in '%s' (its RPATH or RUNPATH), but a plugin travels alone: link them statically, or name"
+            " an absolute directory",
+            directory);
     if (i->needs->libraries && ldso_directory_is_safe(directory, &why))
         return refuse(i, PLUGIN_NEEDS_LIBRARY, "looks for libraries in %s (its RPATH or RUNPATH): %s", directory, why.text);
     return 0;
@@ -163,7 +172,9 @@ static int judge_libraries(struct inspection *i)
     bool musl = i->needs->libc_version && strcmp(i->needs->libc_version, "musl") == 0;
     for (const char *library; (library = elf_next_string(&i->elf, DT_NEEDED, &at));) {
         if (strchr(library, '/'))
-            return refuse(i, PLUGIN_NEEDS_LIBRARY, "needs '%s' by its path, but a plugin travels alone: link with -lNAME, or statically", library);
+            return refuse(i, PLUGIN_NEEDS_LIBRARY,
+                          "needs '%s' by its path, but a plugin travels alone: link with -lNAME, or statically",
+                          library);
         if (musl && is_in_musl(library))
             continue;
         if (i->needs->libraries && !ldso_has_library(library, library_path(&i->elf)))
@@ -179,7 +190,8 @@ int plugin_inspect(struct plugin *out, const char *name, const void *image, size
     struct inspection i = {.plugin = out, .name = name, .needs = needs ? needs : &none, .err = err};
     *out = (struct plugin){.path = strdup(name)};
     int rc = out->path ? 0 : error_set(err, SSX_ERROR_SYSTEM, "can't read %s: out of memory", name);
-    if (rc || judge_elf(&i, image, n) || judge_symbols(&i) || judge_note(&i) || judge_libc(&i) || judge_library_path(&i) || judge_libraries(&i)) {
+    if (rc || judge_elf(&i, image, n) || judge_symbols(&i) || judge_note(&i) || judge_libc(&i) ||
+        judge_library_path(&i) || judge_libraries(&i)) {
         plugin_dispose(out);
         rc = -1;
     }
@@ -231,8 +243,13 @@ void plugin_dispose(struct plugin *p)
 const char *plugin_problem_reason(enum plugin_problem problem)
 {
     static const char *const reasons[] = {
-        [PLUGIN_OK] = "", [PLUGIN_NOT_ELF] = "elf", [PLUGIN_WRONG_ARCH] = "arch", [PLUGIN_NEEDS_LIBC] = "libc", [PLUGIN_NEEDS_LIBRARY] = "library",
-        [PLUGIN_WRONG_ABI] = "abi", [PLUGIN_UNREADABLE] = "object",
+        [PLUGIN_OK] = "",
+        [PLUGIN_NOT_ELF] = "elf",
+        [PLUGIN_WRONG_ARCH] = "arch",
+        [PLUGIN_NEEDS_LIBC] = "libc",
+        [PLUGIN_NEEDS_LIBRARY] = "library",
+        [PLUGIN_WRONG_ABI] = "abi",
+        [PLUGIN_UNREADABLE] = "object",
     };
     return reasons[problem];
 }

@@ -24,19 +24,22 @@ struct plugin {
     char needs_libc[ELF_LIBC_MAX];      /* the newest GLIBC_x.y it asks for, "2.34"; empty: none */
 };
 
-/* Reads and judges an image of a plugin (a mapped file, hostile bytes; nothing of it is mapped executable). `name` is the path for messages and is copied;
- * `needs` may be NULL. In this order: ELF, machine, shared object, both symbols, note, ABI, the descriptor's text, libc, library paths, libraries.
- * A library named by a path, and an RPATH or RUNPATH that is relative or has $ORIGIN, are always refused: a plugin travels alone, and a relative path
- * would mean the caller's directory. Returns 0 (the caller owns *out), or -1 with err and *problem (may be NULL) set. */
+/* Reads and judges an image of a plugin (a mapped file, hostile bytes; nothing of it is mapped executable). `name` is
+ * the path for messages and is copied; `needs` may be NULL. In this order: ELF, machine, shared object, both symbols,
+ * note, ABI, the descriptor's text, libc, library paths, libraries. A library named by a path, and an RPATH or RUNPATH
+ * that is relative or has $ORIGIN, are always refused: a plugin travels alone, and a relative path would mean the
+ * caller's directory. Returns 0 (the caller owns *out), or -1 with err and *problem (may be NULL) set. */
 int plugin_inspect(struct plugin *out, const char *name, const void *image, size_t n, const struct plugin_needs *needs,
                    enum plugin_problem *problem, struct ssx_error *err);
 
 /* The same from a path: opened, mapped read-only, inspected. */
-int plugin_open(struct plugin *out, const char *path, const struct plugin_needs *needs, enum plugin_problem *problem, struct ssx_error *err);
+int plugin_open(struct plugin *out, const char *path, const struct plugin_needs *needs, enum plugin_problem *problem,
+                struct ssx_error *err);
 
 void plugin_dispose(struct plugin *p);
 
-/* The reason word of PROTOCOL.md for a problem: "elf", "arch", "libc", "library", "abi"; "object" where the file can't be read. */
+/* The reason word of PROTOCOL.md for a problem: "elf", "arch", "libc", "library", "abi"; "object" where the file can't
+ * be read. */
 const char *plugin_problem_reason(enum plugin_problem problem);
 
 #endif

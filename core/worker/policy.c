@@ -90,7 +90,8 @@ static int take_yes_no(const struct policy *p, enum policy_key key, const char *
     return 0;
 }
 
-/* As it is written by policy_add_flags, with nothing that a shell would take for its own. Two files would be a question of which counts. */
+/* As it is written by policy_add_flags, with nothing that a shell would take for its own. Two files would be a question
+ * of which counts. */
 static int take_file(const struct policy *p, enum policy_key key, const char *value, const char *rule, struct ssx_error *err)
 {
     if (*value != '/' || value[strspn(value, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789/._-+@")])
@@ -236,7 +237,8 @@ int policy_add_help(struct buf *out)
     int rc = 0;
     for (size_t i = 0; i < POLICY_KEYS; i++) {
         flag_name(name, sizeof name, i);
-        snprintf(flag, sizeof flag, keys[i].kind == YES_NO ? "--%s, --no-%s" : "--%s%s", name, keys[i].kind == YES_NO ? name : keys[i].value);
+        snprintf(flag, sizeof flag, keys[i].kind == YES_NO ? "--%s, --no-%s" : "--%s%s", name,
+                 keys[i].kind == YES_NO ? name : keys[i].value);
         rc |= buf_printf(out, "  %-25s %s\n", flag, keys[i].about);
     }
     return rc;

@@ -1,5 +1,6 @@
-/* What a node permits its senders (DESIGN D11): one grammar of keys, given as flags of the agent's command (--allow hello,facts --no-uploads) and, with the same names and
- * values, as lines of a file (allow = hello,facts). Nothing that a sender sends widens it. A file's policy and the flags' are two policies: both have to permit.
+/* What a node permits its senders (DESIGN D11): one grammar of keys, given as flags of the agent's command (--allow
+ * hello,facts --no-uploads) and, with the same names and values, as lines of a file (allow = hello,facts). Nothing that
+ * a sender sends widens it. A file's policy and the flags' are two policies: both have to permit.
  *
  * Here and not in agent/, for `sshexec authorize` writes what the agent reads. */
 #ifndef WORKER_POLICY_H
@@ -23,26 +24,31 @@ struct policy {
     const struct policy *also;                       /* borrowed: another one, which has to permit as well */
 };
 
-/* Sets one key. A list that is set again grows; of anything else the stricter value stays. rule names the place in messages: "--allow", "agent.conf:3: allow".
- * Returns 0, or -1 with err (SSX_ERROR_USAGE), which does not yet name the rule where the key is unknown. */
+/* Sets one key. A list that is set again grows; of anything else the stricter value stays. rule names the place in
+ * messages: "--allow", "agent.conf:3: allow". Returns 0, or -1 with err (SSX_ERROR_USAGE), which does not yet name the
+ * rule where the key is unknown. */
 int policy_set(struct policy *p, const char *key, const char *value, const char *rule, struct ssx_error *err);
 
-/* Takes the policy's flags out of argv, up to a "--": --KEY VALUE, --KEY=VALUE, and for yes or no --KEY, --no-KEY. The others keep their order. Returns 0 or -1. */
+/* Takes the policy's flags out of argv, up to a "--": --KEY VALUE, --KEY=VALUE, and for yes or no --KEY, --no-KEY. The
+ * others keep their order. Returns 0 or -1. */
 int policy_take_flags(struct policy *p, int *argc, char **argv, struct ssx_error *err);
 
-/* Adds the policy as flags that policy_take_flags reads back, each with a space before it: no character of them needs quoting in a shell. With types allowed or
- * denied it says what that means for uploads. Returns 0 or -1. */
+/* Adds the policy as flags that policy_take_flags reads back, each with a space before it: no character of them needs
+ * quoting in a shell. With types allowed or denied it says what that means for uploads. Returns 0 or -1. */
 int policy_add_flags(const struct policy *p, struct buf *out);
 
 /* A help page's lines for the flags, added to out. */
 int policy_add_help(struct buf *out);
 
-/* Whether this type may be called, and whether the sender may bring the plugin for it. Uploads are forbidden where types are allowed or denied, unless uploads = yes
- * stands beside that: who may bring the code of a type may run any code. p NULL permits everything. Return 0, or -1 with err (SSX_ERROR_REFUSED: "policy: --allow does not list exec"). */
+/* Whether this type may be called, and whether the sender may bring the plugin for it. Uploads are forbidden where
+ * types are allowed or denied, unless uploads = yes stands beside that: who may bring the code of a type may run any
+ * code. p NULL permits everything. Return 0, or -1 with err (SSX_ERROR_REFUSED: "policy: --allow does not list
+ * exec"). */
 int policy_check_type(const struct policy *p, const char *type, struct ssx_error *err);
 int policy_check_upload(const struct policy *p, const char *type, struct ssx_error *err);
 
-/* The same for a bundle. Its types may be brought where uploads are permitted, or not spoken of and signatures are required. */
+/* The same for a bundle. Its types may be brought where uploads are permitted, or not spoken of and signatures are
+ * required. */
 int policy_check_bundle(const struct policy *p, const char *bundle, struct ssx_error *err);
 
 /* Whether code of this bundle may run, or come: signed, where that is required. */

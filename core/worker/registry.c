@@ -58,7 +58,8 @@ static int add_user(struct registry *r)
 int registry_open(struct registry *out, const char *path, const char *system, struct ssx_error *err)
 {
     *out = (struct registry){0};
-    if (add_path(out, path) || add_path(out, getenv("SSHEXEC_PLUGIN_PATH")) || add_user(out) || (system && add_directory(out, system, strlen(system)))) {
+    if (add_path(out, path) || add_path(out, getenv("SSHEXEC_PLUGIN_PATH")) || add_user(out) ||
+        (system && add_directory(out, system, strlen(system)))) {
         registry_close(out);
         return no_memory(err);
     }
@@ -238,9 +239,11 @@ int registry_find(const struct registry *r, const char *type, char **path, struc
     const char *where;
     *path = NULL;
     if (!text_is_type_name(type))
-        return error_set(err, SSX_ERROR_UNKNOWN_TYPE,
-                         "'%.100s' is no type's name: lower-case letters, digits, - and _, 64 at most, a letter first; a plugin file is named with a slash, as "
-                         "./hello.so", type);
+        return error_set(
+            err, SSX_ERROR_UNKNOWN_TYPE,
+            "'%.100s' is no type's name: lower-case letters, digits, - and _, 64 at most, a letter first; a plugin file is named with a slash, as "
+            "./hello.so",
+            type);
     char *found = find(r, type, &where);
     return found ? give_trusted(path, found, type, err) : unknown_type(r, type, err);
 }

@@ -50,7 +50,8 @@ static int misfit(const struct check *c, const struct place *p, const char *form
     va_end(ap);
     place_text(&where, p);
     buf_add(&where, "", 1);
-    error_set(c->err, SSX_ERROR_REFUSED, "%.300s: %s", where.failed || buf_length(&where) == 1 ? "the state" : (const char *)buf_data(&where), why);
+    error_set(c->err, SSX_ERROR_REFUSED, "%.300s: %s",
+              where.failed || buf_length(&where) == 1 ? "the state" : (const char *)buf_data(&where), why);
     buf_free(&where);
     return -1;
 }
@@ -77,7 +78,8 @@ static int wrong_kind(const struct check *c, const struct place *p, const struct
     return misfit(c, p, "%s is wanted, not %s", schema_type_describe(t, wanted, sizeof wanted), got);
 }
 
-int schema_unknown_field(const struct descriptor *d, const struct schema_struct *s, const char *where, const char *name, size_t n, struct ssx_error *err)
+int schema_unknown_field(const struct descriptor *d, const struct schema_struct *s, const char *where, const char *name,
+                         size_t n, struct ssx_error *err)
 {
     char shown[SHOWN_MAX + 4], word[SHOWN_MAX + 4];
     struct buf text = {0};
@@ -112,7 +114,8 @@ int schema_unknown_field(const struct descriptor *d, const struct schema_struct 
 
 static int check_value(struct check *c, const struct place *p, const struct schema_type *t, struct value_reader *r);
 
-static int check_integer(const struct check *c, const struct place *p, const struct schema_type *t, const struct value *v, struct value_reader at)
+static int check_integer(const struct check *c, const struct place *p, const struct schema_type *t,
+                         const struct value *v, struct value_reader at)
 {
     char got[SHOWN_MAX + 8], wanted[256];
     if (v->kind != VALUE_UINT && v->kind != VALUE_INT)
@@ -130,7 +133,8 @@ static int check_integer(const struct check *c, const struct place *p, const str
     return misfit(c, p, "%s is out of range for %s", got, schema_type_describe(t, wanted, sizeof wanted));
 }
 
-static int check_float(const struct check *c, const struct place *p, const struct schema_type *t, const struct value *v, struct value_reader at)
+static int check_float(const struct check *c, const struct place *p, const struct schema_type *t, const struct value *v,
+                       struct value_reader at)
 {
     char got[SHOWN_MAX + 8], wanted[256];
     double f = v->kind == VALUE_UINT ? (double)v->u : v->kind == VALUE_INT ? (double)v->i : v->f;
@@ -143,7 +147,8 @@ static int check_float(const struct check *c, const struct place *p, const struc
     return misfit(c, p, "%s is out of range for %s", got, schema_type_describe(t, wanted, sizeof wanted));
 }
 
-static int check_bytes(const struct check *c, const struct place *p, const struct schema_type *t, const struct value *v, struct value_reader at)
+static int check_bytes(const struct check *c, const struct place *p, const struct schema_type *t, const struct value *v,
+                       struct value_reader at)
 {
     if (v->kind != VALUE_STR && (t->kind != SCHEMA_BIN || v->kind != VALUE_BIN))
         return wrong_kind(c, p, t, at);
@@ -154,14 +159,16 @@ static int check_bytes(const struct check *c, const struct place *p, const struc
     return 0;
 }
 
-static int check_enum(const struct check *c, const struct place *p, const struct schema_type *t, const struct value *v, struct value_reader at)
+static int check_enum(const struct check *c, const struct place *p, const struct schema_type *t, const struct value *v,
+                      struct value_reader at)
 {
     char got[SHOWN_MAX + 8], wanted[512];
     for (size_t i = 0; i < t->enumeration->count; i++)
         if (value_is_text(v, t->enumeration->values[i]))
             return 0;
     quote(c, at, got);
-    return misfit(c, p, "%s is none of %s", got, schema_type_describe(t, wanted, sizeof wanted) + strlen(t->secret ? "secret enum " : "enum "));
+    return misfit(c, p, "%s is none of %s", got,
+                  schema_type_describe(t, wanted, sizeof wanted) + strlen(t->secret ? "secret enum " : "enum "));
 }
 
 static int check_required(const struct check *c, const struct place *p, const struct schema_struct *s, const bool *seen)
@@ -246,7 +253,8 @@ static int check_value(struct check *c, const struct place *p, const struct sche
     return rc;
 }
 
-int schema_check(const struct descriptor *d, const struct schema_type *t, const char *where, const void *value, size_t n, struct ssx_error *err)
+int schema_check(const struct descriptor *d, const struct schema_type *t, const char *where, const void *value,
+                 size_t n, struct ssx_error *err)
 {
     struct check c = {d, err, false};
     struct place root = {NULL, where, strlen(where), 0};

@@ -239,7 +239,8 @@ static bool measure_row(struct table *t, struct value_reader *r, struct buf *scr
     return true;
 }
 
-/* Whether a list is a table: all its elements are maps with the same keys, each value fits on a line, and the whole on a screen. */
+/* Whether a list is a table: all its elements are maps with the same keys, each value fits on a line, and the whole on
+ * a screen. */
 static bool measure(struct table *t, struct value_reader r, size_t rows, size_t indent)
 {
     struct buf scratch = {0};
@@ -352,7 +353,9 @@ int value_show(struct buf *out, const struct schema_struct *s, const void *value
 int value_show_json(struct buf *out, const struct schema_struct *s, const void *value, size_t n)
 {
     struct buf full = {0};
-    int rc = schema_fill(&full, s, NULL, value, n) || !buf_length(&full) ? -1 : json_from_msgpack(out, buf_data(&full), buf_length(&full), NULL);
+    int rc = schema_fill(&full, s, NULL, value, n) || !buf_length(&full)
+                 ? -1
+                 : json_from_msgpack(out, buf_data(&full), buf_length(&full), NULL);
     buf_free(&full);
     return rc;
 }

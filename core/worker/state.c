@@ -119,14 +119,16 @@ static int node_spread(const struct state_builder *b, struct node *node, const c
 }
 
 /* Turns a slot into a struct that is given field by field; what it held becomes the base of that. */
-static int slot_nest(const struct state_builder *b, struct slot *slot, const struct schema_struct *s, const char *where, struct ssx_error *err)
+static int slot_nest(const struct state_builder *b, struct slot *slot, const struct schema_struct *s, const char *where,
+                     struct ssx_error *err)
 {
     if (slot->form == NESTED)
         return 0;
     struct node *node = node_new(s);
     if (!node)
         return no_memory(err);
-    bool nothing = slot->form == ABSENT || (buf_length(&slot->bytes) == 1 && buf_data(&slot->bytes)[0] == 0xc0); /* nil: an opt that isn't set */
+    bool nothing = slot->form == ABSENT || (buf_length(&slot->bytes) == 1 &&
+                                            buf_data(&slot->bytes)[0] == 0xc0); /* nil: an opt that isn't set */
     if (!nothing && node_spread(b, node, where, value_reader(buf_data(&slot->bytes), buf_length(&slot->bytes)), err)) {
         node_free(node);
         return -1;
@@ -266,9 +268,11 @@ static int text_to_value(struct buf *out, const struct target *t, const char *te
     case SCHEMA_STRUCT: case SCHEMA_LIST: case SCHEMA_OPT: break;
     }
     if (t->leaf.kind == SCHEMA_STRUCT && !t->list && t->leaf.structure->count)
-        return error_set(err, SSX_ERROR_REFUSED, "field %s is a struct; give its fields as %s.%s=..., or all as %s:='{...}'", t->name, t->name,
+        return error_set(err, SSX_ERROR_REFUSED,
+                         "field %s is a struct; give its fields as %s.%s=..., or all as %s:='{...}'", t->name, t->name,
                          t->leaf.structure->fields[0].name, t->name);
-    return error_set(err, SSX_ERROR_REFUSED, "field %s can't be given as text; give JSON as %s:='%s'", t->name, t->name, t->list ? "[...]" : "{...}");
+    return error_set(err, SSX_ERROR_REFUSED, "field %s can't be given as text; give JSON as %s:='%s'", t->name, t->name,
+                     t->list ? "[...]" : "{...}");
 }
 
 static int put_text(const struct state_builder *b, struct target *t, const char *text, size_t n, struct ssx_error *err)
@@ -288,7 +292,8 @@ static int put_text(const struct state_builder *b, struct target *t, const char 
     if (rc == 0)
         rc = value.failed ? no_memory(err) : schema_check(b->d, &t->leaf, where, buf_data(&value), buf_length(&value), err);
     if (rc == 0)
-        rc = t->list ? put_elements(t, buf_data(&value), buf_length(&value), 1, err) : put_whole(t, buf_data(&value), buf_length(&value), err);
+        rc = t->list ? put_elements(t, buf_data(&value), buf_length(&value), 1, err)
+                     : put_whole(t, buf_data(&value), buf_length(&value), err);
     buf_free(&value);
     free(copy);
     return rc;
@@ -373,7 +378,8 @@ static int check_size(const struct state_builder *b, const struct buf *raw, stru
     if (raw->failed)
         return no_memory(err);
     if (buf_length(raw) > VALUE_SIZE_MAX)
-        return error_set(err, SSX_ERROR_REFUSED, "the state for %s has %zu bytes, %u is the limit", b->d->type, buf_length(raw), VALUE_SIZE_MAX);
+        return error_set(err, SSX_ERROR_REFUSED, "the state for %s has %zu bytes, %u is the limit", b->d->type,
+                         buf_length(raw), VALUE_SIZE_MAX);
     if (value_scan(buf_data(raw), buf_length(raw), &why))
         return error_set(err, SSX_ERROR_REFUSED, "the state for %s can't be sent: %s", b->d->type, why.text);
     return 0;
@@ -415,7 +421,8 @@ static int slot_copy(struct slot *out, const struct slot *slot)
     return buf_add(&out->bytes, buf_data(&slot->bytes), buf_length(&slot->bytes));
 }
 
-static int add_field(const struct state_builder *b, const struct schema_field *f, const struct slot *slot, struct buf *out, struct ssx_error *err)
+static int add_field(const struct state_builder *b, const struct schema_field *f, const struct slot *slot,
+                     struct buf *out, struct ssx_error *err)
 {
     char where[SSX_ERROR_TEXT];
     struct buf raw = {0};
@@ -433,7 +440,8 @@ static int add_field(const struct state_builder *b, const struct schema_field *f
     return rc;
 }
 
-int state_builder_try(struct state_builder *b, const char *name, bool json, const char *text, size_t n, struct buf *out, struct ssx_error *err)
+int state_builder_try(struct state_builder *b, const char *name, bool json, const char *text, size_t n, struct buf *out,
+                      struct ssx_error *err)
 {
     size_t length = strcspn(name, ".");
     struct slot before;

@@ -16,8 +16,8 @@ static bool is_one_of(const char *word, const char *const *list)
 
 enum place { NO_DISK, LOCAL, REMOTE };
 
-/* Remote: a dead server, or a stuck FUSE process, could make us wait for it. Local: it stores files of its own; so no /proc, no
- * tmpfs, no image of a snap (always full), no layers of containers. */
+/* Remote: a dead server, or a stuck FUSE process, could make us wait for it. Local: it stores files of its own; so no
+ * /proc, no tmpfs, no image of a snap (always full), no layers of containers. */
 static enum place place_of(const struct mount *m)
 {
     static const char *const remote[] = { "nfs", "nfs4", "cifs", "smb3", "smbfs", "ceph", "lustre", "gpfs", "beegfs",
@@ -75,8 +75,8 @@ static void scan_drop(struct scan *s, size_t i)
     memmove(&s->device_numbers[i], &s->device_numbers[i + 1], (s->n - i) * sizeof *s->device_numbers);
 }
 
-/* Takes a mount into the list. A later mount on the same place hides the earlier one; of one device's many (bind) mounts the shortest
- * path stays. */
+/* Takes a mount into the list. A later mount on the same place hides the earlier one; of one device's many (bind)
+ * mounts the shortest path stays. */
 static void scan_mount(struct scan *s, const struct mount *m)
 {
     enum place place = place_of(m);

@@ -1,5 +1,6 @@
-/* facts: what this machine is, read from /proc, /sys and system calls. What can't be read stays empty or 0; nothing here makes the call
- * fail. This file has the lists of its state and result, and what its parts share; a part is one topic. */
+/* facts: what this machine is, read from /proc, /sys and system calls. What can't be read stays empty or 0; nothing
+ * here makes the call fail. This file has the lists of its state and result, and what its parts share; a part is one
+ * topic. */
 #ifndef FACTS_H
 #define FACTS_H
 #ifndef FACTS_MAIN
@@ -120,7 +121,8 @@ void gather_addresses(struct ssx_call *call, struct facts_result *out);
 /* --- text.c --- */
 #define TEXT_MAX 8192 /* of a file or a line; those that we read have tens or hundreds of bytes, or say what we want at their start */
 
-/* The start of a small file as text, without its last newline. False, and empty text, if it can't be read or has none. */
+/* The start of a small file as text, without its last newline. False, and empty text, if it can't be read or has
+ * none. */
 bool read_text(const char *path, char text[TEXT_MAX]);
 
 /* The same, as long-lived as the call; "" if it can't be read. */

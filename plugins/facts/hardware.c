@@ -44,7 +44,8 @@ static void meminfo_bytes(const char *text, const char *key, uint64_t *out)
         *out = strtoull(kib, NULL, 10) * 1024;
 }
 
-/* The system call first, since it always works; /proc knows better, and a container's own limits where lxcfs stands in for it. */
+/* The system call first, since it always works; /proc knows better, and a container's own limits where lxcfs stands in
+ * for it. */
 void gather_memory(struct ssx_call *call, struct facts_result *result)
 {
     (void)call;

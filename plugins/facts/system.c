@@ -56,8 +56,8 @@ static void gather_machine(struct ssx_call *call, struct machine *out)
     out->container = container_hint(call);
 }
 
-/* From /etc/passwd itself: getpwuid may ask a directory server, and wait for it. Users from such a server are known by their
- * environment. */
+/* From /etc/passwd itself: getpwuid may ask a directory server, and wait for it. Users from such a server are known by
+ * their environment. */
 static void gather_user(struct ssx_call *call, struct account *out)
 {
     const char *name = getenv("LOGNAME"), *home = getenv("HOME");

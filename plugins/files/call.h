@@ -1,5 +1,5 @@
-/* A transfer as a worker's call: its lists, and what its half says through the host's services. For the one source file of `put` and
- * of `get`. */
+/* A transfer as a worker's call: its lists, and what its half says through the host's services. For the one source file
+ * of `put` and of `get`. */
 #ifndef FILES_CALL_H
 #define FILES_CALL_H
 #include "transfer.h"
@@ -47,8 +47,8 @@ static void call_file(void *call, const struct transferred *t)
     ssx_item((struct ssx_call *)call, placed, &p);
 }
 
-/* The pipes between agent and worker hold 64 KiB unless told to hold more, and each time that one is full or empty a process waits
- * for another. */
+/* The pipes between agent and worker hold 64 KiB unless told to hold more, and each time that one is full or empty a
+ * process waits for another. */
 static inline struct observer call_observer(struct ssx_call *call)
 {
     fcntl(0, F_SETPIPE_SZ, 1 << 20);

@@ -102,7 +102,8 @@ static int folder_finish(struct folder *f, struct ssx_error *err)
 {
     char path[PATH_BYTES];
     struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = f->mtime, .tv_nsec = f->nanoseconds}};
-    /* In this order, for the disk: the first of several directories then writes out the names in all, and the others find nothing to do. */
+    /* In this order, for the disk: the first of several directories then writes out the names in all, and the others
+     * find nothing to do. */
     if (f->changed && fsync(f->fd))
         return fail_errno(err, "can't write %s to disk", folder_path(f, NULL, path));
     if (f->up && (fchmod(f->fd, f->mode & MODE_BITS) || futimens(f->fd, times)))

@@ -1,5 +1,5 @@
-/* The directories into which a taker puts things. One is held open, and everything in it is named from there, so that no link that
- * turns up on the way leads elsewhere. */
+/* The directories into which a taker puts things. One is held open, and everything in it is named from there, so that
+ * no link that turns up on the way leads elsewhere. */
 #ifndef FILES_FOLDER_H
 #define FILES_FOLDER_H
 #include "stream.h"
@@ -23,8 +23,9 @@ struct folder *folder_open(const char *path, bool make, struct ssx_error *err);
 /* A directory in another, made if need be, with one reference; it holds one to `up`. NULL with err. */
 struct folder *folder_enter(struct folder *up, const struct entry *e, bool *made, struct ssx_error *err);
 
-/* Gives a reference back. The last one closes it; finished: its names are made durable, and its mode and time set, before that (a
- * directory that is not finished stays open to its owner, so that it can be finished later). Returns 0, or -1 with err. */
+/* Gives a reference back. The last one closes it; finished: its names are made durable, and its mode and time set,
+ * before that (a directory that is not finished stays open to its owner, so that it can be finished later). Returns 0,
+ * or -1 with err. */
 int folder_release(struct folder *f, bool finished, struct ssx_error *err);
 
 /* Fills in leftovers, once. */

@@ -243,8 +243,8 @@ static int give_directory(struct giver *g, int fd, const struct stat *st, const 
     return rc == 0 && g->entered == BATCH_DIRECTORIES ? give_batch(g) : rc;
 }
 
-/* One name of a directory, or a path that was asked for (follow). Opening doesn't block on a fifo, nor follow a link that wasn't
- * there a moment ago. */
+/* One name of a directory, or a path that was asked for (follow). Opening doesn't block on a fifo, nor follow a link
+ * that wasn't there a moment ago. */
 static int give_name(struct giver *g, int dir, const char *path, const char *name, bool follow)
 {
     struct stat st;
@@ -313,8 +313,9 @@ static int give_path(struct giver *g, const char *path)
 
 /* --- the conversation --- */
 
-/* The target is a directory where several things go there, or one that is a directory itself: whatever the target is now, so that a
- * transfer that was cut goes on when the same words are said again. A directory is worth making the target for. */
+/* The target is a directory where several things go there, or one that is a directory itself: whatever the target is
+ * now, so that a transfer that was cut goes on when the same words are said again. A directory is worth making the
+ * target for. */
 static int start(struct giver *g, const char *const *paths, size_t count)
 {
     unsigned char head[sizeof STREAM_MAGIC + 1] = STREAM_MAGIC;

@@ -54,7 +54,8 @@ static int complain(const struct partial *p, const char *what, struct ssx_error 
     return fail_errno(err, "can't %s %s", what, folder_path(p->folder, p->name, path));
 }
 
-/* Adds what is in the file, up to n bytes; a file that can't be read, or is shorter, leaves the digest empty: it is then of no use. */
+/* Adds what is in the file, up to n bytes; a file that can't be read, or is shorter, leaves the digest empty: it is
+ * then of no use. */
 static void digest_file(struct partial *p, uint64_t n)
 {
     static unsigned char bytes[256 << 10];
@@ -79,8 +80,8 @@ static void close_file(struct partial *p)
 
 enum lock { LOCKED, BUSY, GONE, LOCK_FAILED };
 
-/* One process at a time writes a partial file. It may have got its name, and be no partial file any more, between our opening and
- * locking it: GONE. */
+/* One process at a time writes a partial file. It may have got its name, and be no partial file any more, between our
+ * opening and locking it: GONE. */
 static enum lock take_lock(struct partial *p, const char *name, struct ssx_error *err)
 {
     char path[PATH_BYTES];
@@ -327,9 +328,9 @@ static bool is_on(const struct partial *p, dev_t device)
     return status_of(p->fd, &st) == 0 && st.st_dev == device;
 }
 
-/* One fsync costs a flush of the disk's own cache, some milliseconds, whatever the file's size. So many files are written out side
- * by side, each waited for (an error of the disk is told there), and the rest, names and all, goes out with one flush for the whole
- * file system. */
+/* One fsync costs a flush of the disk's own cache, some milliseconds, whatever the file's size. So many files are
+ * written out side by side, each waited for (an error of the disk is told there), and the rest, names and all, goes out
+ * with one flush for the whole file system. */
 static int write_out_many(struct partial *p, size_t count, dev_t device, struct ssx_error *err)
 {
     const unsigned all = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;

@@ -50,7 +50,8 @@ static void compress_plain(uint32_t *h, const unsigned char *at, size_t blocks)
 #include <cpuid.h>
 #include <immintrin.h>
 
-/* The instructions work on the state as ABEF and CDGH, four rounds at a time; w holds the last 16 words of the schedule. */
+/* The instructions work on the state as ABEF and CDGH, four rounds at a time; w holds the last 16 words of the
+ * schedule. */
 __attribute__((target("sha,sse4.1"))) static void compress_block(__m128i *abef, __m128i *cdgh, const unsigned char *at)
 {
     const __m128i big_endian = _mm_set_epi64x(0x0c0d0e0f08090a0bLL, 0x0405060700010203LL);

@@ -1,5 +1,5 @@
-/* SHA-256 in pieces, for both ends of a transfer: plugins link nothing, so it is here. With the processor's own instructions where
- * it has them, for a plain one would cost as much as the encryption of the link. */
+/* SHA-256 in pieces, for both ends of a transfer: plugins link nothing, so it is here. With the processor's own
+ * instructions where it has them, for a plain one would cost as much as the encryption of the link. */
 #ifndef FILES_SHA256_H
 #define FILES_SHA256_H
 #include <stddef.h>

@@ -1,4 +1,5 @@
-/* fstat and fstatat as system calls: glibc 2.33 gave the functions new symbols, and a plugin that asks for those runs on no older node. */
+/* fstat and fstatat as system calls: glibc 2.33 gave the functions new symbols, and a plugin that asks for those runs
+ * on no older node. */
 #ifndef FILES_STATUS_H
 #define FILES_STATUS_H
 #include <sys/stat.h>

@@ -1,5 +1,6 @@
-/* Records, over the two byte streams between giver and taker. A record is a kind (1 byte), a length (4 bytes, big-endian) and so
- * many bytes; integers in it are big-endian. Texts (names, link targets, reasons) take the rest of their record.
+/* Records, over the two byte streams between giver and taker. A record is a kind (1 byte), a length (4 bytes,
+ * big-endian) and so many bytes; integers in it are big-endian. Texts (names, link targets, reasons) take the rest of
+ * their record.
  *
  *   from the giver
  *   S  start      "ssxfiles", version u8 (1), flags u8: 1 = the target is a directory, 2 = make it if it is not there
@@ -22,8 +23,8 @@
  *   from both
  *   !  failed     why, for a person; nothing follows
  *
- * A name is one component of a path: no "/", not "." or "..", 1 to 255 bytes. A reader refuses what is not in its turn, too long, or
- * not of the form above. */
+ * A name is one component of a path: no "/", not "." or "..", 1 to 255 bytes. A reader refuses what is not in its turn,
+ * too long, or not of the form above. */
 #ifndef FILES_STREAM_H
 #define FILES_STREAM_H
 #include "transfer.h"

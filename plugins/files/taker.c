@@ -76,8 +76,9 @@ static const char *placed_name(const struct taker *t, const struct entry *e)
 
 /* --- entries --- */
 
-/* Whether it stands for what was asked. Where that was a file to put in a home directory, a giver could else send a .ssh to go there; or, for the
- * one file that was asked for, a link through which the next transfer writes. "~" goes by a name that only the far end knows. */
+/* Whether it stands for what was asked. Where that was a file to put in a home directory, a giver could else send a
+ * .ssh to go there; or, for the one file that was asked for, a link through which the next transfer writes. "~" goes by
+ * a name that only the far end knows. */
 static bool is_asked_for(const struct taker *t, enum record_kind kind, const struct entry *e)
 {
     bool found = !t->asked || t->here->up;
@@ -126,7 +127,8 @@ static int take_entry(struct taker *t, struct record *r)
     if (record_entry(r, &e, t->err))
         return -1;
     if (!is_asked_for(t, r->kind, &e))
-        return fail(t->err, SSX_ERROR_PROTOCOL, "refused: %s \"%.100s\" was not asked for", r->kind == RECORD_LINK ? "a link" : "what comes as", e.name);
+        return fail(t->err, SSX_ERROR_PROTOCOL, "refused: %s \"%.100s\" was not asked for",
+                    r->kind == RECORD_LINK ? "a link" : "what comes as", e.name);
     if (r->kind == RECORD_DIRECTORY)
         return take_directory(t, &e);
     if (r->kind == RECORD_FILE)
@@ -220,7 +222,8 @@ static int place(struct taker *t, size_t from, size_t to, struct ssx_error *err)
     return 0;
 }
 
-/* Small files get their names together, a large one as soon as it is there. After a failure, those that are whole still do. */
+/* Small files get their names together, a large one as soon as it is there. After a failure, those that are whole still
+ * do. */
 static int take_bodies(struct taker *t)
 {
     size_t placed = 0;
@@ -293,7 +296,8 @@ static void taker_free(struct taker *t)
     free(t);
 }
 
-int taker_run(int in, int out, const char *path, const struct asked *asked, const struct observer *observer, struct tally *tally, struct ssx_error *err)
+int taker_run(int in, int out, const char *path, const struct asked *asked, const struct observer *observer,
+              struct tally *tally, struct ssx_error *err)
 {
     struct taker *t = calloc(1, sizeof *t);
     if (!t || !(t->stream = stream_new(in, out, observer))) {

@@ -1,6 +1,6 @@
-/* A transfer of files: what its two halves, the giver (giver.h) and the taker (taker.h), share. The plugin `put` is a taker and the
- * plugin `get` a giver; the other half runs in `sshexec put` and `sshexec get`. They see each other through two byte streams only
- * (stream.h). */
+/* A transfer of files: what its two halves, the giver (giver.h) and the taker (taker.h), share. The plugin `put` is a
+ * taker and the plugin `get` a giver; the other half runs in `sshexec put` and `sshexec get`. They see each other
+ * through two byte streams only (stream.h). */
 #ifndef FILES_TRANSFER_H
 #define FILES_TRANSFER_H
 #include "sha256.h"

@@ -1,12 +1,13 @@
-/* get: gives files, directories and links on its output; `sshexec get` is the other half, and answers on its input. What travels is
- * described in ../files/stream.h. */
+/* get: gives files, directories and links on its output; `sshexec get` is the other half, and answers on its input.
+ * What travels is described in ../files/stream.h. */
 #include "../files/call.h"
 #include "../files/giver.h"
 
 #include <unistd.h>
 
-#define GET(F) \
-    F(rest(list(str)), paths, required, "what to give; a path that ends in / stands for what is in that directory; ~/ is the home directory")
+#define GET(F)                                                                                                         \
+    F(rest(list(str)), paths, required,                                                                                \
+      "what to give; a path that ends in / stands for what is in that directory; ~/ is the home directory")
 SSX_STRUCT(get, GET)
 
 static int get_run(struct ssx_call *call, const struct get *in, struct transfer_result *out)

@@ -1,5 +1,6 @@
-/* put: takes files, directories and links from its input and puts them in place; `sshexec put` is the other half. What travels on
- * stdin and stdout is described in ../files/stream.h, how a file gets its name and what a cut transfer leaves in ../files/partial.h. */
+/* put: takes files, directories and links from its input and puts them in place; `sshexec put` is the other half. What
+ * travels on stdin and stdout is described in ../files/stream.h, how a file gets its name and what a cut transfer
+ * leaves in ../files/partial.h. */
 #include "../files/call.h"
 #include "../files/taker.h"
 

@@ -126,7 +126,9 @@ static void waiting_in_a_callback_is_refused(void)
 }
 
 const struct api_case callback_cases[] = {
-    {"a_run_starts_the_next_one_and_frees_itself", a_run_starts_the_next_one_and_frees_itself}, {"a_run_is_freed_while_it_talks", a_run_is_freed_while_it_talks},
+    {"a_run_starts_the_next_one_and_frees_itself", a_run_starts_the_next_one_and_frees_itself},
+    {"a_run_is_freed_while_it_talks", a_run_is_freed_while_it_talks},
     {"runs_are_cancelled_and_freed_from_another_one", runs_are_cancelled_and_freed_from_another_one},
-    {"waiting_in_a_callback_is_refused", waiting_in_a_callback_is_refused}, {NULL, NULL},
+    {"waiting_in_a_callback_is_refused", waiting_in_a_callback_is_refused},
+    {NULL, NULL},
 };

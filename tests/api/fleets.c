@@ -4,7 +4,14 @@
 #include <poll.h>
 #include <sshexec/fleet.h>
 
-struct tale { struct ssx_fleet *fleet; size_t ends[4], outputs[4], results[4]; char text[4][64]; int outcome[4]; bool cancels; size_t count; };
+struct tale {
+    struct ssx_fleet *fleet;
+    size_t ends[4], outputs[4], results[4];
+    char text[4][64];
+    int outcome[4];
+    bool cancels;
+    size_t count;
+};
 
 static void tell(void *context, const struct ssx_fleet_event *e)
 {

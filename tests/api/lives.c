@@ -46,7 +46,8 @@ static void count_loss(void *context, struct ssx_run *run)
 
 static const char kill_agent[] = "p=$PPID; for i in 1 2; do p=$(sed -n 's/^PPid:.//p' /proc/$p/status); done; kill -9 $p; sleep 60";
 
-/* The agent dies under two runs: both are lost, the session says why, nothing more can be started, and no SIGPIPE comes. */
+/* The agent dies under two runs: both are lost, the session says why, nothing more can be started, and no SIGPIPE
+ * comes. */
 static void a_broken_link_loses_its_runs(void)
 {
     struct ssx_session *s = session_here();
@@ -76,7 +77,8 @@ static void an_unreachable_host(void)
     struct ssx_error err = {0};
     struct ssx_session_options o = place.options;
     o.port = 1;
-    CHECK(ssx_session_open(&s, "127.0.0.1", &o, &err) == -1 && !s && err.code == SSX_ERROR_UNREACHABLE && ssx_error_exit_code(err.code) == 255);
+    CHECK(ssx_session_open(&s, "127.0.0.1", &o, &err) == -1 && !s && err.code == SSX_ERROR_UNREACHABLE &&
+          ssx_error_exit_code(err.code) == 255);
 }
 
 static void options_are_checked(void)
@@ -250,7 +252,8 @@ static void runs_wait_their_turn(void)
     CHECK(ssx_run_write(runs[5], "late", 4, 30000, NULL) == 4);
     ssx_run_write_end(runs[5]);
     ssx_run_write_end(runs[1]);
-    CHECK(ssx_session_wait(s, 30000, NULL) == 0 && told == 5 && ssx_run_read(runs[5], SSX_STDOUT, text, 8, 0, NULL) == 4 && !strcmp(text, "late"));
+    CHECK(ssx_session_wait(s, 30000, NULL) == 0 && told == 5 &&
+          ssx_run_read(runs[5], SSX_STDOUT, text, 8, 0, NULL) == 4 && !strcmp(text, "late"));
     for (int i = 0; i < 6; i++)
         if (i != 4)
             ssx_run_free(runs[i]);
@@ -379,10 +382,18 @@ static void nothing_of_the_program_changes(void)
 }
 
 const struct api_case life_cases[] = {
-    {"closed_under_its_runs", closed_under_its_runs}, {"a_broken_link_loses_its_runs", a_broken_link_loses_its_runs}, {"an_unreachable_host", an_unreachable_host},
-    {"options_are_checked", options_are_checked}, {"a_program_gives_up", a_program_gives_up},
-    {"a_program_gives_up_under_a_flood", a_program_gives_up_under_a_flood}, {"a_command_as_transport", a_command_as_transport},
-    {"runs_wait_their_turn", runs_wait_their_turn}, {"runs_that_wait_when_the_link_breaks", runs_that_wait_when_the_link_breaks},
-    {"a_question_is_answered", a_question_is_answered}, {"nothing_is_left_or_nothing_brought", nothing_is_left_or_nothing_brought},
-    {"a_host_that_talks_beside_the_protocol", a_host_that_talks_beside_the_protocol}, {"nothing_of_the_program_changes", nothing_of_the_program_changes}, {NULL, NULL},
+    {"closed_under_its_runs", closed_under_its_runs},
+    {"a_broken_link_loses_its_runs", a_broken_link_loses_its_runs},
+    {"an_unreachable_host", an_unreachable_host},
+    {"options_are_checked", options_are_checked},
+    {"a_program_gives_up", a_program_gives_up},
+    {"a_program_gives_up_under_a_flood", a_program_gives_up_under_a_flood},
+    {"a_command_as_transport", a_command_as_transport},
+    {"runs_wait_their_turn", runs_wait_their_turn},
+    {"runs_that_wait_when_the_link_breaks", runs_that_wait_when_the_link_breaks},
+    {"a_question_is_answered", a_question_is_answered},
+    {"nothing_is_left_or_nothing_brought", nothing_is_left_or_nothing_brought},
+    {"a_host_that_talks_beside_the_protocol", a_host_that_talks_beside_the_protocol},
+    {"nothing_of_the_program_changes", nothing_of_the_program_changes},
+    {NULL, NULL},
 };

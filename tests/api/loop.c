@@ -19,7 +19,8 @@ static void count_output(void *context, struct ssx_run *run, int stream, const v
     received += n;
 }
 
-/* One turn of the loop. The descriptor tells in time, or the case has failed: a step that was never called for would hang a program. */
+/* One turn of the loop. The descriptor tells in time, or the case has failed: a step that was never called for would
+ * hang a program. */
 static void turn(int fd, struct ssx_session *s)
 {
     struct ssx_error err = {0};

@@ -75,10 +75,17 @@ static void take_word(char *word)
     char *value = strchr(word, '=');
     CHECK(value);
     *value++ = 0;
-    const struct { const char *key; const char **to; } known[] = {
-        {"host", &place.host}, {"config", &place.options.config_file}, {"transport", &place.options.transport}, {"agent", &place.options.agent_file},
-        {"plugins", &place.options.plugin_path}, {"zoo", &place.zoo}, {"key", &place.key},
-        {"old", &place.bundles[0]}, {"new", &place.bundles[1]},
+    const struct { const char *key; const char **to;
+    } known[] = {
+        {"host", &place.host},
+        {"config", &place.options.config_file},
+        {"transport", &place.options.transport},
+        {"agent", &place.options.agent_file},
+        {"plugins", &place.options.plugin_path},
+        {"zoo", &place.zoo},
+        {"key", &place.key},
+        {"old", &place.bundles[0]},
+        {"new", &place.bundles[1]},
     };
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (!strcmp(word, known[i].key))

@@ -19,7 +19,8 @@ static void a_typed_call(void)
     MUST(ssx_run_result_as(run, hello_result, &said, &err));
     CHECK(!strcmp(said.greeting, "hello, Ada") && said.greeted == 3);
     const struct ssx_ending *e = ssx_run_ending(run);
-    CHECK(e->outcome == SSX_OUTCOME_OK && e->exit_code == 0 && strlen(e->digest) == 64 && e->wall_us > 0 && e->out == 33 && !*e->reason && *e->sandbox);
+    CHECK(e->outcome == SSX_OUTCOME_OK && e->exit_code == 0 && strlen(e->digest) == 64 && e->wall_us > 0 &&
+          e->out == 33 && !*e->reason && *e->sandbox);
     ssx_session_close(s);
     CHECK(!strcmp(said.greeting, "hello, Ada")); /* the run's, not the session's */
     ssx_run_free(run);
@@ -99,7 +100,8 @@ static void check_end(struct ssx_run *run, int outcome, int exit_code, const cha
     await(run);
     const struct ssx_ending *e = ssx_run_ending(run);
     if (ssx_run_outcome(run) != outcome || ssx_run_exit_code(run) != exit_code || !strstr(e->text, text)) {
-        printf("%s, %d: %s; wanted %s, %d: %s\n", ssx_outcome_name(e->outcome), e->exit_code, e->text, ssx_outcome_name((enum ssx_outcome)outcome), exit_code, text);
+        printf("%s, %d: %s; wanted %s, %d: %s\n", ssx_outcome_name(e->outcome), e->exit_code, e->text,
+               ssx_outcome_name((enum ssx_outcome)outcome), exit_code, text);
         exit(1);
     }
     ssx_run_free(run);
@@ -151,7 +153,8 @@ static void values_are_checked(void)
     struct items_result wrong;
     hello_ssx_defaults(&hello);
     hello.times = 101;
-    CHECK(ssx_run_start_as(&run, s, "hello", hello, &hello, NULL, &err) == -1 && !run && err.code == SSX_ERROR_REFUSED && strstr(err.text, "times"));
+    CHECK(ssx_run_start_as(&run, s, "hello", hello, &hello, NULL, &err) == -1 && !run &&
+          err.code == SSX_ERROR_REFUSED && strstr(err.text, "times"));
     err.code = SSX_ERROR_NONE;
     CHECK(ssx_run_start(&run, s, "hello", "\xc1", 1, NULL, &err) == -1 && err.code == SSX_ERROR_REFUSED);
     err.code = SSX_ERROR_NONE;
@@ -177,7 +180,12 @@ static void values_are_checked(void)
 }
 
 const struct api_case run_cases[] = {
-    {"a_typed_call", a_typed_call}, {"a_raw_call_gives_back_the_same_value", a_raw_call_gives_back_the_same_value}, {"runs_end_in_any_order", runs_end_in_any_order},
-    {"hundreds_in_flight", hundreds_in_flight}, {"every_way_to_end", every_way_to_end}, {"exactly_one_file", exactly_one_file}, {"values_are_checked", values_are_checked},
+    {"a_typed_call", a_typed_call},
+    {"a_raw_call_gives_back_the_same_value", a_raw_call_gives_back_the_same_value},
+    {"runs_end_in_any_order", runs_end_in_any_order},
+    {"hundreds_in_flight", hundreds_in_flight},
+    {"every_way_to_end", every_way_to_end},
+    {"exactly_one_file", exactly_one_file},
+    {"values_are_checked", values_are_checked},
     {NULL, NULL},
 };

@@ -135,7 +135,8 @@ static void output_is_pulled(void)
     CHECK(n == 0 && !strcmp(text, "to stdout\n"));
     await(run);
     CHECK(ssx_run_read(run, SSX_STDERR, text, sizeof text, 0, &err) == 10 && !memcmp(text, "to stderr\n", 10)); /* after the end too */
-    CHECK(ssx_run_read(run, SSX_STDERR, text, sizeof text, 0, &err) == 0 && ssx_run_read(run, SSX_STDOUT, text, sizeof text, -1, &err) == 0);
+    CHECK(ssx_run_read(run, SSX_STDERR, text, sizeof text, 0, &err) == 0 &&
+          ssx_run_read(run, SSX_STDOUT, text, sizeof text, -1, &err) == 0);
     CHECK(ssx_run_read(run, 3, text, sizeof text, 0, &err) == -1 && err.code == SSX_ERROR_USAGE);
     ssx_run_free(run);
     run = run_json(s, "sleep", "{\"ms\":3000}", &o);
@@ -171,7 +172,8 @@ static void items_are_pulled(void)
 static void what_nobody_asked_for_holds_nothing_up(void)
 {
     struct ssx_session *s = session_here();
-    struct ssx_run *run = run_json(s, "flood", "{\"bytes\":20000000}", NULL), *items = run_json(s, "items", "{\"count\":50,\"size\":100000}", NULL);
+    struct ssx_run *run = run_json(s, "flood", "{\"bytes\":20000000}", NULL),
+                   *items = run_json(s, "items", "{\"count\":50,\"size\":100000}", NULL);
     await(run);
     await(items);
     CHECK(ssx_run_outcome(run) == SSX_OUTCOME_OK && ssx_run_ending(run)->out == 20000000 && ssx_run_outcome(items) == SSX_OUTCOME_OK);
@@ -234,7 +236,13 @@ static void input_is_bounded(void)
 }
 
 const struct api_case stream_cases[] = {
-    {"output_is_called_back", output_is_called_back}, {"items_log_and_progress_are_called_back", items_log_and_progress_are_called_back},
-    {"a_state_comes_back", a_state_comes_back}, {"output_is_pulled", output_is_pulled}, {"items_are_pulled", items_are_pulled}, {"what_nobody_asked_for_holds_nothing_up", what_nobody_asked_for_holds_nothing_up},
-    {"input_travels_and_comes_back", input_travels_and_comes_back}, {"input_is_bounded", input_is_bounded}, {NULL, NULL},
+    {"output_is_called_back", output_is_called_back},
+    {"items_log_and_progress_are_called_back", items_log_and_progress_are_called_back},
+    {"a_state_comes_back", a_state_comes_back},
+    {"output_is_pulled", output_is_pulled},
+    {"items_are_pulled", items_are_pulled},
+    {"what_nobody_asked_for_holds_nothing_up", what_nobody_asked_for_holds_nothing_up},
+    {"input_travels_and_comes_back", input_travels_and_comes_back},
+    {"input_is_bounded", input_is_bounded},
+    {NULL, NULL},
 };

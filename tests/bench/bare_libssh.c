@@ -141,7 +141,8 @@ static int by_size(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* No more than 64 KiB at once, and only while none waits (FACTS of libssh: the rest would be buffered without bound). */
+/* No more than 64 KiB at once, and only while none waits (FACTS of libssh: the rest would be buffered without
+ * bound). */
 static void write_all(const char *at, size_t n)
 {
     while (n) {

@@ -1,5 +1,5 @@
-/* What a state or result costs: a struct of 10 fields (three texts, an enum, six numbers) to msgpack and back, in nanoseconds of CPU;
- * the median of rounds. */
+/* What a state or result costs: a struct of 10 fields (three texts, an enum, six numbers) to msgpack and back, in
+ * nanoseconds of CPU; the median of rounds. */
 #define SSX_NO_NOTES
 #include "worker/codec.h"
 
@@ -56,8 +56,9 @@ static void there_and_back(struct buf *bytes, const struct disk *in)
     struct disk out;
     used = 0;
     buf_consume(bytes, buf_length(bytes));
-    if (codec_encode(disk_ssx(), in, bytes, false, NULL) || codec_decode(disk_ssx(), &out, buf_data(bytes), buf_length(bytes), take, NULL, NULL) ||
-        out.size != in->size || strcmp(out.device, in->device) != 0) {
+    if (codec_encode(disk_ssx(), in, bytes, false, NULL) ||
+        codec_decode(disk_ssx(), &out, buf_data(bytes), buf_length(bytes), take, NULL, NULL) || out.size != in->size ||
+        strcmp(out.device, in->device) != 0) {
         fprintf(stderr, "codec: what came back is not what went in\n");
         exit(1);
     }
@@ -65,8 +66,16 @@ static void there_and_back(struct buf *bytes, const struct disk *in)
 
 int main(void)
 {
-    const struct disk in = {.mount = "/var/lib/postgresql", .device = "/dev/mapper/vg0-data", .label = "data", .type = fstype_ext4, .size = 1099511627776,
-                            .used = 824633720832, .inodes = 1200345, .nice = -5, .load = 0.75, .ro = true};
+    const struct disk in = {.mount = "/var/lib/postgresql",
+                            .device = "/dev/mapper/vg0-data",
+                            .label = "data",
+                            .type = fstype_ext4,
+                            .size = 1099511627776,
+                            .used = 824633720832,
+                            .inodes = 1200345,
+                            .nice = -5,
+                            .load = 0.75,
+                            .ro = true};
     struct buf bytes = {0};
     double took[ROUNDS];
     for (int round = 0; round < ROUNDS; round++) {

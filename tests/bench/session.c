@@ -1,11 +1,12 @@
-/* Our side of the comparison: a program of <sshexec/client.h> with one session, that does what a line on stdin says and answers with one number.
+/* Our side of the comparison: a program of <sshexec/client.h> with one session, that does what a line on stdin says and
+ * answers with one number.
  *
  *     session AGENT CONFIG HOST PLUGIN_DIR
  *
- *     warm TYPE COUNT PAUSE        one call after the other, with 64 bytes there and back and a pause (in microseconds) before each: the median, in microseconds
- *     pipelined TYPE COUNT OPEN    as many open at once: calls a second
- *     up BYTES · down BYTES        through a call's input, its output: megabytes a second
- *     idle COUNT                   as many more sessions: KiB of this process for each */
+ *     warm TYPE COUNT PAUSE        one call after the other, with 64 bytes there and back and a pause (in microseconds)
+ * before each: the median, in microseconds pipelined TYPE COUNT OPEN    as many open at once: calls a second up BYTES ·
+ * down BYTES        through a call's input, its output: megabytes a second idle COUNT                   as many more
+ * sessions: KiB of this process for each */
 #include <sshexec/client.h>
 
 #include <malloc.h>

@@ -93,7 +93,8 @@ static void run_session(const void *bytes, size_t n)
     buf_printf(&said, "sshexec-agent 1 %.*s\r\n", NONCE_HEX, greeting + strlen("sshexec 1 "));
     buf_add(&said, "\0\xff", 2);
     buf_add(&said, bytes, n);
-    must(client_call(c, &id, &(struct client_request){.type = "hello", .state = "\x80", .state_size = 1}, NULL) == 0 && client_describe(c, &id, NULL, NULL) == 0);
+    must(client_call(c, &id, &(struct client_request){.type = "hello", .state = "\x80", .state_size = 1}, NULL) == 0 &&
+         client_describe(c, &id, NULL, NULL) == 0);
     must(client_receive(c, buf_data(&said), buf_length(&said), NULL) == 0);
     while ((rc = client_next(c, &m, NULL)) > 0)
         client_consumed(c, m.id, message_cost(&m));
@@ -113,7 +114,8 @@ static void run_workload(const void *bytes, size_t n)
     char path[32];
     enum workload_form form;
     if (workload_decode(&w, bytes, n, NULL) == 0) {
-        must(workload_encode(&text, &w, WORKLOAD_BARE, NULL) == 0 && workload_decode(&again, buf_data(&text), buf_length(&text), NULL) == 0);
+        must(workload_encode(&text, &w, WORKLOAD_BARE, NULL) == 0 &&
+             workload_decode(&again, buf_data(&text), buf_length(&text), NULL) == 0);
         must(again.state.n == w.state.n && again.type.n == w.type.n);
     }
     int fd = as_file(path, bytes, n);
@@ -145,7 +147,8 @@ static void run_value(const void *bytes, size_t n)
     bool sound = value_scan(bytes, n, NULL) == 0;
     int rc = json_from_msgpack(&text, bytes, n, &err);
     must((rc == 0) == sound);
-    if (rc == 0 && json_to_msgpack(&again, (const char *)buf_data(&text), buf_length(&text), &err)) /* only for being too deep or too large in JSON's form */
+    if (rc == 0 && json_to_msgpack(&again, (const char *)buf_data(&text), buf_length(&text),
+                                   &err)) /* only for being too deep or too large in JSON's form */
         must(err.code == SSX_ERROR_USAGE);
     buf_free(&text);
     buf_free(&again);
@@ -414,12 +417,33 @@ static void run_public_key(const void *bytes, size_t n)
 }
 
 const struct fuzz_target fuzz_targets[] = {
-    {"frame", run_frame}, {"session", run_session}, {"workload", run_workload}, {"json", run_json}, {"value", run_value}, {"schema", run_schema},
-    {"plugin", run_plugin}, {"manifest", run_manifest}, {"signature", run_signature}, {"signers", run_signers}, {"record", run_record},
-    {"policy", run_policy}, {"genders", run_genders}, {"ansible", run_ansible}, {"yaml", run_yaml}, {"groups_conf", run_groups_conf},
-    {"hostset", run_hostset}, {"ssh_config", run_ssh_config}, {"public_key", run_public_key},
-    {"known_hosts", run_known_hosts}, {"bundle", run_bundle}, {"bundle_tar", run_bundle_tar}, {"taker", run_taker},
-    {"asked", run_asked}, {"giver", run_giver}, {"agent", run_agent}, {NULL, NULL},
+    {"frame", run_frame},
+    {"session", run_session},
+    {"workload", run_workload},
+    {"json", run_json},
+    {"value", run_value},
+    {"schema", run_schema},
+    {"plugin", run_plugin},
+    {"manifest", run_manifest},
+    {"signature", run_signature},
+    {"signers", run_signers},
+    {"record", run_record},
+    {"policy", run_policy},
+    {"genders", run_genders},
+    {"ansible", run_ansible},
+    {"yaml", run_yaml},
+    {"groups_conf", run_groups_conf},
+    {"hostset", run_hostset},
+    {"ssh_config", run_ssh_config},
+    {"public_key", run_public_key},
+    {"known_hosts", run_known_hosts},
+    {"bundle", run_bundle},
+    {"bundle_tar", run_bundle_tar},
+    {"taker", run_taker},
+    {"asked", run_asked},
+    {"giver", run_giver},
+    {"agent", run_agent},
+    {NULL, NULL},
 };
 
 const struct fuzz_target *fuzz_target_find(const char *name)

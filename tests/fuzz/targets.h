@@ -1,4 +1,5 @@
-/* What is fuzzed: readers of bytes from elsewhere, by name. Driven by libFuzzer (libfuzzer.c, `make fuzz`) and, over the corpus only, in `make check` (replay.c). */
+/* What is fuzzed: readers of bytes from elsewhere, by name. Driven by libFuzzer (libfuzzer.c, `make fuzz`) and, over
+ * the corpus only, in `make check` (replay.c). */
 #ifndef FUZZ_TARGETS_H
 #define FUZZ_TARGETS_H
 #include <stdbool.h>

@@ -1,5 +1,5 @@
-/* An agent's session, in this process: calls, uploads and bundles of a hostile sender, with a store of its own and no plugin
- * that could run. */
+/* An agent's session, in this process: calls, uploads and bundles of a hostile sender, with a store of its own and no
+ * plugin that could run. */
 #include "targets.h"
 
 #include "session.h"

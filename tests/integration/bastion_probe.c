@@ -2,8 +2,9 @@
  *
  *     bastion_probe [-F file] jump port megabytes
  *
- * Four connections to an echo server at that port of the bastion's loopback. Into the first goes what it takes, and nothing is read from it. Meanwhile each of the others sends so many megabytes, and
- * must get the very same back; then the first one must, too. Says what it saw; exits with 0 or 1. */
+ * Four connections to an echo server at that port of the bastion's loopback. Into the first goes what it takes, and
+ * nothing is read from it. Meanwhile each of the others sends so many megabytes, and must get the very same back; then
+ * the first one must, too. Says what it saw; exits with 0 or 1. */
 #include "base/error.h"
 #include "transport/bastion.h"
 #include "transport/tunnel.h"
@@ -109,7 +110,9 @@ int main(int argc, char **argv)
         return 1;
     struct bastions *all = bastions_new();
     if (bastion_find(&b, all, &target, argv[optind], &err) == 0) {
-        while (opened <= SIBLINGS && (lines[opened].fd = bastion_connect(b, &lines[opened].passage, &target, "127.0.0.1", atoi(argv[optind + 1]), 10000, &err)) >= 0)
+        while (opened <= SIBLINGS &&
+               (lines[opened].fd = bastion_connect(b, &lines[opened].passage, &target, "127.0.0.1",
+                                                   atoi(argv[optind + 1]), 10000, &err)) >= 0)
             opened++;
         if (opened > SIBLINGS)
             rc = check(lines, strtoull(argv[optind + 2], NULL, 10) << 20);

@@ -1,4 +1,5 @@
-/* A program for the tests: the engine, on the hosts that stand on stdin, one a line, each with a state of its own behind a blank where it has one; one JSON event a line on stdout.
+/* A program for the tests: the engine, on the hosts that stand on stdin, one a line, each with a state of its own
+ * behind a blank where it has one; one JSON event a line on stdout.
  *
  *     fleet_probe [OPTION=VALUE ...] AGENT PLUGIN TYPE [JSON]
  *
@@ -75,14 +76,20 @@ static void on_end(void *user, size_t host, struct message_end *e, const struct 
     begin_line("end", host);
     printf(",\"outcome\":\"%s\",\"out\":%llu", outcome_name(e->outcome), (unsigned long long)e->out);
     print_text("message", e->message.at, e->message.n);
-    printf(",\"tries\":%u,\"wait\":%lld,\"look\":%lld,\"resolve\":%lld,\"connect\":%lld,\"exchange\":%lld,\"auth\":%lld,\"agent\":%lld,\"upload\":%lld,\"load\":%lld,\"run\":%lld,"
-           "\"drain\":%lld,\"total\":%lld}\n", t->tries, (long long)t->wait_us, (long long)t->look_us, (long long)t->resolve_us, (long long)t->connect_us, (long long)t->exchange_us,
-           (long long)t->auth_us, (long long)t->agent_us, (long long)t->upload_us, (long long)t->load_us, (long long)t->run_us, (long long)t->drain_us, (long long)t->total_us);
+    printf(
+        ",\"tries\":%u,\"wait\":%lld,\"look\":%lld,\"resolve\":%lld,\"connect\":%lld,\"exchange\":%lld,\"auth\":%lld,\"agent\":%lld,\"upload\":%lld,\"load\":%lld,\"run\":%lld,"
+        "\"drain\":%lld,\"total\":%lld}\n",
+        t->tries, (long long)t->wait_us, (long long)t->look_us, (long long)t->resolve_us, (long long)t->connect_us,
+        (long long)t->exchange_us, (long long)t->auth_us, (long long)t->agent_us, (long long)t->upload_us,
+        (long long)t->load_us, (long long)t->run_us, (long long)t->drain_us, (long long)t->total_us);
 }
 
 static void take_option(const char *key, char *value)
 {
-    static const struct { const char *name; enum transport_mode mode; } modes[] = {{"auto", TRANSPORT_AUTO}, {"libssh", TRANSPORT_LIBSSH}, {"ssh", TRANSPORT_SSH}};
+    static const struct {
+        const char *name;
+        enum transport_mode mode;
+    } modes[] = {{"auto", TRANSPORT_AUTO}, {"libssh", TRANSPORT_LIBSSH}, {"ssh", TRANSPORT_SSH}};
     long n = strtol(value, NULL, 10);
     if (!strcmp(key, "config"))
         options.target.config_file = value;
@@ -144,7 +151,10 @@ static void read_agent(struct agent_image *out)
         die("agent", &err);
     uname(&uts);
     digest_of(&digest, buf_data(&plain), buf_length(&plain));
-    *out = (struct agent_image){.bytes = buf_data(&plain), .size = buf_length(&plain), .packed = buf_data(&packed), .packed_size = buf_length(&packed)};
+    *out = (struct agent_image){.bytes = buf_data(&plain),
+                                .size = buf_length(&plain),
+                                .packed = buf_data(&packed),
+                                .packed_size = buf_length(&packed)};
     snprintf(out->machine, sizeof out->machine, "%.31s", uts.machine);
     digest_hex(out->digest, &digest);
 }
@@ -253,9 +263,13 @@ int main(int argc, char **argv)
     free_states();
     getrusage(RUSAGE_SELF, &own);
     getrusage(RUSAGE_CHILDREN, &children);
-    printf("{\"event\":\"summary\",\"ended\":%zu,\"outputs\":%zu,\"fanout\":%zu,\"seconds\":%.3f,\"closed\":%.3f,\"first\":%.3f,\"cpu\":%.3f,\"rss_kb\":%ld}\n", ended, outputs, fanout,
-           (double)took / 1e6, (double)(clock_us() - began_us) / 1e6, (double)first_us / 1e6,
-           (double)(own.ru_utime.tv_sec + own.ru_stime.tv_sec + children.ru_utime.tv_sec + children.ru_stime.tv_sec) +
-               (double)(own.ru_utime.tv_usec + own.ru_stime.tv_usec + children.ru_utime.tv_usec + children.ru_stime.tv_usec) / 1e6, peak_kb());
+    printf(
+        "{\"event\":\"summary\",\"ended\":%zu,\"outputs\":%zu,\"fanout\":%zu,\"seconds\":%.3f,\"closed\":%.3f,\"first\":%.3f,\"cpu\":%.3f,\"rss_kb\":%ld}\n",
+        ended, outputs, fanout, (double)took / 1e6, (double)(clock_us() - began_us) / 1e6, (double)first_us / 1e6,
+        (double)(own.ru_utime.tv_sec + own.ru_stime.tv_sec + children.ru_utime.tv_sec + children.ru_stime.tv_sec) +
+            (double)(own.ru_utime.tv_usec + own.ru_stime.tv_usec + children.ru_utime.tv_usec +
+                     children.ru_stime.tv_usec) /
+                1e6,
+        peak_kb());
     return 0;
 }

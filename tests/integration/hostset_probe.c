@@ -1,4 +1,5 @@
-/* Host set expressions, one a line from stdin; for each, what test_hosts_command.py compares: "EXPRESSION\tCOUNT\tFOLDED\tNAMES" or "EXPRESSION\terror". */
+/* Host set expressions, one a line from stdin; for each, what test_hosts_command.py compares:
+ * "EXPRESSION\tCOUNT\tFOLDED\tNAMES" or "EXPRESSION\terror". */
 #include "fleet/hostset_parse.h"
 
 #include <stdio.h>

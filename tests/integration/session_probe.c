@@ -81,7 +81,11 @@ static uint32_t open_call(const char *type, const struct buf *state, uint64_t ti
 {
     struct ssx_error err = {0};
     uint32_t id;
-    struct client_request request = {.type = type, .state = buf_data(state), .state_size = buf_length(state), .timeout_ms = timeout_ms, .grace_ms = grace_ms};
+    struct client_request request = {.type = type,
+                                     .state = buf_data(state),
+                                     .state_size = buf_length(state),
+                                     .timeout_ms = timeout_ms,
+                                     .grace_ms = grace_ms};
     if (client_call(session.client, &id, &request, &err))
         die("call", &err);
     return id;
@@ -188,18 +192,20 @@ static void end_of_many(const struct message_end *e)
         return;
     }
     qsort(many.took, many.count, sizeof *many.took, by_size);
-    printf("{\"event\":\"many\",\"call\":%d,\"bad\":%zu,\"p50\":%lld,\"p99\":%lld", many.number, many.bad, (long long)many.took[many.count / 2],
-           (long long)many.took[many.count * 99 / 100]);
+    printf("{\"event\":\"many\",\"call\":%d,\"bad\":%zu,\"p50\":%lld,\"p99\":%lld", many.number, many.bad,
+           (long long)many.took[many.count / 2], (long long)many.took[many.count * 99 / 100]);
     many.next = 0;
     end_line();
 }
 
 static void end_of_run(struct run *r, const struct message_end *e)
 {
-    printf("{\"event\":\"end\",\"call\":%d,\"outcome\":\"%s\",\"code\":%llu,\"signal\":%llu,\"out\":%zu,\"err\":%zu,\"sent\":%llu,\"other\":%zu,\"results\":%zu,\"same\":%s,"
-           "\"truncated\":%s,\"wall_us\":%llu", (int)(r - runs), outcome_name(e->outcome), (unsigned long long)e->code, (unsigned long long)e->signal, r->out,
-           r->err, (unsigned long long)(e->out + e->err), r->other, r->results, r->same ? "true" : "false", e->truncated ? "true" : "false",
-           (unsigned long long)e->wall_us);
+    printf(
+        "{\"event\":\"end\",\"call\":%d,\"outcome\":\"%s\",\"code\":%llu,\"signal\":%llu,\"out\":%zu,\"err\":%zu,\"sent\":%llu,\"other\":%zu,\"results\":%zu,\"same\":%s,"
+        "\"truncated\":%s,\"wall_us\":%llu",
+        (int)(r - runs), outcome_name(e->outcome), (unsigned long long)e->code, (unsigned long long)e->signal, r->out,
+        r->err, (unsigned long long)(e->out + e->err), r->other, r->results, r->same ? "true" : "false",
+        e->truncated ? "true" : "false", (unsigned long long)e->wall_us);
     print_text("reason", e->reason.at, e->reason.n);
     print_text("message", e->message.at, e->message.n);
     print_text("sandbox", e->sandbox.at, e->sandbox.n);

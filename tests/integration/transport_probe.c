@@ -113,7 +113,8 @@ static int drain(struct transport *t, enum transport_stream stream, struct ssx_e
     }
 }
 
-/* Each socket of a transport must be non-blocking, whatever its library did to it: a send would freeze on a full one. */
+/* Each socket of a transport must be non-blocking, whatever its library did to it: a send would freeze on a full
+ * one. */
 static void check_nonblocking(const struct pollfd *fds, size_t n)
 {
     struct stat st;

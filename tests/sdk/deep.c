@@ -1,4 +1,5 @@
-/* A hostile schema: each of its structs holds 48 of the one before it, so that whoever walks all of it never comes back (test_completions.py). */
+/* A hostile schema: each of its structs holds 48 of the one before it, so that whoever walks all of it never comes back
+ * (test_completions.py). */
 #include <sshexec/worker.h>
 
 #define FIELD(name, below) "{\"field\":\"" name "\",\"type\":{\"struct\":\"" below "\"},\"default\":null,\"doc\":\"deeper\"}\0"
@@ -14,8 +15,10 @@ LEVEL(deep4, deep3)
 LEVEL(deep5, deep4)
 LEVEL(deep6, deep5)
 LEVEL(deep7, deep6)
-SSX_NOTE(worker, "{\"worker\":\"deep\",\"version\":\"1.0\",\"abi\":[1,0],\"state\":\"deep7\",\"result\":\"deep7\",\"traits\":\"0\",\"doc\":\"never seen whole\"}",
-         SSX_NO_LIST, x, x)
+SSX_NOTE(
+    worker,
+    "{\"worker\":\"deep\",\"version\":\"1.0\",\"abi\":[1,0],\"state\":\"deep7\",\"result\":\"deep7\",\"traits\":\"0\",\"doc\":\"never seen whole\"}",
+    SSX_NO_LIST, x, x)
 
 /* Whoever gets as far as here has read the whole. */
 __attribute__((visibility("default"))) int run(struct ssx_call *call, const void *in, void *out);

@@ -1,5 +1,5 @@
-/* Makes small ELF shared objects byte by byte: one loaded segment, a dynamic section with a DT_HASH table, a note in PT_NOTE, and no
- * section headers, so that tests can say exactly what a file holds. */
+/* Makes small ELF shared objects byte by byte: one loaded segment, a dynamic section with a DT_HASH table, a note in
+ * PT_NOTE, and no section headers, so that tests can say exactly what a file holds. */
 #ifndef TESTS_ELF_MAKER_H
 #define TESTS_ELF_MAKER_H
 #include "base/buf.h"
@@ -46,7 +46,9 @@ static inline size_t elf_symbols(struct buf *out, struct buf *strings, const str
     Elf64_Sym symbols[5] = {{0}};
     uint32_t hash[2 + 1 + 5] = {1, 0, 0}, count = 1;
     for (size_t i = 0; i < 3 && s->symbols[i]; i++)
-        symbols[count++] = (Elf64_Sym){.st_name = elf_string(strings, s->symbols[i]), .st_info = ELF64_ST_INFO(STB_GLOBAL, STT_FUNC), .st_shndx = 1};
+        symbols[count++] = (Elf64_Sym){.st_name = elf_string(strings, s->symbols[i]),
+                                       .st_info = ELF64_ST_INFO(STB_GLOBAL, STT_FUNC),
+                                       .st_shndx = 1};
     if (s->undefined)
         symbols[count++] = (Elf64_Sym){.st_name = elf_string(strings, s->undefined), .st_info = ELF64_ST_INFO(STB_GLOBAL, STT_FUNC)};
     hash[1] = count;
@@ -70,9 +72,14 @@ static inline size_t elf_versions(struct buf *out, struct buf *strings, const ch
 static inline void elf_make(struct buf *out, const struct elf_spec *s)
 {
     struct buf strings = {0}, dynamic = {0}, note = {0};
-    Elf64_Ehdr header = {.e_ident = {ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS64, ELFDATA2LSB, EV_CURRENT}, .e_type = (Elf64_Half)(s->type ? s->type : ET_DYN),
-        .e_machine = (Elf64_Half)(s->machine ? s->machine : EM_X86_64), .e_version = EV_CURRENT, .e_phoff = sizeof header,
-        .e_ehsize = sizeof header, .e_phentsize = sizeof(Elf64_Phdr), .e_phnum = 3};
+    Elf64_Ehdr header = {.e_ident = {ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS64, ELFDATA2LSB, EV_CURRENT},
+                         .e_type = (Elf64_Half)(s->type ? s->type : ET_DYN),
+                         .e_machine = (Elf64_Half)(s->machine ? s->machine : EM_X86_64),
+                         .e_version = EV_CURRENT,
+                         .e_phoff = sizeof header,
+                         .e_ehsize = sizeof header,
+                         .e_phentsize = sizeof(Elf64_Phdr),
+                         .e_phnum = 3};
     Elf64_Phdr segments[3] = {{0}};
     Elf64_Nhdr note_header = {8, (Elf64_Word)s->note_size, 1};
     size_t hash_at, symbols_at;
@@ -100,8 +107,16 @@ static inline void elf_make(struct buf *out, const struct elf_spec *s)
     size_t note_at = elf_put(out, buf_data(&note), s->note ? buf_length(&note) : 0);
     size_t dynamic_at = elf_put(out, buf_data(&dynamic), buf_length(&dynamic)), size = buf_length(out);
     segments[0] = (Elf64_Phdr){.p_type = PT_LOAD, .p_flags = PF_R, .p_filesz = size, .p_memsz = size, .p_align = 4096};
-    segments[1] = (Elf64_Phdr){.p_type = PT_DYNAMIC, .p_offset = dynamic_at, .p_vaddr = dynamic_at, .p_filesz = buf_length(&dynamic), .p_align = 8};
-    segments[2] = (Elf64_Phdr){.p_type = PT_NOTE, .p_offset = note_at, .p_vaddr = note_at, .p_filesz = s->note ? buf_length(&note) : 0, .p_align = 4};
+    segments[1] = (Elf64_Phdr){.p_type = PT_DYNAMIC,
+                               .p_offset = dynamic_at,
+                               .p_vaddr = dynamic_at,
+                               .p_filesz = buf_length(&dynamic),
+                               .p_align = 8};
+    segments[2] = (Elf64_Phdr){.p_type = PT_NOTE,
+                               .p_offset = note_at,
+                               .p_vaddr = note_at,
+                               .p_filesz = s->note ? buf_length(&note) : 0,
+                               .p_align = 4};
     memcpy(buf_data(out) + sizeof header, segments, sizeof segments);
     buf_free(&strings);
     buf_free(&dynamic);

@@ -22,7 +22,9 @@ static inline uint64_t random_number(uint64_t *seed) { return random_next(seed) 
 
 static inline void random_text(msgpack_packer *p, uint64_t *seed)
 {
-    static const char *const pieces[] = {"a", "key", "\"", "\\", "\n", "\x1b", "\xc3\xa9", "\xe2\x82\xac", "\xf0\x9f\x98\x80", "\xc2\x85", "\x7f", "$bin", "$", "/", "\xff", "\xed\xa0\x80"};
+    static const char *const pieces[] = {
+        "a",        "key",  "\"",   "\\", "\n", "\x1b", "\xc3\xa9",    "\xe2\x82\xac", "\xf0\x9f\x98\x80",
+        "\xc2\x85", "\x7f", "$bin", "$",  "/",  "\xff", "\xed\xa0\x80"};
     static const char *const forms[] = {"$bin", "$str", "$f32", "$float", "$time", "$ext", "$map", "$", ""};
     char text[64] = "";
     if (random_below(seed, 8) == 0) {

@@ -1,5 +1,5 @@
-/* Makes signatures in OpenSSH's format as ssh-keygen does, and as a security key would, part by part, so that tests can get each part
- * wrong. */
+/* Makes signatures in OpenSSH's format as ssh-keygen does, and as a security key would, part by part, so that tests can
+ * get each part wrong. */
 #ifndef TESTS_SSHSIG_MAKER_H
 #define TESTS_SSHSIG_MAKER_H
 #include "base/base64.h"

@@ -27,7 +27,10 @@ static const char *in_dir(const char *name)
     return out;
 }
 
-static void write_text(const char *name, const char *text) { assert_int_equal(file_write_atomic(in_dir(name), text, strlen(text), 0600, NULL), 0); }
+static void write_text(const char *name, const char *text)
+{
+    assert_int_equal(file_write_atomic(in_dir(name), text, strlen(text), 0600, NULL), 0);
+}
 
 static int set_up(void **state)
 {
@@ -137,11 +140,35 @@ static void test_included_files_count(void **state)
 static void test_what_depends_on_more_than_files_is_never_kept(void **state)
 {
     static const char *const configs[] = {
-        "Match exec \"true\"\n  User eve\n", "Match host node1 exec true\n", "Match !localnetwork 10.0.0.0/8\n", "Match canonical\n", "Match final\n",
-        "CanonicalizeHostname yes\n", "canonicalizehostname=yes\n", "UserKnownHostsFile ${HOME}/kh\n", "Include = x\n", "Include ~other/conf\n",
-        "Include /tmp/*/conf\n", "Match exec=true\n", "=Include /tmp/x\n", "\"Include\" /tmp/x\n", "Include '/tmp/x'\n", "Include /tmp/a\\ b\n",
-        "Include \"/tmp/x\"\n", "Include=/tmp/x\n", "Include =/tmp/x\n", "Match user \"a b\" exec true\n", "=Match exec true\n", "Match sessiontype shell\n",
-        "Match command x*\n", "Match version *9*\n", "Match\texec true\n", "\"match\" exec true\n", "Include /tmp/%h\n", "Include ~\n", "Host x\n  Include /tmp/*/x\n",
+        "Match exec \"true\"\n  User eve\n",
+        "Match host node1 exec true\n",
+        "Match !localnetwork 10.0.0.0/8\n",
+        "Match canonical\n",
+        "Match final\n",
+        "CanonicalizeHostname yes\n",
+        "canonicalizehostname=yes\n",
+        "UserKnownHostsFile ${HOME}/kh\n",
+        "Include = x\n",
+        "Include ~other/conf\n",
+        "Include /tmp/*/conf\n",
+        "Match exec=true\n",
+        "=Include /tmp/x\n",
+        "\"Include\" /tmp/x\n",
+        "Include '/tmp/x'\n",
+        "Include /tmp/a\\ b\n",
+        "Include \"/tmp/x\"\n",
+        "Include=/tmp/x\n",
+        "Include =/tmp/x\n",
+        "Match user \"a b\" exec true\n",
+        "=Match exec true\n",
+        "Match sessiontype shell\n",
+        "Match command x*\n",
+        "Match version *9*\n",
+        "Match\texec true\n",
+        "\"match\" exec true\n",
+        "Include /tmp/%h\n",
+        "Include ~\n",
+        "Host x\n  Include /tmp/*/x\n",
     };
     (void)state;
     for (size_t i = 0; i < sizeof configs / sizeof *configs; i++) {
@@ -164,7 +191,8 @@ static void test_bytes_behind_a_nul_are_not_overlooked(void **state)
     assert_false(is_kept("node1"));
 }
 
-/* What the clock of a coarse or foreign file system says does not count: times are put back here, as far as they can be. */
+/* What the clock of a coarse or foreign file system says does not count: times are put back here, as far as they can
+ * be. */
 static void test_the_same_size_and_time_do_not_hide_a_change(void **state)
 {
     struct stat before;

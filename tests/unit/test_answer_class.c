@@ -23,7 +23,8 @@ static int ask(void *ctx, struct buf *answer, struct buf *baseline, struct ssx_e
 {
     (void)ctx, (void)err;
     ssh.asked++;
-    buf_printf(answer, "host %s\nuser ada\nhostname %s\nport 22\ncontrolpath /tmp/%s-22\n%s%s\n", ssh.name, ssh.name, ssh.name, ssh.extra, strstr(ssh.extra, "!") ? ssh.name : "");
+    buf_printf(answer, "host %s\nuser ada\nhostname %s\nport 22\ncontrolpath /tmp/%s-22\n%s%s\n", ssh.name, ssh.name,
+               ssh.name, ssh.extra, strstr(ssh.extra, "!") ? ssh.name : "");
     buf_printf(baseline, "host %s\nuser ada\nhostname %s\nport 22\n", ssh.name, ssh.name);
     return buf_add(answer, "", 1) || buf_add(baseline, "", 1) ? -1 : 0;
 }
@@ -114,8 +115,13 @@ static void what_is_not_understood_is_always_asked(void **state)
 {
     (void)state;
     static const char *const configs[] = {
-        "Match host node1\n  User eve\n", "Match originalhost node*\n  User eve\n", "Match exec true\n  User eve\n", "Host \"node1\"\n  User eve\n", "Host=node1\n  User eve\n",
-        "CanonicalizeHostname yes\n", "Include ${X}\n",
+        "Match host node1\n  User eve\n",
+        "Match originalhost node*\n  User eve\n",
+        "Match exec true\n  User eve\n",
+        "Host \"node1\"\n  User eve\n",
+        "Host=node1\n  User eve\n",
+        "CanonicalizeHostname yes\n",
+        "Include ${X}\n",
     };
     for (size_t i = 0; i < sizeof configs / sizeof *configs; i++) {
         struct answer_classes *c = answer_classes_new();
@@ -142,8 +148,11 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(a_thousand_hosts_of_one_kind_take_two_questions), TEST(hosts_that_patterns_tell_apart_are_asked_for_apart),
-        TEST(answers_that_hold_more_of_a_host_than_its_name_are_not_derived), TEST(what_is_not_understood_is_always_asked), TEST(names_that_are_not_plain_are_always_asked),
+        TEST(a_thousand_hosts_of_one_kind_take_two_questions),
+        TEST(hosts_that_patterns_tell_apart_are_asked_for_apart),
+        TEST(answers_that_hold_more_of_a_host_than_its_name_are_not_derived),
+        TEST(what_is_not_understood_is_always_asked),
+        TEST(names_that_are_not_plain_are_always_asked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

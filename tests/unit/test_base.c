@@ -27,11 +27,25 @@
 static void hostile_text_is_escaped(void **state)
 {
     (void)state;
-    static const struct { const char *text; size_t n; const char *safe; } cases[] = {
+    static const struct { const char *text; size_t n; const char *safe;
+    } cases[] = {
 #define C(text, safe) {text, sizeof(text) - 1, safe}
-        C("plain", "plain"), C("", ""), C("two\nlines\tand tab", "two\\nlines\\tand tab"), C("\x1b[31mred", "\\x1b[31mred"), C("a\0b", "a\\x00b"), C("\x7f", "\\x7f"), C("\r", "\\x0d"),
-        C("\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80", "\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80"), C("\xc2\x9b[31m", "\\xc2\\x9b[31m"), C("\xff\xfe", "\\xff\\xfe"),
-        C("\xc0\xaf", "\\xc0\\xaf"), C("\xed\xa0\x80", "\\xed\\xa0\\x80"), C("\xe2\x82", "\\xe2\\x82"), C("\xf4\x90\x80\x80", "\\xf4\\x90\\x80\\x80"), C("\xe2(\xa1", "\\xe2(\\xa1"), C("\xc2\xa0", "\xc2\xa0"),
+        C("plain", "plain"),
+        C("", ""),
+        C("two\nlines\tand tab", "two\\nlines\\tand tab"),
+        C("\x1b[31mred", "\\x1b[31mred"),
+        C("a\0b", "a\\x00b"),
+        C("\x7f", "\\x7f"),
+        C("\r", "\\x0d"),
+        C("\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80", "\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80"),
+        C("\xc2\x9b[31m", "\\xc2\\x9b[31m"),
+        C("\xff\xfe", "\\xff\\xfe"),
+        C("\xc0\xaf", "\\xc0\\xaf"),
+        C("\xed\xa0\x80", "\\xed\\xa0\\x80"),
+        C("\xe2\x82", "\\xe2\\x82"),
+        C("\xf4\x90\x80\x80", "\\xf4\\x90\\x80\\x80"),
+        C("\xe2(\xa1", "\\xe2(\\xa1"),
+        C("\xc2\xa0", "\xc2\xa0"),
 #undef C
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -78,12 +92,31 @@ static void random_bytes_escape_to_harmless_text(void **state)
 static void lines_of_others_are_made_printable(void **state)
 {
     (void)state;
-    static const struct { const char *line, *shown; } cases[] = {
-        {"", ""}, {"plain\ttext", "plain\ttext"}, {"caf\xc3\xa9 \xe4\xbd\xa0", "caf\xc3\xa9 \xe4\xbd\xa0"},
-        {"\033[31mred\033[0m", "\033[31mred\033[0m"}, {"\033[1;38:5:9mopen", "\033[1;38:5:9mopen\033[0m"}, {"\033[31mred\033[m", "\033[31mred\033[m"},
-        {"\033[01;31m\033[Kfound\033[m\033[K.", "\033[01;31mfound\033[m."}, {"from a terminal\r", "from a terminal"},
-        {"10%\r20%", "10%\\x0d20%"}, {"\033]0;title\007", "\\x1b]0;title\\x07"}, {"\033[2J", "\\x1b[2J"}, {"\033[?25l", "\\x1b[?25l"}, {"\033[A", "\\x1b[A"},
-        {"\033", "\\x1b"}, {"\033[", "\\x1b["}, {"\033[3", "\\x1b[3"}, {"\xc2\x9b" "2J", "\\xc2\\x9b2J"}, {"\x9b" "2J\xff", "\\x9b2J\\xff"}, {"a\b_\x7f", "a\\x08_\\x7f"},
+    static const struct { const char *line, *shown;
+    } cases[] = {
+        {"", ""},
+        {"plain\ttext", "plain\ttext"},
+        {"caf\xc3\xa9 \xe4\xbd\xa0", "caf\xc3\xa9 \xe4\xbd\xa0"},
+        {"\033[31mred\033[0m", "\033[31mred\033[0m"},
+        {"\033[1;38:5:9mopen", "\033[1;38:5:9mopen\033[0m"},
+        {"\033[31mred\033[m", "\033[31mred\033[m"},
+        {"\033[01;31m\033[Kfound\033[m\033[K.", "\033[01;31mfound\033[m."},
+        {"from a terminal\r", "from a terminal"},
+        {"10%\r20%", "10%\\x0d20%"},
+        {"\033]0;title\007", "\\x1b]0;title\\x07"},
+        {"\033[2J", "\\x1b[2J"},
+        {"\033[?25l", "\\x1b[?25l"},
+        {"\033[A", "\\x1b[A"},
+        {"\033", "\\x1b"},
+        {"\033[", "\\x1b["},
+        {"\033[3", "\\x1b[3"},
+        {"\xc2\x9b"
+         "2J",
+         "\\xc2\\x9b2J"},
+        {"\x9b"
+         "2J\xff",
+         "\\x9b2J\\xff"},
+        {"a\b_\x7f", "a\\x08_\\x7f"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct buf out = {0};
@@ -134,8 +167,17 @@ static void random_lines_drive_no_terminal(void **state)
 static void text_has_a_width_and_is_cut_to_one(void **state)
 {
     (void)state;
-    static const struct { const char *text; size_t width; } cases[] = {
-        {"", 0}, {"node1", 5}, {"caf\xc3\xa9", 4}, {"e\xcc\x81", 1}, {"\xe4\xbd\xa0\xe5\xa5\xbd", 4}, {"\xf0\x9f\x98\x80", 2}, {"\xef\xbc\xa1", 2}, {"a\xffz", 3}, {"\xe2\x80\x8b", 0},
+    static const struct { const char *text; size_t width;
+    } cases[] = {
+        {"", 0},
+        {"node1", 5},
+        {"caf\xc3\xa9", 4},
+        {"e\xcc\x81", 1},
+        {"\xe4\xbd\xa0\xe5\xa5\xbd", 4},
+        {"\xf0\x9f\x98\x80", 2},
+        {"\xef\xbc\xa1", 2},
+        {"a\xffz", 3},
+        {"\xe2\x80\x8b", 0},
     };
     static const char mixed[] = "a\xe4\xbd\xa0z";
     static const size_t cut[] = {0, 1, 1, 4, 5, 5};
@@ -148,8 +190,28 @@ static void text_has_a_width_and_is_cut_to_one(void **state)
 static void utf8_is_told_from_other_bytes(void **state)
 {
     (void)state;
-    static const char *const good[] = {"", "a", "\xc2\x80", "\xdf\xbf", "\xe0\xa0\x80", "\xed\x9f\xbf", "\xee\x80\x80", "\xef\xbf\xbf", "\xf0\x90\x80\x80", "\xf4\x8f\xbf\xbf"};
-    static const char *const bad[] = {"\x80", "\xc1\xbf", "\xc3", "\xc3(", "\xe0\x9f\xbf", "\xed\xa0\x80", "\xe2\x82", "\xf0\x8f\xbf\xbf", "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xff", "a\xbf"};
+    static const char *const good[] = {"",
+                                       "a",
+                                       "\xc2\x80",
+                                       "\xdf\xbf",
+                                       "\xe0\xa0\x80",
+                                       "\xed\x9f\xbf",
+                                       "\xee\x80\x80",
+                                       "\xef\xbf\xbf",
+                                       "\xf0\x90\x80\x80",
+                                       "\xf4\x8f\xbf\xbf"};
+    static const char *const bad[] = {"\x80",
+                                      "\xc1\xbf",
+                                      "\xc3",
+                                      "\xc3(",
+                                      "\xe0\x9f\xbf",
+                                      "\xed\xa0\x80",
+                                      "\xe2\x82",
+                                      "\xf0\x8f\xbf\xbf",
+                                      "\xf4\x90\x80\x80",
+                                      "\xf5\x80\x80\x80",
+                                      "\xff",
+                                      "a\xbf"};
     for (size_t i = 0; i < sizeof good / sizeof *good; i++)
         assert_true(text_is_utf8(good[i], strlen(good[i])));
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
@@ -160,9 +222,12 @@ static void utf8_is_told_from_other_bytes(void **state)
 static void distance_counts_edits(void **state)
 {
     (void)state;
-    static const struct { const char *a, *b; size_t distance; } cases[] = {
-        {"", "", 0}, {"", "abc", 3}, {"hello", "hello", 0}, {"hello", "helo", 1}, {"hello", "helloo", 1}, {"hello", "hallo", 1}, {"hello", "hlelo", 1},
-        {"kitten", "sitting", 3}, {"ca", "abc", 3}, {"facts", "fcats", 1}, {"ping", "exec", 4},
+    static const struct { const char *a, *b; size_t distance;
+    } cases[] = {
+        {"", "", 0},           {"", "abc", 3},           {"hello", "hello", 0},
+        {"hello", "helo", 1},  {"hello", "helloo", 1},   {"hello", "hallo", 1},
+        {"hello", "hlelo", 1}, {"kitten", "sitting", 3}, {"ca", "abc", 3},
+        {"facts", "fcats", 1}, {"ping", "exec", 4},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         assert_int_equal(text_distance(cases[i].a, cases[i].b), cases[i].distance);
@@ -224,8 +289,16 @@ static void type_names_are_checked(void **state)
 static void base64_has_rfc_4648_vectors(void **state)
 {
     (void)state;
-    static const struct { const char *bytes, *text; } cases[] = {
-        {"", ""}, {"f", "Zg=="}, {"fo", "Zm8="}, {"foo", "Zm9v"}, {"foob", "Zm9vYg=="}, {"fooba", "Zm9vYmE="}, {"foobar", "Zm9vYmFy"}, {"\xfb\xff\xbf", "+/+/"},
+    static const struct { const char *bytes, *text;
+    } cases[] = {
+        {"", ""},
+        {"f", "Zg=="},
+        {"fo", "Zm8="},
+        {"foo", "Zm9v"},
+        {"foob", "Zm9vYg=="},
+        {"fooba", "Zm9vYmE="},
+        {"foobar", "Zm9vYmFy"},
+        {"\xfb\xff\xbf", "+/+/"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct buf text = {0}, bytes = {0};
@@ -574,18 +647,36 @@ int main(void)
 {
 #define FILE_TEST(f) cmocka_unit_test_setup_teardown(f, make_home, remove_home)
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(hostile_text_is_escaped), cmocka_unit_test(escaped_text_is_cut_between_characters), cmocka_unit_test(random_bytes_escape_to_harmless_text),
-        cmocka_unit_test(lines_of_others_are_made_printable), cmocka_unit_test(a_sequence_that_is_too_long_is_no_color), cmocka_unit_test(random_lines_drive_no_terminal),
-        cmocka_unit_test(text_has_a_width_and_is_cut_to_one), cmocka_unit_test(utf8_is_told_from_other_bytes), cmocka_unit_test(distance_counts_edits), cmocka_unit_test(near_names_are_suggested),
-        cmocka_unit_test(hexadecimal_returns), cmocka_unit_test(type_names_are_checked),
-        cmocka_unit_test(base64_has_rfc_4648_vectors), cmocka_unit_test(base64_has_one_text_for_each_run_of_bytes),
-        cmocka_unit_test(a_buffer_grows_and_is_consumed), cmocka_unit_test(adding_nothing_to_an_empty_buffer_is_fine),
-        cmocka_unit_test(a_queue_keeps_order_and_stays_small), cmocka_unit_test(an_emptied_large_buffer_gives_its_memory_back),
+        cmocka_unit_test(hostile_text_is_escaped),
+        cmocka_unit_test(escaped_text_is_cut_between_characters),
+        cmocka_unit_test(random_bytes_escape_to_harmless_text),
+        cmocka_unit_test(lines_of_others_are_made_printable),
+        cmocka_unit_test(a_sequence_that_is_too_long_is_no_color),
+        cmocka_unit_test(random_lines_drive_no_terminal),
+        cmocka_unit_test(text_has_a_width_and_is_cut_to_one),
+        cmocka_unit_test(utf8_is_told_from_other_bytes),
+        cmocka_unit_test(distance_counts_edits),
+        cmocka_unit_test(near_names_are_suggested),
+        cmocka_unit_test(hexadecimal_returns),
+        cmocka_unit_test(type_names_are_checked),
+        cmocka_unit_test(base64_has_rfc_4648_vectors),
+        cmocka_unit_test(base64_has_one_text_for_each_run_of_bytes),
+        cmocka_unit_test(a_buffer_grows_and_is_consumed),
+        cmocka_unit_test(adding_nothing_to_an_empty_buffer_is_fine),
+        cmocka_unit_test(a_queue_keeps_order_and_stays_small),
+        cmocka_unit_test(an_emptied_large_buffer_gives_its_memory_back),
         cmocka_unit_test(impossible_sizes_fail_and_stay_failed),
-        cmocka_unit_test(the_first_error_wins), cmocka_unit_test(system_errors_say_why), cmocka_unit_test(prefixes_stand_before_the_message),
+        cmocka_unit_test(the_first_error_wins),
+        cmocka_unit_test(system_errors_say_why),
+        cmocka_unit_test(prefixes_stand_before_the_message),
         cmocka_unit_test(error_texts_are_safe_and_bounded),
-        FILE_TEST(files_are_replaced_whole), FILE_TEST(a_failed_write_leaves_nothing), FILE_TEST(reading_is_limited), FILE_TEST(directories_are_made_private),
-        FILE_TEST(files_that_others_can_change_are_not_trusted), FILE_TEST(links_are_judged_by_their_target), FILE_TEST(files_of_another_user_are_not_trusted),
+        FILE_TEST(files_are_replaced_whole),
+        FILE_TEST(a_failed_write_leaves_nothing),
+        FILE_TEST(reading_is_limited),
+        FILE_TEST(directories_are_made_private),
+        FILE_TEST(files_that_others_can_change_are_not_trusted),
+        FILE_TEST(links_are_judged_by_their_target),
+        FILE_TEST(files_of_another_user_are_not_trusted),
     };
 #undef FILE_TEST
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,4 +1,5 @@
-/* The way to a host behind bastions: which it is and why, without connecting; and the lock under which one logs in for all. */
+/* The way to a host behind bastions: which it is and why, without connecting; and the lock under which one logs in for
+ * all. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,5 @@
-/* The bootstrap's shell line, run for real in the shells of this machine, with a script in place of the agent: it finds, asks, stores by digest, or says in one line why it can't. */
+/* The bootstrap's shell line, run for real in the shells of this machine, with a script in place of the agent: it
+ * finds, asks, stores by digest, or says in one line why it can't. */
 #include "base/digest.h"
 #include "base/file.h"
 #include "base/io.h"
@@ -51,7 +52,8 @@ static void pack(struct buf *out, const struct buf *bytes)
     unlink(path);
 }
 
-/* A program that says how it was started and then gives back what it is sent; large, so that it doesn't arrive in one piece. */
+/* A program that says how it was started and then gives back what it is sent; large, so that it doesn't arrive in one
+ * piece. */
 static void make_agent(struct buf *bytes, struct buf *packed, struct agent_image *image, const char *version)
 {
     struct digest digest;
@@ -60,7 +62,10 @@ static void make_agent(struct buf *bytes, struct buf *packed, struct agent_image
         buf_printf(bytes, "# what follows is not text, but may be: \1\2\377 %u\n", i * 2654435761u);
     digest_of(&digest, buf_data(bytes), buf_length(bytes));
     pack(packed, bytes);
-    *image = (struct agent_image){.bytes = buf_data(bytes), .size = buf_length(bytes), .packed = buf_data(packed), .packed_size = buf_length(packed),
+    *image = (struct agent_image){.bytes = buf_data(bytes),
+                                  .size = buf_length(bytes),
+                                  .packed = buf_data(packed),
+                                  .packed_size = buf_length(packed),
                                   .machine = "x86_64"};
     digest_hex(image->digest, &digest);
 }
@@ -199,7 +204,10 @@ static struct shell run(const struct host *h, const char *const *argv)
     return s;
 }
 
-static void tell(const struct shell *s, const void *bytes, size_t n) { (void)!fd_write_all(s->in, bytes, n); } /* a shell that gave up doesn't read: fine */
+static void tell(const struct shell *s, const void *bytes, size_t n)
+{
+    (void)!fd_write_all(s->in, bytes, n);
+} /* a shell that gave up doesn't read: fine */
 
 /* Reads a line, or to the end of what comes. */
 static const char *answer(const struct shell *s)
@@ -476,7 +484,10 @@ static void the_agent_of_another_machine_is_not_started(void **state)
 static void every_posix_shell_runs_the_script(void **state)
 {
     (void)state;
-    static const struct { const char *shell, *applet; } shells[] = {{"/bin/sh", NULL}, {"/bin/dash", NULL}, {"/bin/bash", NULL}, {"/bin/mksh", NULL}, {"/bin/busybox", "sh"}};
+    static const struct {
+        const char *shell, *applet;
+    } shells[] = {
+        {"/bin/sh", NULL}, {"/bin/dash", NULL}, {"/bin/bash", NULL}, {"/bin/mksh", NULL}, {"/bin/busybox", "sh"}};
     for (size_t i = 0; i < COUNT(shells); i++) {
         const char *script = line_of(&agent, true);
         const char *plain[] = {shells[i].shell, "-c", script, NULL}, *applet[] = {shells[i].shell, shells[i].applet, "-c", script, NULL};
@@ -591,7 +602,8 @@ static void a_place_that_is_not_ours_is_never_used(void **state)
         assert_non_null(strstr(answer(&s), "sshexec-fail"));
         finish(&s);
         tree_remove(in_shm);
-        assert_true(mkdir(in_shm, 0777) == 0 && chown(in_shm, NOBODY, NOBODY) == 0 && chmod(in_shm, 0777) == 0); /* empty: nothing is put into it */
+        assert_true(mkdir(in_shm, 0777) == 0 && chown(in_shm, NOBODY, NOBODY) == 0 &&
+                    chmod(in_shm, 0777) == 0); /* empty: nothing is put into it */
         store_with(&h, in_tmp);
         assert_true(rmdir(in_shm) == 0);
     }
@@ -633,7 +645,8 @@ static void a_host_without_gzip_gets_the_agent_as_it_is(void **state)
         }
         snprintf(link, sizeof link, "%s/head", bin);
         if (greedy) { /* it reads more than it prints */
-            static const char script[] = "#!/bin/sh\nif test $# = 3; then exec /usr/bin/head \"$@\"; fi; /usr/bin/head \"$@\"; cat >/dev/null\n";
+            static const char script[] =
+                "#!/bin/sh\nif test $# = 3; then exec /usr/bin/head \"$@\"; fi; /usr/bin/head \"$@\"; cat >/dev/null\n";
             assert_int_equal(file_write_atomic(link, script, sizeof script - 1, 0755, NULL), 0);
         }
         empty_home();
@@ -653,7 +666,8 @@ static void a_host_without_gzip_gets_the_agent_as_it_is(void **state)
 static void what_can_not_be_stored_is_said_in_one_line(void **state)
 {
     (void)state;
-    struct host no_directory = {.home = "/dev/null"}, unwritable = {.nobody = true}, full = {.file_limit = 65536}, plain = {0}, homeless = {.home = ""};
+    struct host no_directory = {.home = "/dev/null"}, unwritable = {.nobody = true}, full = {.file_limit = 65536},
+                plain = {0}, homeless = {.home = ""};
     empty_home();
     block_shared_places();
     fail_to_start(&no_directory, BOOTSTRAP_CACHE, "/dev/null/.cache/sshexec (Not a directory), /dev/shm/sshexec-");

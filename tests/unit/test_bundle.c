@@ -1,5 +1,5 @@
-/* A bundle's file: the same content gives the same bytes; whatever is cut, flipped, added, put elsewhere or blown up is refused in bounded
- * memory; and nothing that was refused was taken for an object. */
+/* A bundle's file: the same content gives the same bytes; whatever is cut, flipped, added, put elsewhere or blown up is
+ * refused in bounded memory; and nothing that was refused was taken for an object. */
 #include "bundle/archive.h"
 #include "bundle/inspect.h"
 #include "bundle/zstream.h"

@@ -1,5 +1,5 @@
-/* The sender's half of the protocol, against an agent made of bytes: greetings with everything a login shell can put before them, credit, values in pieces, objects,
- * losses, and agents that break the rules or flood. */
+/* The sender's half of the protocol, against an agent made of bytes: greetings with everything a login shell can put
+ * before them, credit, values in pieces, objects, losses, and agents that break the rules or flood. */
 #include "base/buf.h"
 #include "base/text.h"
 #include "client/client.h"
@@ -73,7 +73,16 @@ static const char *machine = "x86_64"; /* that the agent is on */
 
 static void add_hello(struct buf *out)
 {
-    message_encode(out, &(struct message){.kind = MESSAGE_HELLO, .hello = {.min = 1, .max = 1, .build = span_text("test"), .arch = span_text(machine), .window = WINDOW, .calls = 64, .state = VALUE_SIZE_MAX}}, FROM_AGENT);
+    message_encode(out,
+                   &(struct message){.kind = MESSAGE_HELLO,
+                                     .hello = {.min = 1,
+                                               .max = 1,
+                                               .build = span_text("test"),
+                                               .arch = span_text(machine),
+                                               .window = WINDOW,
+                                               .calls = 64,
+                                               .state = VALUE_SIZE_MAX}},
+                   FROM_AGENT);
 }
 
 static int say_bytes(struct stage *s, const void *bytes, size_t n) { return client_receive(s->client, bytes, n, NULL); }
@@ -177,11 +186,19 @@ static uint32_t call_with(struct stage *s, const struct client_request *r)
     return id;
 }
 
-static uint32_t call(struct stage *s) { return call_with(s, &(struct client_request){.type = "hello", .state = "\x80", .state_size = 1, .input = true}); }
+static uint32_t call(struct stage *s)
+{
+    return call_with(s, &(struct client_request){.type = "hello", .state = "\x80", .state_size = 1, .input = true});
+}
 
 static uint32_t call_object(struct stage *s)
 {
-    return call_with(s, &(struct client_request){.type = "hello", .state = "\x80", .state_size = 1, .digest = &object_digest, .object = object_bytes, .object_size = sizeof object_bytes});
+    return call_with(s, &(struct client_request){.type = "hello",
+                                                 .state = "\x80",
+                                                 .state_size = 1,
+                                                 .digest = &object_digest,
+                                                 .object = object_bytes,
+                                                 .object_size = sizeof object_bytes});
 }
 
 static uint32_t call_ready(struct stage *s)
@@ -277,7 +294,11 @@ static void a_greeting_and_a_call_may_come_byte_by_byte(void **state)
 static void a_changed_marker_is_told(void **state)
 {
     (void)state;
-    static const struct { const char *tail; size_t n; } tails[] = {{"\r\r\n\0\xff", 5}, {"\n\0\xff", 3}, {"\r\n^@\xff", 5}, {"\r\n\0\xc3\xbf", 5}, {"\r\n\xff", 3}, {"\r\n\0\x7f", 4}};
+    static const struct {
+        const char *tail;
+        size_t n;
+    } tails[] = {{"\r\r\n\0\xff", 5},   {"\n\0\xff", 3}, {"\r\n^@\xff", 5},
+                 {"\r\n\0\xc3\xbf", 5}, {"\r\n\xff", 3}, {"\r\n\0\x7f", 4}};
     for (size_t i = 0; i < COUNT(tails); i++) {
         struct stage s;
         start(&s, NULL);
@@ -386,8 +407,12 @@ static void nothing_comes_before_hello_and_hello_comes_once(void **state)
 
 static unsigned char agent_bytes[700000];
 static unsigned char agent_packed[300000];
-static struct agent_image image = {.bytes = agent_bytes, .size = sizeof agent_bytes, .packed = agent_packed, .packed_size = sizeof agent_packed,
-                                   .digest = "aa", .machine = "x86_64"};
+static struct agent_image image = {.bytes = agent_bytes,
+                                   .size = sizeof agent_bytes,
+                                   .packed = agent_packed,
+                                   .packed_size = sizeof agent_packed,
+                                   .digest = "aa",
+                                   .machine = "x86_64"};
 
 static void say_need(struct stage *s, const char *system)
 {
@@ -434,7 +459,9 @@ static void upload(const char *system, const unsigned char *bytes, size_t size)
     }
     assert_int_equal(sent, sizeof object_bytes);
     struct message_object object = {.digest = object_digest};
-    say(&s, &(struct message){.kind = MESSAGE_NEED, .id = id, .objects = {.count = 1, .list = &object}}); /* said before the agent saw the CHUNKs */
+    say(&s, &(struct message){.kind = MESSAGE_NEED,
+                              .id = id,
+                              .objects = {.count = 1, .list = &object}}); /* said before the agent saw the CHUNKs */
     assert_nothing_comes(&s);
     assert_silent(&s);
     end(&s);
@@ -455,7 +482,14 @@ static void a_missing_agent_is_uploaded_and_greeted_again(void **state)
 
 static unsigned char arm_object[3000];
 static struct client_variant arm = {.machine = "aarch64", .digest = {{2}}, .object = arm_object, .object_size = sizeof arm_object};
-static const struct client_request for_two = {.type = "hello", .state = "\x80", .state_size = 1, .digest = &object_digest, .object = object_bytes, .object_size = sizeof object_bytes, .variants = &arm, .variant_count = 1};
+static const struct client_request for_two = {.type = "hello",
+                                              .state = "\x80",
+                                              .state_size = 1,
+                                              .digest = &object_digest,
+                                              .object = object_bytes,
+                                              .object_size = sizeof object_bytes,
+                                              .variants = &arm,
+                                              .variant_count = 1};
 
 /* The plugin that the next CALL offers: whether it is the variant for aarch64. */
 static bool offers_variant(struct stage *s)
@@ -497,7 +531,12 @@ static void an_agent_is_offered_the_plugin_for_its_machine(void **state)
 }
 
 static unsigned char arm_agent_bytes[7000];
-static struct agent_image arm_image = {.bytes = arm_agent_bytes, .size = sizeof arm_agent_bytes, .packed = arm_agent_bytes, .packed_size = 4000, .digest = "bb", .machine = "aarch64"};
+static struct agent_image arm_image = {.bytes = arm_agent_bytes,
+                                       .size = sizeof arm_agent_bytes,
+                                       .packed = arm_agent_bytes,
+                                       .packed_size = 4000,
+                                       .digest = "bb",
+                                       .machine = "aarch64"};
 
 /* And the plugin for it follows it unasked. */
 static void a_host_is_sent_the_agent_for_its_machine(void **state)
@@ -533,8 +572,10 @@ static void why_no_agent_can_be_sent_is_told(void **state)
 {
     (void)state;
     struct agent_image two = image, useless = arm_image;
-    static const struct { const char *system, *part; } cases[] = {
-        {"Linux riscv64 gzip", "no agent for riscv64 here, only for x86_64, aarch64 (\"make agent-riscv64\" builds one; Debian's package sshexec-agents of that architecture has one)"},
+    static const struct { const char *system, *part;
+    } cases[] = {
+        {"Linux riscv64 gzip",
+         "no agent for riscv64 here, only for x86_64, aarch64 (\"make agent-riscv64\" builds one; Debian's package sshexec-agents of that architecture has one)"},
         {"Linux aarch64 gzip", "can't send the agent for aarch64: it is of sshexec 9"}};
     strcpy(useless.flaw, "it is of sshexec 9");
     two.next = &useless;
@@ -555,9 +596,14 @@ static void why_no_agent_can_be_sent_is_told(void **state)
 static void an_agent_is_offered_once_and_only_where_it_runs(void **state)
 {
     (void)state;
-    static const struct { const char *system, *part; } cases[] = {
-        {"Linux aarch64 gzip", "no agent for aarch64 here, only for x86_64"}, {"FreeBSD amd64 plain", "the host runs FreeBSD"}, {"Linux", "can't be read"},
-        {"", "can't be read"}, {"Linux x86_64", "can't be read"}, {"Linux x86_64 zstd", "can't be read"}, {"Linux x86_64 gzip\r", "a CRLF translator"}};
+    static const struct { const char *system, *part;
+    } cases[] = {{"Linux aarch64 gzip", "no agent for aarch64 here, only for x86_64"},
+                 {"FreeBSD amd64 plain", "the host runs FreeBSD"},
+                 {"Linux", "can't be read"},
+                 {"", "can't be read"},
+                 {"Linux x86_64", "can't be read"},
+                 {"Linux x86_64 zstd", "can't be read"},
+                 {"Linux x86_64 gzip\r", "a CRLF translator"}};
     struct stage s;
     for (size_t i = 0; i < COUNT(cases); i++) {
         struct message m;
@@ -623,7 +669,9 @@ static void calls_wait_for_hello_and_travel_in_order(void **state)
     static unsigned char large[200000];
     memset(large, 0xc0, sizeof large);
     start(&s, NULL);
-    uint32_t first = call_with(&s, &(struct client_request){.type = "exec", .state = large, .state_size = sizeof large, .timeout_ms = 9, .grace_ms = 7});
+    uint32_t first =
+        call_with(&s, &(struct client_request){
+                          .type = "exec", .state = large, .state_size = sizeof large, .timeout_ms = 9, .grace_ms = 7});
     assert_int_equal(client_describe(s.client, &described, "hello", NULL), 0);
     assert_true(first == 1 && described == 2);
     assert_int_equal(client_open_calls(s.client), 2);
@@ -654,10 +702,17 @@ static void calls_wait_for_hello_and_travel_in_order(void **state)
 static void what_no_agent_takes_is_refused_before_it_travels(void **state)
 {
     (void)state;
-    static const struct { struct client_request r; enum ssx_error_code code; } cases[] = {
+    static const struct { struct client_request r; enum ssx_error_code code;
+    } cases[] = {
         {{.type = "No", .state = "\x80", .state_size = 1}, SSX_ERROR_UNKNOWN_TYPE},
         {{.type = "a", .state = object_bytes, .state_size = VALUE_SIZE_MAX + 1}, SSX_ERROR_REFUSED},
-        {{.type = "a", .state = "\x80", .state_size = 1, .digest = &object_digest, .object = object_bytes, .object_size = OBJECT_MAX + 1}, SSX_ERROR_REFUSED},
+        {{.type = "a",
+          .state = "\x80",
+          .state_size = 1,
+          .digest = &object_digest,
+          .object = object_bytes,
+          .object_size = OBJECT_MAX + 1},
+         SSX_ERROR_REFUSED},
         {{.type = "a", .state = "\x80", .state_size = 1, .grace_ms = GRACE_MS_MAX + 1}, SSX_ERROR_USAGE},
         {{.type = "a", .state = "\x80", .state_size = 1, .timeout_ms = TIMEOUT_MS_MAX + 1}, SSX_ERROR_USAGE},
     };
@@ -919,7 +974,8 @@ static size_t credit_heard(struct stage *s)
     return credit;
 }
 
-/* While an owner has a large item to deal with, the next one gets no room beyond the window; then all of it that has come, at once. */
+/* While an owner has a large item to deal with, the next one gets no room beyond the window; then all of it that has
+ * come, at once. */
 static void a_slow_owner_is_not_sent_a_second_large_item(void **state)
 {
     (void)state;
@@ -1014,7 +1070,8 @@ static void an_object_that_is_needed_travels_in_chunks(void **state)
     start_ready(&s);
     uint32_t id = call_object(&s);
     struct message m = heard(&s, MESSAGE_CALL);
-    assert_true(m.call.has_object && digest_equal(&m.call.digest, &object_digest) && m.call.object_size == sizeof object_bytes && !m.call.exact);
+    assert_true(m.call.has_object && digest_equal(&m.call.digest, &object_digest) &&
+                m.call.object_size == sizeof object_bytes && !m.call.exact);
     assert_silent(&s); /* not unasked */
     struct message_object object = {.digest = object_digest};
     say(&s, &(struct message){.kind = MESSAGE_NEED, .id = id, .objects = {.count = 1, .list = &object}});
@@ -1122,7 +1179,11 @@ static void descriptions_have_an_end(void **state)
     uint32_t id;
     start_ready(&s);
     assert_int_equal(client_describe(s.client, &id, NULL, NULL), 0);
-    message_encode(&b, &(struct message){.kind = MESSAGE_DESCRIBE, .id = id, .describe = {.type = span_text("t"), .note = span_text("n")}}, FROM_AGENT);
+    message_encode(&b,
+                   &(struct message){.kind = MESSAGE_DESCRIBE,
+                                     .id = id,
+                                     .describe = {.type = span_text("t"), .note = span_text("n")}},
+                   FROM_AGENT);
     int rc = 1;
     size_t came = 0;
     for (; rc > 0 && came < 100000; came++) {
@@ -1270,7 +1331,8 @@ static void record(struct buf *out, const char *nonce)
         message_encode(out, &script[i], FROM_AGENT);
 }
 
-/* Plays a stream in random pieces; afterwards each call has had exactly one END. Returns how many messages came before the end. */
+/* Plays a stream in random pieces; afterwards each call has had exactly one END. Returns how many messages came before
+ * the end. */
 static size_t play(struct stage *s, const struct buf *stream, uint64_t *seed)
 {
     unsigned ends[4] = {0};
@@ -1309,7 +1371,12 @@ static size_t play_damaged(uint64_t *seed, bool damage)
     uint32_t id;
     start(&s, NULL);
     call(&s);
-    call_with(&s, &(struct client_request){.type = "hello", .state = "\x80", .state_size = 1, .digest = &object_digest, .object = object_bytes, .object_size = 100});
+    call_with(&s, &(struct client_request){.type = "hello",
+                                           .state = "\x80",
+                                           .state_size = 1,
+                                           .digest = &object_digest,
+                                           .object = object_bytes,
+                                           .object_size = 100});
     client_describe(s.client, &id, NULL, NULL);
     record(&stream, s.nonce);
     if (damage)
@@ -1344,9 +1411,13 @@ int main(void)
         cmocka_unit_test(hello_must_fit),
         cmocka_unit_test(nothing_comes_before_hello_and_hello_comes_once),
         cmocka_unit_test(a_missing_agent_is_uploaded_and_greeted_again),
-        cmocka_unit_test(an_agent_is_offered_the_plugin_for_its_machine), cmocka_unit_test(a_host_is_sent_the_agent_for_its_machine),
-        cmocka_unit_test(why_no_agent_can_be_sent_is_told), cmocka_unit_test(an_agent_is_offered_once_and_only_where_it_runs),
-        cmocka_unit_test(an_agent_can_not_answer_before_it_was_sent), cmocka_unit_test(descriptions_have_an_end), cmocka_unit_test(items_of_nothing_are_none),
+        cmocka_unit_test(an_agent_is_offered_the_plugin_for_its_machine),
+        cmocka_unit_test(a_host_is_sent_the_agent_for_its_machine),
+        cmocka_unit_test(why_no_agent_can_be_sent_is_told),
+        cmocka_unit_test(an_agent_is_offered_once_and_only_where_it_runs),
+        cmocka_unit_test(an_agent_can_not_answer_before_it_was_sent),
+        cmocka_unit_test(descriptions_have_an_end),
+        cmocka_unit_test(items_of_nothing_are_none),
         cmocka_unit_test(a_host_that_can_not_store_says_why),
         cmocka_unit_test(calls_wait_for_hello_and_travel_in_order),
         cmocka_unit_test(what_no_agent_takes_is_refused_before_it_travels),
@@ -1360,7 +1431,8 @@ int main(void)
         cmocka_unit_test(credit_neither_overflows_nor_swells_the_queue),
         cmocka_unit_test(a_result_in_pieces_is_joined),
         cmocka_unit_test(items_in_pieces_are_granted_once),
-        cmocka_unit_test(a_slow_owner_is_not_sent_a_second_large_item), cmocka_unit_test(values_are_scanned),
+        cmocka_unit_test(a_slow_owner_is_not_sent_a_second_large_item),
+        cmocka_unit_test(values_are_scanned),
         cmocka_unit_test(pieces_of_different_values_do_not_mix),
         cmocka_unit_test(a_value_over_the_limit_is_refused),
         cmocka_unit_test(an_object_that_is_needed_travels_in_chunks),

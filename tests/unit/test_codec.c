@@ -288,7 +288,11 @@ static void other_encodings_of_a_value_are_taken(void **state)
 {
     struct all a;
     (void)state;
-    DECODE(all, &a, "\x85\xa1h\x03\xa5share\xca\x3f\x00\x00\x00\xa5" "bytes\xa2xy\xa1" "a\xd3\xff\xff\xff\xff\xff\xff\xff\xfe\xa1" "d\xce\x00\x00\x00\x05");
+    DECODE(all, &a,
+           "\x85\xa1h\x03\xa5share\xca\x3f\x00\x00\x00\xa5"
+           "bytes\xa2xy\xa1"
+           "a\xd3\xff\xff\xff\xff\xff\xff\xff\xfe\xa1"
+           "d\xce\x00\x00\x00\x05");
     assert_true(a.h == 3.0 && a.share == 0.5);
     assert_memory_equal(a.bytes.at, "xy", 2);
     assert_int_equal(a.a, -2);
@@ -511,7 +515,8 @@ static size_t mutate(unsigned char *bytes, size_t n)
     return n;
 }
 
-/* Whatever comes: no byte outside the input or the memory is touched, and what is taken can be sent again and means the same. */
+/* Whatever comes: no byte outside the input or the memory is touched, and what is taken can be sent again and means the
+ * same. */
 static void mutated_states_are_refused_or_sound(void **state)
 {
     struct all a, back;

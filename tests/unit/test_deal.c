@@ -159,9 +159,13 @@ static void what_is_no_map_is_no_item(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(each_is_dealt_once_in_order), cmocka_unit_test(what_is_given_back_comes_first),
-        cmocka_unit_test(one_that_may_have_run_goes_back_only_where_that_does_no_harm), cmocka_unit_test(one_that_kills_every_host_takes_down_three),
-        cmocka_unit_test(none_at_all), cmocka_unit_test(an_items_fields_replace_those_of_the_host), cmocka_unit_test(what_is_no_map_is_no_item),
+        cmocka_unit_test(each_is_dealt_once_in_order),
+        cmocka_unit_test(what_is_given_back_comes_first),
+        cmocka_unit_test(one_that_may_have_run_goes_back_only_where_that_does_no_harm),
+        cmocka_unit_test(one_that_kills_every_host_takes_down_three),
+        cmocka_unit_test(none_at_all),
+        cmocka_unit_test(an_items_fields_replace_those_of_the_host),
+        cmocka_unit_test(what_is_no_map_is_no_item),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -16,7 +16,9 @@
 /* The ABI's numbers stand here and in the plugins' header. */
 _Static_assert(DESCRIPTOR_ABI_MAJOR == SSX_ABI_MAJOR && DESCRIPTOR_ABI_MINOR == SSX_ABI_MINOR, "ABI version");
 _Static_assert(TRAIT_IDEMPOTENT == SSX_IDEMPOTENT && TRAIT_REUSABLE == SSX_REUSABLE && TRAIT_TAKES_INPUT == SSX_TAKES_INPUT, "traits");
-_Static_assert(TRAIT_SHOWS_OUTPUT == SSX_SHOWS_OUTPUT && TRAIT_SHOWS_RESULT == SSX_SHOWS_RESULT && TRAIT_SANDBOX_NONE == SSX_SANDBOX_NONE, "traits");
+_Static_assert(TRAIT_SHOWS_OUTPUT == SSX_SHOWS_OUTPUT && TRAIT_SHOWS_RESULT == SSX_SHOWS_RESULT &&
+                   TRAIT_SANDBOX_NONE == SSX_SANDBOX_NONE,
+               "traits");
 _Static_assert(TRAIT_RETURNS_STATE == SSX_RETURNS_STATE, "traits");
 
 /* One note text of every kind; \n stands for the NUL at each line's end. */
@@ -110,7 +112,8 @@ static void test_worker(void **state)
 static void test_items(void **state)
 {
     (void)state;
-    static const char structs[] = "{\"struct\":\"item\"}\n{\"field\":\"n\",\"type\":\"u32\",\"required\":true,\"doc\":\"d\"}\n{\"struct\":\"s\"}\n";
+    static const char structs[] =
+        "{\"struct\":\"item\"}\n{\"field\":\"n\",\"type\":\"u32\",\"required\":true,\"doc\":\"d\"}\n{\"struct\":\"s\"}\n";
     static const char *const workers[] = {
         "{\"worker\":\"w\",\"version\":\"1\",\"abi\":[1,1],\"state\":\"s\",\"result\":\"s\",\"items\":\"item\",\"traits\":\"SSX_RETURNS_STATE\"}\n",
         "{\"worker\":\"w\",\"version\":\"1\",\"abi\":[1,1],\"state\":\"s\",\"result\":\"s\",\"traits\":\"0\"}\n",
@@ -214,8 +217,10 @@ static void test_refusals(void **state)
     assert_refused("{\"struct\":\"9\"}\n", "a name has letters");
     assert_refused("{\"field\":\"f\",\"type\":\"str\",\"required\":true}\n", "a field stands behind no struct");
     assert_refused("{\"struct\":\"s\"}\n{\"value\":\"v\"}\n", "a value stands behind no enum");
-    assert_refused("{\"enum\":\"e\"}\n{\"value\":\"v\"}\n{\"value\":\"v\"}\n", "line 3 of the descriptor is bad: the enum has a value of that name already");
-    assert_refused(FIELD("\"str\"", "\"required\":true") "{\"field\":\"f\",\"type\":\"str\",\"required\":true}\n", "has a field of that name already");
+    assert_refused("{\"enum\":\"e\"}\n{\"value\":\"v\"}\n{\"value\":\"v\"}\n",
+                   "line 3 of the descriptor is bad: the enum has a value of that name already");
+    assert_refused(FIELD("\"str\"", "\"required\":true") "{\"field\":\"f\",\"type\":\"str\",\"required\":true}\n",
+                   "has a field of that name already");
     assert_refused(FIELD("\"str\"", "\"x\":1"), "it is neither required nor has a default");
     assert_refused(FIELD("\"i33\"", "\"required\":true"), "its type is none that this ABI knows");
     assert_refused(FIELD("{\"i32\":[5,1]}", "\"required\":true"), "the range is empty");
@@ -226,7 +231,9 @@ static void test_refusals(void **state)
     assert_refused(FIELD("{\"list\":{\"rest\":{\"list\":\"str\"}}}", "\"required\":true"), "only a field that is a list can be the rest");
     assert_refused("{\"enum\":\"e\"}\n" FIELD("{\"enum\":\"e\"}", "\"required\":true"), "its type stands in no earlier note");
     assert_refused("[1]\n", "it is no field, value, struct, enum or worker");
-    assert_refused("{\"struct\":\"s\"}\n{\"worker\":\"W\",\"version\":\"1\",\"abi\":[1,0],\"state\":\"s\",\"result\":\"s\"}\n", "a worker's name has");
+    assert_refused(
+        "{\"struct\":\"s\"}\n{\"worker\":\"W\",\"version\":\"1\",\"abi\":[1,0],\"state\":\"s\",\"result\":\"s\"}\n",
+        "a worker's name has");
 }
 
 static void test_levels(void **state)
@@ -287,7 +294,8 @@ static void assert_complaint(const char *lines, const char *message)
 static void test_check(void **state)
 {
     (void)state;
-    assert_complaint(FIELD("\"i32\"", "\"default\":INT_MAX") WORKER_LINE, "the default of s.f is no literal: INT_MAX; write the value itself, as JSON would");
+    assert_complaint(FIELD("\"i32\"", "\"default\":INT_MAX") WORKER_LINE,
+                     "the default of s.f is no literal: INT_MAX; write the value itself, as JSON would");
     assert_complaint(FIELD("\"i32\"", "\"default\":\"a\" \"b\"") WORKER_LINE,
                      "the default of s.f is no literal: \"a\" \"b\"; write the value itself, as JSON would");
     assert_complaint(FIELD("{\"i32\":[1,9]}", "\"default\":10") WORKER_LINE, "the default of s.f: 10 is out of range for i32 1..9");
@@ -296,18 +304,22 @@ static void test_check(void **state)
     assert_complaint(FIELD("\"bool\"", "\"default\":1") WORKER_LINE, "the default of s.f: bool is wanted, not 1");
     assert_complaint(FIELD("{\"list\":\"u32\"}", "\"default\":[1]") WORKER_LINE,
                      "the default of s.f is not empty; a list or a struct has no other default");
-    assert_complaint("{\"struct\":\"r\"}\n{\"field\":\"x\",\"type\":\"str\",\"required\":true,\"doc\":\"d\"}\n" FIELD("{\"struct\":\"r\"}", "\"default\":null") WORKER_LINE,
+    assert_complaint("{\"struct\":\"r\"}\n{\"field\":\"x\",\"type\":\"str\",\"required\":true,\"doc\":\"d\"}\n" FIELD(
+                         "{\"struct\":\"r\"}", "\"default\":null") WORKER_LINE,
                      "the default of s.f.x: it is required and was not given (str: d)");
-    assert_complaint("{\"struct\":\"s\"}\n{\"worker\":\"w\",\"version\":\"1\",\"abi\":[1,0],\"state\":\"s\",\"result\":\"s\",\"traits\":\"(SSX_REUSABLE|MINE)\"}\n",
-                     "MINE is no trait; write out the SSX_ words, joined by |");
-    assert_complaint("{\"struct\":\"r\"}\n{\"field\":\"f\",\"type\":{\"rest\":{\"list\":\"str\"}},\"default\":null}\n{\"struct\":\"s\"}\n" WORKER_LINE,
-                     "r.f is a rest field, but r is not the state; only the state has words after --");
+    assert_complaint(
+        "{\"struct\":\"s\"}\n{\"worker\":\"w\",\"version\":\"1\",\"abi\":[1,0],\"state\":\"s\",\"result\":\"s\",\"traits\":\"(SSX_REUSABLE|MINE)\"}\n",
+        "MINE is no trait; write out the SSX_ words, joined by |");
+    assert_complaint(
+        "{\"struct\":\"r\"}\n{\"field\":\"f\",\"type\":{\"rest\":{\"list\":\"str\"}},\"default\":null}\n{\"struct\":\"s\"}\n" WORKER_LINE,
+        "r.f is a rest field, but r is not the state; only the state has words after --");
     assert_complaint("{\"struct\":\"s\"}\n{\"field\":\"f\",\"type\":{\"rest\":{\"list\":\"str\"}},\"default\":null}\n"
                      "{\"field\":\"g\",\"type\":{\"rest\":{\"list\":\"str\"}},\"default\":null}\n" WORKER_LINE,
                      "the state s has 2 rest fields; one at most can take the words after --");
     assert_complaint("{\"struct\":\"s\"}\n" WORKER_LINE, "the worker w has no doc: say in a few words what it does");
-    assert_complaint("{\"struct\":\"s\"}\n{\"field\":\"f\",\"type\":\"i32\",\"default\":1}\n{\"worker\":\"w\",\"version\":\"1\",\"abi\":[1,0],\"state\":\"s\",\"result\":\"s\",\"doc\":\"d\"}\n",
-                     "s.f has no doc: say in a few words what it is");
+    assert_complaint(
+        "{\"struct\":\"s\"}\n{\"field\":\"f\",\"type\":\"i32\",\"default\":1}\n{\"worker\":\"w\",\"version\":\"1\",\"abi\":[1,0],\"state\":\"s\",\"result\":\"s\",\"doc\":\"d\"}\n",
+        "s.f has no doc: say in a few words what it is");
 }
 
 static void test_abi(void **state)
@@ -360,8 +372,9 @@ static void test_mutations(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_worker), cmocka_unit_test(test_items), cmocka_unit_test(test_fields), cmocka_unit_test(test_digest), cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_levels), cmocka_unit_test(test_limits), cmocka_unit_test(test_check),  cmocka_unit_test(test_abi),
+        cmocka_unit_test(test_worker),    cmocka_unit_test(test_items),    cmocka_unit_test(test_fields),
+        cmocka_unit_test(test_digest),    cmocka_unit_test(test_refusals), cmocka_unit_test(test_levels),
+        cmocka_unit_test(test_limits),    cmocka_unit_test(test_check),    cmocka_unit_test(test_abi),
         cmocka_unit_test(test_mutations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -97,7 +97,11 @@ static void test_a_made_object(void **state)
     struct buf image = {0};
     char version[ELF_LIBC_MAX];
     size_t at = 0;
-    struct elf_spec spec = {.machine = EM_AARCH64, .symbols = {"one", "run", "two"}, .undefined = "three", .needed = "libfoo.so.1", .runpath = "/opt/x",
+    struct elf_spec spec = {.machine = EM_AARCH64,
+                            .symbols = {"one", "run", "two"},
+                            .undefined = "three",
+                            .needed = "libfoo.so.1",
+                            .runpath = "/opt/x",
                             .version = "GLIBC_2.38"};
     elf_make(&image, &spec);
     struct elf e = load(&image);
@@ -125,7 +129,8 @@ static void test_a_made_object(void **state)
     buf_free(&image);
 }
 
-/* Sections, symbols, libraries and versions by the thousand could each point at a name of megabytes, to be searched for its end. */
+/* Sections, symbols, libraries and versions by the thousand could each point at a name of megabytes, to be searched for
+ * its end. */
 static void test_a_name_without_end_is_none(void **state)
 {
     (void)state;
@@ -193,9 +198,16 @@ static void test_versions(void **state)
 static void test_notes_that_overlap_are_read_only_so_often(void **state)
 {
     enum { SEGMENTS = 256, NOTES = 60000 };
-    Elf64_Ehdr header = {.e_ident = {ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS64, ELFDATA2LSB, EV_CURRENT}, .e_type = ET_DYN, .e_machine = EM_X86_64,
-                         .e_phoff = sizeof header, .e_phentsize = sizeof(Elf64_Phdr), .e_phnum = SEGMENTS};
-    Elf64_Phdr segment = {.p_type = PT_NOTE, .p_offset = sizeof header + SEGMENTS * sizeof segment, .p_filesz = NOTES * sizeof(Elf64_Nhdr), .p_align = 4};
+    Elf64_Ehdr header = {.e_ident = {ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS64, ELFDATA2LSB, EV_CURRENT},
+                         .e_type = ET_DYN,
+                         .e_machine = EM_X86_64,
+                         .e_phoff = sizeof header,
+                         .e_phentsize = sizeof(Elf64_Phdr),
+                         .e_phnum = SEGMENTS};
+    Elf64_Phdr segment = {.p_type = PT_NOTE,
+                          .p_offset = sizeof header + SEGMENTS * sizeof segment,
+                          .p_filesz = NOTES * sizeof(Elf64_Nhdr),
+                          .p_align = 4};
     struct buf image = {0}, note = {0};
     struct ssx_error err = {0};
     struct elf e;
@@ -212,7 +224,8 @@ static void test_notes_that_overlap_are_read_only_so_often(void **state)
     buf_free(&image);
 }
 
-/* Reads all there is to read; what comes out doesn't matter, that nothing is read outside the image does (address sanitizer). */
+/* Reads all there is to read; what comes out doesn't matter, that nothing is read outside the image does (address
+ * sanitizer). */
 static void read_everything(const void *image, size_t n)
 {
     struct elf e;
@@ -257,7 +270,11 @@ static void test_mutations(void **state)
     read_hello(&image);
     mutate(&image, 10000);
     buf_free(&image);
-    elf_make(&image, &(struct elf_spec){.symbols = {"run", "ssx_plugin"}, .needed = "libc.so.6", .version = "GLIBC_2.34", .note = "{}\0\0", .note_size = 4});
+    elf_make(&image, &(struct elf_spec){.symbols = {"run", "ssx_plugin"},
+                                        .needed = "libc.so.6",
+                                        .version = "GLIBC_2.34",
+                                        .note = "{}\0\0",
+                                        .note_size = 4});
     mutate(&image, 20000);
     buf_free(&image);
 }

@@ -170,8 +170,9 @@ static void as_stdin_of_a_child_that_does_not_read(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(opens_and_leaves_nothing), cmocka_unit_test(goes_elsewhere_where_it_must), cmocka_unit_test(a_dead_reader_is_no_signal),
-        cmocka_unit_test(as_stdin_of_a_child), cmocka_unit_test(as_stdin_of_a_child_that_leaves), cmocka_unit_test(as_stdin_of_a_child_that_does_not_read),
+        cmocka_unit_test(opens_and_leaves_nothing),        cmocka_unit_test(goes_elsewhere_where_it_must),
+        cmocka_unit_test(a_dead_reader_is_no_signal),      cmocka_unit_test(as_stdin_of_a_child),
+        cmocka_unit_test(as_stdin_of_a_child_that_leaves), cmocka_unit_test(as_stdin_of_a_child_that_does_not_read),
     };
     return cmocka_run_group_tests(tests, make_dir, remove_dir);
 }

@@ -1,5 +1,5 @@
-/* A transfer's two halves against an honest, a broken and a hostile other one: the stream as bytes in a file, the target an empty
- * directory. */
+/* A transfer's two halves against an honest, a broken and a hostile other one: the stream as bytes in a file, the
+ * target an empty directory. */
 #include "files/giver.h"
 #include "files/status.h"
 #include "files/stream.h"
@@ -336,7 +336,8 @@ static void test_a_link_in_a_file_s_place_is_replaced_not_followed(void **state)
 }
 
 /* One thing comes for these paths. */
-static void take_asked(const char *const *paths, size_t count, const char *target, enum record_kind kind, const char *name, const char *words)
+static void take_asked(const char *const *paths, size_t count, const char *target, enum record_kind kind,
+                       const char *name, const char *words)
 {
     const struct asked these = {paths, count};
     struct ssx_error err;
@@ -360,7 +361,8 @@ static void take_asked(const char *const *paths, size_t count, const char *targe
 
 static void test_only_what_was_asked_for_is_put_at_the_top(void **state)
 {
-    static const char *const file[] = {"logs/a.txt"}, *const both[] = {"a.txt", "/var/d"}, *const contents[] = {"d/"}, *const home[] = {"~"};
+    static const char *const file[] = {"logs/a.txt"}, *const both[] = {"a.txt", "/var/d"}, *const contents[] = {"d/"},
+                             *const home[] = {"~"};
     (void)state;
     take_asked(file, 1, "target", RECORD_FILE, ".bashrc", "\".bashrc\" was not asked for");
     take_asked(file, 1, "target", RECORD_DIRECTORY, ".ssh", "\".ssh\" was not asked for");

@@ -1,5 +1,5 @@
-/* Generations: one bundle takes the place of the one of its name, others stay; nothing but whole generations comes into force, and
- * damaged text is refused. */
+/* Generations: one bundle takes the place of the one of its name, others stay; nothing but whole generations comes into
+ * force, and damaged text is refused. */
 #include "base/file.h"
 #include "base/tree.h"
 #include "bundle/generation.h"
@@ -63,7 +63,10 @@ static int deploy(const char *name, const char *version, uint64_t serial, const 
     struct buf text = {0};
     struct digest manifest = digest_of_text(version);
     make(&text, name, version, serial, type);
-    int rc = generation_prepare(&store, &manifest, &text, err) || generation_switch(&store, &manifest, "ada@laptop", downgrade, number, err) ? -1 : 0;
+    int rc = generation_prepare(&store, &manifest, &text, err) ||
+                     generation_switch(&store, &manifest, "ada@laptop", downgrade, number, err)
+                 ? -1
+                 : 0;
     buf_free(&text);
     return rc;
 }
@@ -212,9 +215,14 @@ static void test_damaged(void **state)
 {
     (void)state;
     static const char digest[] = "5a13d2d86e6d21cbd891669bf1445b3958f4b69577165db5fca93cd984c1288d";
-    static const char *const bad[] = {"", "sshexec-generation 1", "sshexec-generation 2\n", "sshexec-generation 1\nbundle web 1.0 1 %s",
-                                      "sshexec-generation 1\nby 1 a b\nbundle web 1.0 1 %s -\n", "sshexec-generation 1\nby x ada\nbundle web 1.0 1 %s -\n",
-                                      "sshexec-generation 1\nby 1 \033[2J\nbundle web 1.0 1 %s -\n", "sshexec-generation 1\nbundle web 1.0 1 %s -\nby 1 ada\n",
+    static const char *const bad[] = {"",
+                                      "sshexec-generation 1",
+                                      "sshexec-generation 2\n",
+                                      "sshexec-generation 1\nbundle web 1.0 1 %s",
+                                      "sshexec-generation 1\nby 1 a b\nbundle web 1.0 1 %s -\n",
+                                      "sshexec-generation 1\nby x ada\nbundle web 1.0 1 %s -\n",
+                                      "sshexec-generation 1\nby 1 \033[2J\nbundle web 1.0 1 %s -\n",
+                                      "sshexec-generation 1\nbundle web 1.0 1 %s -\nby 1 ada\n",
                                       "sshexec-generation 1\nbundle web 1.0 x %s -\n",
                                       "sshexec-generation 1\nbundle web 1.0 1 12 -\n",
                                       "sshexec-generation 1\nbundle web 1.0 1 %s -\ntype hello 1.0\n",

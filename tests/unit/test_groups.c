@@ -1,4 +1,5 @@
-/* Group files that are damaged: each is read or refused with a reason, whatever is in it. (What sound ones mean is in test_hosts_command.py.) */
+/* Group files that are damaged: each is read or refused with a reason, whatever is in it. (What sound ones mean is in
+ * test_hosts_command.py.) */
 #include "base/tree.h"
 #include "fleet/hostset_parse.h"
 #include "random_value.h"
@@ -86,8 +87,10 @@ static void damage(const char *name, const char *text, const char *expression)
 static void damaged_groups_conf(void **state)
 {
     (void)state;
-    damage("groups.conf", "[Main]\ndefault: a\nconfdir: '/nowhere x' $CFGDIR/y\nautodir=$CFGDIR/z\n# comment\n[a,b]\nmap: true $GROUP\nall = true\n  more\n[c]\nmap: true\n",
-           "@nosuch:x");
+    damage(
+        "groups.conf",
+        "[Main]\ndefault: a\nconfdir: '/nowhere x' $CFGDIR/y\nautodir=$CFGDIR/z\n# comment\n[a,b]\nmap: true $GROUP\nall = true\n  more\n[c]\nmap: true\n",
+        "@nosuch:x");
 }
 
 static void damaged_yaml(void **state)
@@ -95,7 +98,10 @@ static void damaged_yaml(void **state)
     (void)state;
     static const char conf[] = "[Main]\ndefault: main\nautodir: $CFGDIR/groups.d\n";
     write_file("groups.conf", conf, sizeof conf - 1);
-    damage("groups.d/x.yaml", "main:\n  web: 'web[1-3]'\n  db: &d [a, 'b1,b2']\n  io: '@web,@db'\n  two: *d\n  all: \"@io!web2\"\nother: {x: y, z: ~}\n", "@*,@other:*");
+    damage(
+        "groups.d/x.yaml",
+        "main:\n  web: 'web[1-3]'\n  db: &d [a, 'b1,b2']\n  io: '@web,@db'\n  two: *d\n  all: \"@io!web2\"\nother: {x: y, z: ~}\n",
+        "@*,@other:*");
     write_file("groups.conf", "", 0);
 }
 
@@ -115,9 +121,10 @@ static void damaged_genders(void **state)
 static void damaged_inventory(void **state)
 {
     (void)state;
-    damage("inventory",
-           "a ansible_host=10.0.0.1 ansible_user='b c'\n[web]\nw[01:20].x[a:c] k=\"v w\" # no\n[2001:db8::1]:22\n[all:children]\nweb\n[web:vars]\nx=y\n",
-           "@ansible:*,@ansible:web");
+    damage(
+        "inventory",
+        "a ansible_host=10.0.0.1 ansible_user='b c'\n[web]\nw[01:20].x[a:c] k=\"v w\" # no\n[2001:db8::1]:22\n[all:children]\nweb\n[web:vars]\nx=y\n",
+        "@ansible:*,@ansible:web");
 }
 
 static void damaged_ssh_config(void **state)
@@ -129,8 +136,9 @@ static void damaged_ssh_config(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(damaged_groups_conf), cmocka_unit_test(damaged_yaml), cmocka_unit_test(damaged_dsh), cmocka_unit_test(damaged_genders),
-        cmocka_unit_test(damaged_inventory), cmocka_unit_test(damaged_ssh_config),
+        cmocka_unit_test(damaged_groups_conf), cmocka_unit_test(damaged_yaml),
+        cmocka_unit_test(damaged_dsh),         cmocka_unit_test(damaged_genders),
+        cmocka_unit_test(damaged_inventory),   cmocka_unit_test(damaged_ssh_config),
     };
     return cmocka_run_group_tests(tests, make_places, remove_places);
 }

@@ -1,4 +1,5 @@
-/* Host sets: what expressions stand for, how sets fold, what each operator does, where the limits are, and that no damaged text does harm. */
+/* Host sets: what expressions stand for, how sets fold, what each operator does, where the limits are, and that no
+ * damaged text does harm. */
 #include "base/buf.h"
 #include "fleet/hostset_parse.h"
 #include "random_value.h"
@@ -208,9 +209,11 @@ static void sets_have_an_end(void **state)
         {"n[1-999999999999999999]", "at character 5 (\"999999999999999999]\"): a number of more than 17 digits"},
         {"n[99999999999999999]9", "at character 3 (\"99999999999999999]9\"): a number of more than 17 digits"},
         {"n[1-3000000],m[1-3000000]", "that makes more than 4000000 names"},
-        {"n[1-3000000],m[1-3000000],o[1-3000000]", "at character 27 (\"o[1-3000000]\"): that makes more than 4000000 names"},
+        {"n[1-3000000],m[1-3000000],o[1-3000000]",
+         "at character 27 (\"o[1-3000000]\"): that makes more than 4000000 names"},
         {"r[1-2001]n[1-2000]", "at character 1 (\"r[1-2001]n[1-2000]\"): that makes more than 4000000 names"},
-        {"a[1-4000]b[1-4000]c[1-4000]d[1-4000]e[1-4000]f[1-4000]", "at character 1 (\"a[1-4000]b[1-4000]c[1-40...\"): that makes more than 4000000 names"},
+        {"a[1-4000]b[1-4000]c[1-4000]d[1-4000]e[1-4000]f[1-4000]",
+         "at character 1 (\"a[1-4000]b[1-4000]c[1-40...\"): that makes more than 4000000 names"},
         {"a[1]b[1]c[1]d[1]e[1]f[1]g[1]h[1]i[1]j[1]k[1]l[1]m[1]n[1]o[1]p[1]q[1]",
          "at character 1 (\"a[1]b[1]c[1]d[1]e[1]f[1]...\"): a name with more than 16 numbers"},
     };
@@ -320,7 +323,10 @@ static void damaged_expressions_are_read_or_refused(void **state)
 {
     (void)state;
     static const char *const texts[] = {
-        "node[01-10,12]!node03&node[1-9/2,20]-ib0", "r[1-4]n[08-11]^r2n[1-3],a1b2c3", "ada@web[1-3]:22,[fe80::1%eth0]:22,::[1-3]", "n1[2-3]4 , x[ 1 - 5 / 2 ]!x3!x5",
+        "node[01-10,12]!node03&node[1-9/2,20]-ib0",
+        "r[1-4]n[08-11]^r2n[1-3],a1b2c3",
+        "ada@web[1-3]:22,[fe80::1%eth0]:22,::[1-3]",
+        "n1[2-3]4 , x[ 1 - 5 / 2 ]!x3!x5",
     };
     uint64_t seed = 11;
     for (int round = 0; round < 20000; round++) {

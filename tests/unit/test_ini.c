@@ -61,7 +61,8 @@ static void keys_sections_and_comments_are_told_apart(void **state)
     assert_reads("a=b\r\n\tc\t=\td\t\r\n", "1 .a=b\n2 .c=d\n");
     assert_reads("a = b # not a comment; nor this\n", "1 .a=b # not a comment; nor this\n");
     assert_reads("a = b = c\nd =\n", "1 .a=b = c\n2 .d=\n");
-    assert_reads("x=0\n[one]\nx = 1\n\n[ two words ]\nx = 2\nx = 3\n[]\nx = 4\n", "1 .x=0\n3 one.x=1\n6 two words.x=2\n7 two words.x=3\n9 .x=4\n");
+    assert_reads("x=0\n[one]\nx = 1\n\n[ two words ]\nx = 2\nx = 3\n[]\nx = 4\n",
+                 "1 .x=0\n3 one.x=1\n6 two words.x=2\n7 two words.x=3\n9 .x=4\n");
 }
 
 static void complaints_name_the_file_and_the_line(void **state)

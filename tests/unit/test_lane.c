@@ -1,5 +1,5 @@
-/* The agent's side of a lane: what it reads goes to the call that said it, whatever else has come meanwhile. The test is the process; what
- * a user sees of lanes is tested by tests/integration/test_reuse.py. */
+/* The agent's side of a lane: what it reads goes to the call that said it, whatever else has come meanwhile. The test
+ * is the process; what a user sees of lanes is tested by tests/integration/test_reuse.py. */
 #include "lane.h"
 #include "passing.h"
 #include "random_value.h"
@@ -144,8 +144,8 @@ static void assert_said(struct scene *s, const char *expected)
     buf_free(&said);
 }
 
-/* The rest of a call's output is read once its end is known, when the next ones may have begun and ended; their ends may not have been
- * read yet. */
+/* The rest of a call's output is read once its end is known, when the next ones may have begun and ended; their ends
+ * may not have been read yet. */
 static void the_rest_of_a_call_is_no_more_than_it_wrote(void **state)
 {
     struct scene *s = *state;

@@ -1,4 +1,5 @@
-/* A bundle's manifest: one text for one content, hostile text refused with its line, the variant for a node, no way back past a serial. */
+/* A bundle's manifest: one text for one content, hostile text refused with its line, the variant for a node, no way
+ * back past a serial. */
 #include "bundle/manifest.h"
 
 #include <setjmp.h>

@@ -1,4 +1,5 @@
-/* Frames: the golden bytes that are part of sdk/PROTOCOL.md, what a receiver judges in which order, its limits, and hostile frames. The exit codes too. */
+/* Frames: the golden bytes that are part of sdk/PROTOCOL.md, what a receiver judges in which order, its limits, and
+ * hostile frames. The exit codes too. */
 #include "base/buf.h"
 #include "base/text.h"
 #include "random_value.h"
@@ -25,21 +26,65 @@ static const struct message_object two_objects[] = {{DIGEST, 15872}, {OTHER, OBJ
 static const struct message_object one_object[] = {{DIGEST, 0}};
 
 /* The golden frames (PROTOCOL.md, section 6). A change of one of them is a new version of the protocol. */
-static const struct golden { enum message_party from; const char *hex; struct message m; } golden[] = {
-    {FROM_SENDER, "0000004293010086a36d696e01a36d617801a56275696c64ad7373686578656320302e312e30a26f73a56c696e7578a677696e646f77ce00100000a57374617465ce00ffffff",
-     {.kind = MESSAGE_HELLO, .hello = {.min = 1, .max = 1, .build = SPAN("sshexec 0.1.0"), .os = SPAN("linux"), .window = 1 << 20, .state = VALUE_SIZE_MAX}}},
-    {FROM_SENDER, "0000004e93010087a36d696e01a36d617801a56275696c64ad7373686578656320302e312e30a26f73a56c696e7578a677696e646f77ce00100000a57374617465ce00ffffff"
-                  "a86c656173655f6d73cd7530",
-     {.kind = MESSAGE_HELLO, .hello = {.min = 1, .max = 1, .build = SPAN("sshexec 0.1.0"), .os = SPAN("linux"), .window = 1 << 20, .state = VALUE_SIZE_MAX, .lease_ms = 30000}}},
-    {FROM_AGENT, "0000006b93010089a36d696e01a36d617802a56275696c64b3737368657865632d6167656e7420302e312e30a26f73a56c696e7578a461726368a67838365f3634"
-                 "a46c696263aa676c69626320322e3336a677696e646f77ce00100000a563616c6c7340a57374617465ce00ffffff",
-     {.kind = MESSAGE_HELLO, .hello = {.min = 1, .max = 2, .build = SPAN("sshexec-agent 0.1.0"), .os = SPAN("linux"), .arch = SPAN("x86_64"), .libc = SPAN("glibc 2.36"),
-                                       .window = 1 << 20, .calls = 64, .state = VALUE_SIZE_MAX}}},
-    {FROM_SENDER, "00000018970201a568656c6c6fc00ac40a81a46e616d65a341646180",
-     {.kind = MESSAGE_CALL, .id = 1, .call = {.type = SPAN("hello"), .state_size = 10, .state = SPAN("\x81\xa4name\xa3""Ada"), .grace_ms = GRACE_MS_DEFAULT}}},
-    {FROM_SENDER, "0000005a9702cd012ca46578656393" DIGEST_BIN "cd3e00c3ce00011170c4019183aa74696d656f75745f6d73cd1388a867726163655f6d73ccfaa5696e707574c3",
-     {.kind = MESSAGE_CALL, .id = 300, .call = {.type = SPAN("exec"), .has_object = true, .exact = true, .digest = DIGEST, .object_size = 15872, .state_size = 70000,
-                                               .state = SPAN("\x91"), .timeout_ms = 5000, .grace_ms = 250, .input = true}}},
+static const struct golden { enum message_party from; const char *hex; struct message m;
+} golden[] = {
+    {FROM_SENDER,
+     "0000004293010086a36d696e01a36d617801a56275696c64ad7373686578656320302e312e30a26f73a56c696e7578a677696e646f77ce00100000a57374617465ce00ffffff",
+     {.kind = MESSAGE_HELLO,
+      .hello = {.min = 1,
+                .max = 1,
+                .build = SPAN("sshexec 0.1.0"),
+                .os = SPAN("linux"),
+                .window = 1 << 20,
+                .state = VALUE_SIZE_MAX}}},
+    {FROM_SENDER,
+     "0000004e93010087a36d696e01a36d617801a56275696c64ad7373686578656320302e312e30a26f73a56c696e7578a677696e646f77ce00100000a57374617465ce00ffffff"
+     "a86c656173655f6d73cd7530",
+     {.kind = MESSAGE_HELLO,
+      .hello = {.min = 1,
+                .max = 1,
+                .build = SPAN("sshexec 0.1.0"),
+                .os = SPAN("linux"),
+                .window = 1 << 20,
+                .state = VALUE_SIZE_MAX,
+                .lease_ms = 30000}}},
+    {FROM_AGENT,
+     "0000006b93010089a36d696e01a36d617802a56275696c64b3737368657865632d6167656e7420302e312e30a26f73a56c696e7578a461726368a67838365f3634"
+     "a46c696263aa676c69626320322e3336a677696e646f77ce00100000a563616c6c7340a57374617465ce00ffffff",
+     {.kind = MESSAGE_HELLO,
+      .hello = {.min = 1,
+                .max = 2,
+                .build = SPAN("sshexec-agent 0.1.0"),
+                .os = SPAN("linux"),
+                .arch = SPAN("x86_64"),
+                .libc = SPAN("glibc 2.36"),
+                .window = 1 << 20,
+                .calls = 64,
+                .state = VALUE_SIZE_MAX}}},
+    {FROM_SENDER,
+     "00000018970201a568656c6c6fc00ac40a81a46e616d65a341646180",
+     {.kind = MESSAGE_CALL,
+      .id = 1,
+      .call = {.type = SPAN("hello"),
+               .state_size = 10,
+               .state = SPAN("\x81\xa4name\xa3"
+                             "Ada"),
+               .grace_ms = GRACE_MS_DEFAULT}}},
+    {FROM_SENDER,
+     "0000005a9702cd012ca46578656393" DIGEST_BIN
+     "cd3e00c3ce00011170c4019183aa74696d656f75745f6d73cd1388a867726163655f6d73ccfaa5696e707574c3",
+     {.kind = MESSAGE_CALL,
+      .id = 300,
+      .call = {.type = SPAN("exec"),
+               .has_object = true,
+               .exact = true,
+               .digest = DIGEST,
+               .object_size = 15872,
+               .state_size = 70000,
+               .state = SPAN("\x91"),
+               .timeout_ms = 5000,
+               .grace_ms = 250,
+               .input = true}}},
     {FROM_SENDER, "0000000a930301c4056c696e650a", {.kind = MESSAGE_INPUT, .id = 1, .data = {.bytes = SPAN("line\n")}}},
     {FROM_SENDER, "00000005930301c400", {.kind = MESSAGE_INPUT, .id = 1, .data = {.bytes = SPAN("")}}},
     {FROM_SENDER | FROM_AGENT, "00000008930401ce00040000", {.kind = MESSAGE_CREDIT, .id = 1, .credit = 262144}},
@@ -47,45 +92,115 @@ static const struct golden { enum message_party from; const char *hex; struct me
     {FROM_SENDER, "00000009930601a557494e4348", {.kind = MESSAGE_SIGNAL, .id = 1, .text = SPAN("WINCH")}},
     {FROM_SENDER | FROM_AGENT, "0000000c930700cfffffffffffffffff", {.kind = MESSAGE_PING, .token = UINT64_MAX}},
     {FROM_SENDER | FROM_AGENT, "0000000c930800cfffffffffffffffff", {.kind = MESSAGE_PONG, .token = UINT64_MAX}},
-    {FROM_AGENT, "0000001194090101c40b68656c6c6f2c204164610a", {.kind = MESSAGE_OUTPUT, .id = 1, .data = {.stream = 1, .bytes = SPAN("hello, Ada\n")}}},
-    {FROM_AGENT, "0000000c9409ceffffffff02c40200ff", {.kind = MESSAGE_OUTPUT, .id = UINT32_MAX, .data = {.stream = 2, .bytes = SPAN("\0\xff")}}},
-    {FROM_AGENT, "00000018940a0102b36469736b206973206e6561726c792066756c6c", {.kind = MESSAGE_LOG, .id = 1, .log = {2, SPAN("disk is nearly full")}}},
-    {FROM_AGENT, "0000000d950b01030aa7636f7079696e67", {.kind = MESSAGE_PROGRESS, .id = 1, .progress = {3, 10, SPAN("copying")}}},
-    {FROM_AGENT, "00000007940c01c40101c3", {.kind = MESSAGE_ITEM, .id = 1, .data = {.bytes = SPAN("\1"), .more = true}}},
-    {FROM_AGENT, "0000000b940d01c40581a26f6bc3c2", {.kind = MESSAGE_RESULT, .id = 1, .data = {.bytes = SPAN("\x81\xa2ok\xc3")}}},
-    {FROM_SENDER, "00000009940e01c403c0c0c0c2", {.kind = MESSAGE_STATE, .id = 1, .data = {.bytes = SPAN("\xc0\xc0\xc0")}}},
-    {FROM_AGENT, "00000007940e01c40180c3", {.kind = MESSAGE_STATE, .id = 1, .data = {.bytes = SPAN("\x80"), .more = true}}},
-    {FROM_AGENT, "0000008c940f010087a6646967657374" DIGEST_BIN "a777616c6c5f7573cd04d2a7757365725f7573cd01f4a67379735f7573ce00011170a67273735f6b62cd0800a36f75740b"
-                 "a773616e64626f78d92364656661756c7420726c696d697473206e6f5f6e65775f707269767320746d70646972",
-     {.kind = MESSAGE_END, .id = 1, .end = {.has_digest = true, .digest = DIGEST, .wall_us = 1234, .user_us = 500, .sys_us = 70000, .rss_kb = 2048, .out = 11,
-                                            .sandbox = SPAN("default rlimits no_new_privs tmpdir")}}},
-    {FROM_AGENT, "00000020940f010182a4636f646503a76d657373616765ac6e6f20737563682066696c65",
-     {.kind = MESSAGE_END, .id = 1, .end = {.outcome = SSX_OUTCOME_FAILED, .code = 3, .message = SPAN("no such file")}}},
-    {FROM_AGENT, "0000001d940f010283a67369676e616c0ba365727209a97472756e6361746564c3",
-     {.kind = MESSAGE_END, .id = 1, .end = {.outcome = SSX_OUTCOME_CRASHED, .signal = 11, .err = 9, .truncated = true}}},
-    {FROM_AGENT, "0000003c940f010582a6726561736f6eac756e6b6e6f776e2d74797065a76d657373616765ba6e6f20706c7567696e206f662074686520747970652068656c6f",
-     {.kind = MESSAGE_END, .id = 1, .end = {.outcome = SSX_OUTCOME_REFUSED, .reason = SPAN("unknown-type"), .message = SPAN("no plugin of the type helo")}}},
-    {FROM_SENDER, "000000529310099292" DIGEST_BIN "cd3e0092" OTHER_BIN "ce10000000", {.kind = MESSAGE_OFFER, .id = 9, .objects = {.count = 2, .list = two_objects}}},
-    {FROM_SENDER, "0000002b9410099083a2646fa770726570617265a86d616e6966657374c4026d0aa97369676e6174757265c402730a",
-     {.kind = MESSAGE_OFFER, .id = 9, .objects.order = {.what = SPAN("prepare"), .manifest = SPAN("m\n"), .signature = SPAN("s\n")}}},
-    {FROM_SENDER, "0000004394100a9083a2646fa6737769746368a662756e646c65c420000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1fa9646f776e6772616465c3",
-     {.kind = MESSAGE_OFFER, .id = 10, .objects.order = {.what = SPAN("switch"), .has_bundle = true, .bundle = DIGEST, .downgrade = true}}},
-    {FROM_SENDER, "0000001d94100b9082a2646fa8726f6c6c6261636baa67656e65726174696f6e07",
+    {FROM_AGENT,
+     "0000001194090101c40b68656c6c6f2c204164610a",
+     {.kind = MESSAGE_OUTPUT, .id = 1, .data = {.stream = 1, .bytes = SPAN("hello, Ada\n")}}},
+    {FROM_AGENT,
+     "0000000c9409ceffffffff02c40200ff",
+     {.kind = MESSAGE_OUTPUT, .id = UINT32_MAX, .data = {.stream = 2, .bytes = SPAN("\0\xff")}}},
+    {FROM_AGENT,
+     "00000018940a0102b36469736b206973206e6561726c792066756c6c",
+     {.kind = MESSAGE_LOG, .id = 1, .log = {2, SPAN("disk is nearly full")}}},
+    {FROM_AGENT,
+     "0000000d950b01030aa7636f7079696e67",
+     {.kind = MESSAGE_PROGRESS, .id = 1, .progress = {3, 10, SPAN("copying")}}},
+    {FROM_AGENT,
+     "00000007940c01c40101c3",
+     {.kind = MESSAGE_ITEM, .id = 1, .data = {.bytes = SPAN("\1"), .more = true}}},
+    {FROM_AGENT,
+     "0000000b940d01c40581a26f6bc3c2",
+     {.kind = MESSAGE_RESULT, .id = 1, .data = {.bytes = SPAN("\x81\xa2ok\xc3")}}},
+    {FROM_SENDER,
+     "00000009940e01c403c0c0c0c2",
+     {.kind = MESSAGE_STATE, .id = 1, .data = {.bytes = SPAN("\xc0\xc0\xc0")}}},
+    {FROM_AGENT,
+     "00000007940e01c40180c3",
+     {.kind = MESSAGE_STATE, .id = 1, .data = {.bytes = SPAN("\x80"), .more = true}}},
+    {FROM_AGENT,
+     "0000008c940f010087a6646967657374" DIGEST_BIN
+     "a777616c6c5f7573cd04d2a7757365725f7573cd01f4a67379735f7573ce00011170a67273735f6b62cd0800a36f75740b"
+     "a773616e64626f78d92364656661756c7420726c696d697473206e6f5f6e65775f707269767320746d70646972",
+     {.kind = MESSAGE_END,
+      .id = 1,
+      .end = {.has_digest = true,
+              .digest = DIGEST,
+              .wall_us = 1234,
+              .user_us = 500,
+              .sys_us = 70000,
+              .rss_kb = 2048,
+              .out = 11,
+              .sandbox = SPAN("default rlimits no_new_privs tmpdir")}}},
+    {FROM_AGENT,
+     "00000020940f010182a4636f646503a76d657373616765ac6e6f20737563682066696c65",
+     {.kind = MESSAGE_END,
+      .id = 1,
+      .end = {.outcome = SSX_OUTCOME_FAILED, .code = 3, .message = SPAN("no such file")}}},
+    {FROM_AGENT,
+     "0000001d940f010283a67369676e616c0ba365727209a97472756e6361746564c3",
+     {.kind = MESSAGE_END,
+      .id = 1,
+      .end = {.outcome = SSX_OUTCOME_CRASHED, .signal = 11, .err = 9, .truncated = true}}},
+    {FROM_AGENT,
+     "0000003c940f010582a6726561736f6eac756e6b6e6f776e2d74797065a76d657373616765ba6e6f20706c7567696e206f662074686520747970652068656c6f",
+     {.kind = MESSAGE_END,
+      .id = 1,
+      .end = {.outcome = SSX_OUTCOME_REFUSED,
+              .reason = SPAN("unknown-type"),
+              .message = SPAN("no plugin of the type helo")}}},
+    {FROM_SENDER,
+     "000000529310099292" DIGEST_BIN "cd3e0092" OTHER_BIN "ce10000000",
+     {.kind = MESSAGE_OFFER, .id = 9, .objects = {.count = 2, .list = two_objects}}},
+    {FROM_SENDER,
+     "0000002b9410099083a2646fa770726570617265a86d616e6966657374c4026d0aa97369676e6174757265c402730a",
+     {.kind = MESSAGE_OFFER,
+      .id = 9,
+      .objects.order = {.what = SPAN("prepare"), .manifest = SPAN("m\n"), .signature = SPAN("s\n")}}},
+    {FROM_SENDER,
+     "0000004394100a9083a2646fa6737769746368a662756e646c65c420000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1fa9646f776e6772616465c3",
+     {.kind = MESSAGE_OFFER,
+      .id = 10,
+      .objects.order = {.what = SPAN("switch"), .has_bundle = true, .bundle = DIGEST, .downgrade = true}}},
+    {FROM_SENDER,
+     "0000001d94100b9082a2646fa8726f6c6c6261636baa67656e65726174696f6e07",
      {.kind = MESSAGE_OFFER, .id = 11, .objects.order = {.what = SPAN("rollback"), .generation = 7}}},
-    {FROM_SENDER, "0000001894100c9082a2646fa474656e64a5776f726473a46c697374",
+    {FROM_SENDER,
+     "0000001894100c9082a2646fa474656e64a5776f726473a46c697374",
      {.kind = MESSAGE_OFFER, .id = 12, .objects.order = {.what = SPAN("tend"), .words = SPAN("list")}}},
-    {FROM_SENDER, "0000004694100d9083a2646fa6737769746368a662756e646c65c420000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1fa26279aa616461406c6170746f70",
-     {.kind = MESSAGE_OFFER, .id = 13, .objects.order = {.what = SPAN("switch"), .has_bundle = true, .bundle = DIGEST, .by = SPAN("ada@laptop")}}},
-    {FROM_AGENT, "0000002693110191" DIGEST_BIN, {.kind = MESSAGE_NEED, .id = 1, .objects = {.count = 1, .list = one_object}}},
-    {FROM_SENDER, "0000002c951201" DIGEST_BIN "c4047f454c46c3", {.kind = MESSAGE_CHUNK, .id = 1, .chunk = {DIGEST, SPAN("\x7f" "ELF"), true}}},
-    {FROM_SENDER, "00000028951201" DIGEST_BIN "c400c2", {.kind = MESSAGE_CHUNK, .id = 1, .chunk = {DIGEST, SPAN(""), false}}},
+    {FROM_SENDER,
+     "0000004694100d9083a2646fa6737769746368a662756e646c65c420000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1fa26279aa616461406c6170746f70",
+     {.kind = MESSAGE_OFFER,
+      .id = 13,
+      .objects.order = {.what = SPAN("switch"), .has_bundle = true, .bundle = DIGEST, .by = SPAN("ada@laptop")}}},
+    {FROM_AGENT,
+     "0000002693110191" DIGEST_BIN,
+     {.kind = MESSAGE_NEED, .id = 1, .objects = {.count = 1, .list = one_object}}},
+    {FROM_SENDER,
+     "0000002c951201" DIGEST_BIN "c4047f454c46c3",
+     {.kind = MESSAGE_CHUNK,
+      .id = 1,
+      .chunk = {DIGEST,
+                SPAN("\x7f"
+                     "ELF"),
+                true}}},
+    {FROM_SENDER,
+     "00000028951201" DIGEST_BIN "c400c2",
+     {.kind = MESSAGE_CHUNK, .id = 1, .chunk = {DIGEST, SPAN(""), false}}},
     {FROM_SENDER, "00000004931302c0", {.kind = MESSAGE_DESCRIBE, .id = 2}},
-    {FROM_SENDER, "00000009931302a568656c6c6f", {.kind = MESSAGE_DESCRIBE, .id = 2, .describe = {.type = SPAN("hello")}}},
-    {FROM_AGENT, "0000006a93130284a474797065a568656c6c6fa6646967657374" DIGEST_BIN "a57768657265b12f7573722f6c69622f68656c6c6f2e736f"
-                 "a46e6f7465c4137b22776f726b6572223a2268656c6c6f227d0a",
-     {.kind = MESSAGE_DESCRIBE, .id = 2, .describe = {SPAN("hello"), DIGEST, SPAN("/usr/lib/hello.so"), SPAN("{\"worker\":\"hello\"}\n"), SPAN("")}}},
-    {FROM_AGENT, "0000003f93130283a474797065a568656c6c6fa57768657265b12f7573722f6c69622f68656c6c6f2e736fa770726f626c656daf6e6f7420616e20454c462066696c65",
-     {.kind = MESSAGE_DESCRIBE, .id = 2, .describe = {.type = SPAN("hello"), .where = SPAN("/usr/lib/hello.so"), .problem = SPAN("not an ELF file")}}},
+    {FROM_SENDER,
+     "00000009931302a568656c6c6f",
+     {.kind = MESSAGE_DESCRIBE, .id = 2, .describe = {.type = SPAN("hello")}}},
+    {FROM_AGENT,
+     "0000006a93130284a474797065a568656c6c6fa6646967657374" DIGEST_BIN
+     "a57768657265b12f7573722f6c69622f68656c6c6f2e736f"
+     "a46e6f7465c4137b22776f726b6572223a2268656c6c6f227d0a",
+     {.kind = MESSAGE_DESCRIBE,
+      .id = 2,
+      .describe = {SPAN("hello"), DIGEST, SPAN("/usr/lib/hello.so"), SPAN("{\"worker\":\"hello\"}\n"), SPAN("")}}},
+    {FROM_AGENT,
+     "0000003f93130283a474797065a568656c6c6fa57768657265b12f7573722f6c69622f68656c6c6f2e736fa770726f626c656daf6e6f7420616e20454c462066696c65",
+     {.kind = MESSAGE_DESCRIBE,
+      .id = 2,
+      .describe = {.type = SPAN("hello"), .where = SPAN("/usr/lib/hello.so"), .problem = SPAN("not an ELF file")}}},
     {FROM_SENDER, "00000009931403a56a6f622d31", {.kind = MESSAGE_ATTACH, .id = 3, .text = SPAN("job-1")}},
     {FROM_SENDER | FROM_AGENT, "00000008931500a4646f6e65", {.kind = MESSAGE_BYE, .text = SPAN("done")}},
 };
@@ -121,7 +236,8 @@ static void assert_same_objects(struct message *decoded, const struct message *m
 
 static void assert_same_hello(const struct message_hello *a, const struct message_hello *b)
 {
-    assert_true(a->min == b->min && a->max == b->max && a->window == b->window && a->calls == b->calls && a->state == b->state && a->lease_ms == b->lease_ms);
+    assert_true(a->min == b->min && a->max == b->max && a->window == b->window && a->calls == b->calls &&
+                a->state == b->state && a->lease_ms == b->lease_ms);
     assert_same_span(a->build, b->build);
     assert_same_span(a->os, b->os);
     assert_same_span(a->arch, b->arch);
@@ -130,7 +246,8 @@ static void assert_same_hello(const struct message_hello *a, const struct messag
 
 static void assert_same_call(const struct message_call *a, const struct message_call *b)
 {
-    assert_true(a->has_object == b->has_object && a->exact == b->exact && digest_equal(&a->digest, &b->digest) && a->object_size == b->object_size);
+    assert_true(a->has_object == b->has_object && a->exact == b->exact && digest_equal(&a->digest, &b->digest) &&
+                a->object_size == b->object_size);
     assert_true(a->state_size == b->state_size && a->timeout_ms == b->timeout_ms && a->grace_ms == b->grace_ms && a->input == b->input);
     assert_same_span(a->type, b->type);
     assert_same_span(a->state, b->state);
@@ -140,7 +257,8 @@ static void assert_same_end(const struct message_end *a, const struct message_en
 {
     assert_true(a->outcome == b->outcome && a->code == b->code && a->signal == b->signal && a->truncated == b->truncated);
     assert_true(a->has_digest == b->has_digest && digest_equal(&a->digest, &b->digest));
-    assert_true(a->wall_us == b->wall_us && a->user_us == b->user_us && a->sys_us == b->sys_us && a->rss_kb == b->rss_kb && a->out == b->out && a->err == b->err);
+    assert_true(a->wall_us == b->wall_us && a->user_us == b->user_us && a->sys_us == b->sys_us &&
+                a->rss_kb == b->rss_kb && a->out == b->out && a->err == b->err);
     assert_same_span(a->reason, b->reason);
     assert_same_span(a->message, b->message);
     assert_same_span(a->sandbox, b->sandbox);
@@ -332,9 +450,15 @@ static void a_frame_is_waited_for_until_it_is_whole(void **state)
 static void the_length_is_judged_against_its_cap_first(void **state)
 {
     (void)state;
-    static const struct { const char *header; size_t cap; bool good; } cases[] = {
-        {"\0\0\0\0", FRAME_MAX, false}, {"\0\0\0\1", FRAME_MAX, true}, {"\0\x10\0\0", FRAME_MAX, true}, {"\0\x10\0\1", FRAME_MAX, false}, {"\xff\xff\xff\xff", FRAME_MAX, false},
-        {"\0\0\x10\0", FRAME_MAX_BEFORE_HELLO, true}, {"\0\0\x10\1", FRAME_MAX_BEFORE_HELLO, false},
+    static const struct { const char *header; size_t cap; bool good;
+    } cases[] = {
+        {"\0\0\0\0", FRAME_MAX, false},
+        {"\0\0\0\1", FRAME_MAX, true},
+        {"\0\x10\0\0", FRAME_MAX, true},
+        {"\0\x10\0\1", FRAME_MAX, false},
+        {"\xff\xff\xff\xff", FRAME_MAX, false},
+        {"\0\0\x10\0", FRAME_MAX_BEFORE_HELLO, true},
+        {"\0\0\x10\1", FRAME_MAX_BEFORE_HELLO, false},
     };
     for (size_t i = 0; i < COUNT(cases); i++) {
         struct ssx_error err = {0};
@@ -403,15 +527,92 @@ static void more_elements_and_unknown_keys_are_ignored(void **state)
 static void elements_of_the_wrong_kind_are_refused(void **state)
 {
     (void)state;
-    static const struct { enum message_party from; const char *hex; } cases[] = {
-        {FROM_SENDER, "930301" "a161"}, {FROM_SENDER, "930401" "ff"}, {FROM_SENDER, "930401" "cf0000000100000000"}, {FROM_SENDER, "930601" "c0"}, {FROM_SENDER, "930601" "a3610062"},
-        {FROM_SENDER, "930700" "c3"}, {FROM_AGENT, "94090100c400"}, {FROM_AGENT, "94090103c400"}, {FROM_AGENT, "940a0104a0"}, {FROM_AGENT, "940a0101c400"},
-        {FROM_AGENT, "940b010101"}, {FROM_AGENT, "950b0101c0a0"}, {FROM_AGENT, "940c01c40001"}, {FROM_AGENT, "940f0106" "80"}, {FROM_AGENT, "940f0107" "80"}, {FROM_AGENT, "940f0100" "90"},
-        {FROM_AGENT, "940f0102" "81a67369676e616ccc80"}, {FROM_AGENT, "940f0100" "81a6646967657374c40100"}, {FROM_AGENT, "940f0100" "81a97472756e636174656401"},
-        {FROM_AGENT, "931101" "c0"}, {FROM_AGENT, "931101" "91c40100"}, {FROM_AGENT, "931101" "9101"}, {FROM_SENDER, "931001" "91" DIGEST_BIN}, {FROM_SENDER, "931001" "9191" DIGEST_BIN},
-        {FROM_SENDER, "931001" "9192" DIGEST_BIN "ce10000001"}, {FROM_SENDER, "951201" "c40100" "c400" "c2"}, {FROM_SENDER, "931301" "01"}, {FROM_AGENT, "931301" "c0"}, {FROM_AGENT, "930100" "c0"},
-        {FROM_SENDER, "970201" "c0" "c0" "00" "c400" "80"}, {FROM_SENDER, "970201" "a161" "c2" "00" "c400" "80"}, {FROM_SENDER, "970201" "a161" "92" DIGEST_BIN "01" "00" "c400" "80"},
-        {FROM_SENDER, "970201" "a161" "93" DIGEST_BIN "ce10000001" "c3" "00" "c400" "80"}, {FROM_SENDER, "970201" "a161" "c0" "00" "c400" "c0"},
+    static const struct { enum message_party from; const char *hex;
+    } cases[] = {
+        {FROM_SENDER, "930301"
+                      "a161"},
+        {FROM_SENDER, "930401"
+                      "ff"},
+        {FROM_SENDER, "930401"
+                      "cf0000000100000000"},
+        {FROM_SENDER, "930601"
+                      "c0"},
+        {FROM_SENDER, "930601"
+                      "a3610062"},
+        {FROM_SENDER, "930700"
+                      "c3"},
+        {FROM_AGENT, "94090100c400"},
+        {FROM_AGENT, "94090103c400"},
+        {FROM_AGENT, "940a0104a0"},
+        {FROM_AGENT, "940a0101c400"},
+        {FROM_AGENT, "940b010101"},
+        {FROM_AGENT, "950b0101c0a0"},
+        {FROM_AGENT, "940c01c40001"},
+        {FROM_AGENT, "940f0106"
+                     "80"},
+        {FROM_AGENT, "940f0107"
+                     "80"},
+        {FROM_AGENT, "940f0100"
+                     "90"},
+        {FROM_AGENT, "940f0102"
+                     "81a67369676e616ccc80"},
+        {FROM_AGENT, "940f0100"
+                     "81a6646967657374c40100"},
+        {FROM_AGENT, "940f0100"
+                     "81a97472756e636174656401"},
+        {FROM_AGENT, "931101"
+                     "c0"},
+        {FROM_AGENT, "931101"
+                     "91c40100"},
+        {FROM_AGENT, "931101"
+                     "9101"},
+        {FROM_SENDER, "931001"
+                      "91" DIGEST_BIN},
+        {FROM_SENDER, "931001"
+                      "9191" DIGEST_BIN},
+        {FROM_SENDER, "931001"
+                      "9192" DIGEST_BIN "ce10000001"},
+        {FROM_SENDER, "951201"
+                      "c40100"
+                      "c400"
+                      "c2"},
+        {FROM_SENDER, "931301"
+                      "01"},
+        {FROM_AGENT, "931301"
+                     "c0"},
+        {FROM_AGENT, "930100"
+                     "c0"},
+        {FROM_SENDER, "970201"
+                      "c0"
+                      "c0"
+                      "00"
+                      "c400"
+                      "80"},
+        {FROM_SENDER, "970201"
+                      "a161"
+                      "c2"
+                      "00"
+                      "c400"
+                      "80"},
+        {FROM_SENDER, "970201"
+                      "a161"
+                      "92" DIGEST_BIN "01"
+                      "00"
+                      "c400"
+                      "80"},
+        {FROM_SENDER, "970201"
+                      "a161"
+                      "93" DIGEST_BIN "ce10000001"
+                      "c3"
+                      "00"
+                      "c400"
+                      "80"},
+        {FROM_SENDER, "970201"
+                      "a161"
+                      "c0"
+                      "00"
+                      "c400"
+                      "c0"},
     };
     for (size_t i = 0; i < COUNT(cases); i++)
         assert_judged(cases[i].from, cases[i].hex, "with a missing or malformed element");
@@ -420,8 +621,10 @@ static void elements_of_the_wrong_kind_are_refused(void **state)
 static void data_is_limited(void **state)
 {
     (void)state;
-    static const struct { enum message_kind kind; enum message_party from; } data[] = {
-        {MESSAGE_INPUT, FROM_SENDER}, {MESSAGE_OUTPUT, FROM_AGENT}, {MESSAGE_ITEM, FROM_AGENT}, {MESSAGE_RESULT, FROM_AGENT}, {MESSAGE_STATE, FROM_SENDER}, {MESSAGE_STATE, FROM_AGENT},
+    static const struct { enum message_kind kind; enum message_party from;
+    } data[] = {
+        {MESSAGE_INPUT, FROM_SENDER}, {MESSAGE_OUTPUT, FROM_AGENT}, {MESSAGE_ITEM, FROM_AGENT},
+        {MESSAGE_RESULT, FROM_AGENT}, {MESSAGE_STATE, FROM_SENDER}, {MESSAGE_STATE, FROM_AGENT},
     };
     for (size_t i = 0; i < COUNT(data); i++) {
         struct message m = {.kind = data[i].kind, .id = 1, .data = {.bytes = zeros(DATA_MAX), .stream = data[i].kind == MESSAGE_OUTPUT}};
@@ -456,8 +659,13 @@ static void calls_are_limited(void **state)
 {
     (void)state;
     struct message m = {.kind = MESSAGE_CALL, .id = 1};
-    m.call = (struct message_call){.type = SPAN("a"), .has_object = true, .object_size = OBJECT_MAX, .state_size = VALUE_SIZE_MAX, .state = zeros(DATA_MAX),
-                                   .timeout_ms = TIMEOUT_MS_MAX, .grace_ms = GRACE_MS_MAX};
+    m.call = (struct message_call){.type = SPAN("a"),
+                                   .has_object = true,
+                                   .object_size = OBJECT_MAX,
+                                   .state_size = VALUE_SIZE_MAX,
+                                   .state = zeros(DATA_MAX),
+                                   .timeout_ms = TIMEOUT_MS_MAX,
+                                   .grace_ms = GRACE_MS_MAX};
     assert_string_equal(judge_message(&m, FROM_SENDER), "");
     struct message over[5] = {m, m, m, m, m};
     over[0].call.object_size++;
@@ -513,7 +721,11 @@ static void assert_parts_inside(struct message *m, const unsigned char *frame, s
     case MESSAGE_LOG: assert_inside(m->log.text, frame, n); break;
     case MESSAGE_PROGRESS: assert_inside(m->progress.text, frame, n); break;
     case MESSAGE_SIGNAL: case MESSAGE_ATTACH: case MESSAGE_BYE: assert_inside(m->text, frame, n); break;
-    case MESSAGE_INPUT: case MESSAGE_OUTPUT: case MESSAGE_ITEM: case MESSAGE_RESULT: case MESSAGE_STATE: assert_inside(m->data.bytes, frame, n); break;
+    case MESSAGE_INPUT:
+    case MESSAGE_OUTPUT:
+    case MESSAGE_ITEM:
+    case MESSAGE_RESULT:
+    case MESSAGE_STATE: assert_inside(m->data.bytes, frame, n); break;
     case MESSAGE_OFFER: case MESSAGE_NEED:
         while (message_next_object(m, &object))
             objects++;
@@ -569,14 +781,28 @@ static void names_of_kinds_and_copies_of_text(void **state)
 static void exit_codes_are_those_of_the_table(void **state)
 {
     (void)state;
-    static const struct { enum ssx_outcome outcome; unsigned code, signal; const char *reason; int exit; } calls[] = {
+    static const struct { enum ssx_outcome outcome; unsigned code, signal; const char *reason; int exit;
+    } calls[] = {
         {SSX_OUTCOME_OK, 0, 0, "", 0},
-        {SSX_OUTCOME_FAILED, 1, 0, "", 1}, {SSX_OUTCOME_FAILED, 7, 0, "", 7}, {SSX_OUTCOME_FAILED, 123, 0, "", 123}, {SSX_OUTCOME_FAILED, 124, 0, "", 123},
-        {SSX_OUTCOME_FAILED, 255, 0, "", 123}, {SSX_OUTCOME_FAILED, INT32_MAX, 0, "", 123}, {SSX_OUTCOME_FAILED, 0, 0, "", 1}, /* failed is never 0 */
-        {SSX_OUTCOME_CRASHED, 0, 11, "", 139}, {SSX_OUTCOME_CRASHED, 0, 9, "", 137}, {SSX_OUTCOME_CRASHED, 0, 127, "", 255}, {SSX_OUTCOME_CRASHED, 3, 0, "", 128},
-        {SSX_OUTCOME_TIMEOUT, 0, 15, "", 124}, {SSX_OUTCOME_CANCELLED, 0, 15, "", 130},
-        {SSX_OUTCOME_REFUSED, 0, 0, "policy", 126}, {SSX_OUTCOME_REFUSED, 0, 0, "state", 126}, {SSX_OUTCOME_REFUSED, 0, 0, "", 126}, {SSX_OUTCOME_REFUSED, 0, 0, "unknown-type", 127},
-        {SSX_OUTCOME_UNREACHABLE, 0, 0, "", 255}, {SSX_OUTCOME_LOST, 0, 0, "", 255},
+        {SSX_OUTCOME_FAILED, 1, 0, "", 1},
+        {SSX_OUTCOME_FAILED, 7, 0, "", 7},
+        {SSX_OUTCOME_FAILED, 123, 0, "", 123},
+        {SSX_OUTCOME_FAILED, 124, 0, "", 123},
+        {SSX_OUTCOME_FAILED, 255, 0, "", 123},
+        {SSX_OUTCOME_FAILED, INT32_MAX, 0, "", 123},
+        {SSX_OUTCOME_FAILED, 0, 0, "", 1}, /* failed is never 0 */
+        {SSX_OUTCOME_CRASHED, 0, 11, "", 139},
+        {SSX_OUTCOME_CRASHED, 0, 9, "", 137},
+        {SSX_OUTCOME_CRASHED, 0, 127, "", 255},
+        {SSX_OUTCOME_CRASHED, 3, 0, "", 128},
+        {SSX_OUTCOME_TIMEOUT, 0, 15, "", 124},
+        {SSX_OUTCOME_CANCELLED, 0, 15, "", 130},
+        {SSX_OUTCOME_REFUSED, 0, 0, "policy", 126},
+        {SSX_OUTCOME_REFUSED, 0, 0, "state", 126},
+        {SSX_OUTCOME_REFUSED, 0, 0, "", 126},
+        {SSX_OUTCOME_REFUSED, 0, 0, "unknown-type", 127},
+        {SSX_OUTCOME_UNREACHABLE, 0, 0, "", 255},
+        {SSX_OUTCOME_LOST, 0, 0, "", 255},
     };
     static const struct { enum ssx_error_code code; int exit; } errors[] = {
         {SSX_ERROR_NONE, 0}, {SSX_ERROR_SYSTEM, 125}, {SSX_ERROR_USAGE, 125}, {SSX_ERROR_REFUSED, 126}, {SSX_ERROR_UNKNOWN_TYPE, 127},

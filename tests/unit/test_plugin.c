@@ -1,4 +1,5 @@
-/* Judging plugin files: the order of judgement, what a user reads for each fault, and that no file can hurt the judge. */
+/* Judging plugin files: the order of judgement, what a user reads for each fault, and that no file can hurt the
+ * judge. */
 #include "base/file.h"
 #include "elf_maker.h"
 #include "worker/plugin.h"
@@ -58,15 +59,19 @@ static void test_what_is_accepted(void **state)
 {
     (void)state;
     assert_judged(&(struct elf_spec){PLUGIN}, &here, PLUGIN_OK, NULL);
-    assert_judged(&(struct elf_spec){PLUGIN, .needed = "libc.so.6", .version = "GLIBC_2.36", .runpath = "/usr/lib:/no/such/place"}, &here, PLUGIN_OK, NULL);
-    assert_judged(&(struct elf_spec){PLUGIN, .machine = EM_AARCH64, .needed = "libfoo.so.1", .version = "GLIBC_2.99"}, NULL, PLUGIN_OK, NULL);
+    assert_judged(&(struct elf_spec){PLUGIN, .needed = "libc.so.6", .version = "GLIBC_2.36",
+                                     .runpath = "/usr/lib:/no/such/place"},
+                  &here, PLUGIN_OK, NULL);
+    assert_judged(&(struct elf_spec){PLUGIN, .machine = EM_AARCH64, .needed = "libfoo.so.1", .version = "GLIBC_2.99"},
+                  NULL, PLUGIN_OK, NULL);
 }
 
 static void test_refusals(void **state)
 {
     (void)state;
     assert_judged(&(struct elf_spec){PLUGIN, .machine = EM_AARCH64}, &here, PLUGIN_WRONG_ARCH, "x.so is for aarch64, this host is x86_64");
-    assert_judged(&(struct elf_spec){PLUGIN, .type = ET_REL}, &here, PLUGIN_NOT_ELF, "x.so is an object file, not a shared object; link it with -shared");
+    assert_judged(&(struct elf_spec){PLUGIN, .type = ET_REL}, &here, PLUGIN_NOT_ELF,
+                  "x.so is an object file, not a shared object; link it with -shared");
     assert_judged(&(struct elf_spec){.symbols = {"ssx_plugin"}, WITH_NOTE(NOTE_OF("[1,0]"))}, &here, PLUGIN_NOT_ELF,
                   "x.so is no plugin: it exports no symbol `run` (SSX_WORKER of <sshexec/worker.h> makes it)");
     assert_judged(&(struct elf_spec){.symbols = {"run"}, .undefined = "ssx_plugin", WITH_NOTE(NOTE_OF("[1,0]"))}, &here, PLUGIN_NOT_ELF,
@@ -75,8 +80,10 @@ static void test_refusals(void **state)
                   "x.so is no plugin: it has no descriptor (section .note.sshexec, from SSX_WORKER of <sshexec/worker.h>)");
     assert_judged(&(struct elf_spec){.symbols = {"run", "ssx_plugin"}, WITH_NOTE(NOTE_OF("[2,0]"))}, &here, PLUGIN_WRONG_ABI,
                   "x.so was built for plugin ABI 2.0, this host speaks 1.1: rebuild it with this version's <sshexec/worker.h>");
-    assert_judged(&(struct elf_spec){.symbols = {"run", "ssx_plugin"}, WITH_NOTE("{\"strange\":1}\0" NOTE_OF("[1,7]"))}, &here, PLUGIN_WRONG_ABI,
-                  "x.so was built for plugin ABI 1.7, this host speaks 1.1: rebuild it with this version's <sshexec/worker.h>");
+    assert_judged(
+        &(struct elf_spec){.symbols = {"run", "ssx_plugin"}, WITH_NOTE("{\"strange\":1}\0" NOTE_OF("[1,7]"))}, &here,
+        PLUGIN_WRONG_ABI,
+        "x.so was built for plugin ABI 1.7, this host speaks 1.1: rebuild it with this version's <sshexec/worker.h>");
     assert_judged(&(struct elf_spec){.symbols = {"run", "ssx_plugin"}, WITH_NOTE("{\"struct\":\"s\"}")}, &here, PLUGIN_NOT_ELF,
                   "x.so: the descriptor names no worker");
     assert_judged(&(struct elf_spec){PLUGIN, .version = "GLIBC_2.38"}, &here, PLUGIN_NEEDS_LIBC,
@@ -84,9 +91,12 @@ static void test_refusals(void **state)
     assert_judged(&(struct elf_spec){PLUGIN, .version = "GLIBC_2.38"}, &(struct plugin_needs){.libc_version = "musl"}, PLUGIN_NEEDS_LIBC,
                   "x.so needs glibc 2.38, this host has musl");
     assert_judged(&(struct elf_spec){PLUGIN, .needed = "libc.so"}, &here, PLUGIN_NEEDS_LIBC, "x.so is for musl, this host has glibc 2.36");
-    assert_judged(&(struct elf_spec){PLUGIN, .needed = "libc.musl-x86_64.so.1"}, &here, PLUGIN_NEEDS_LIBC, "x.so is for musl, this host has glibc 2.36");
-    assert_judged(&(struct elf_spec){PLUGIN, .needed = "libc.so"}, &(struct plugin_needs){.libc_version = "musl", .libraries = true}, PLUGIN_OK, NULL);
-    assert_judged(&(struct elf_spec){PLUGIN, .needed = "libnosuch.so.1"}, &(struct plugin_needs){.libc_version = "musl", .libraries = true}, PLUGIN_NEEDS_LIBRARY,
+    assert_judged(&(struct elf_spec){PLUGIN, .needed = "libc.musl-x86_64.so.1"}, &here, PLUGIN_NEEDS_LIBC,
+                  "x.so is for musl, this host has glibc 2.36");
+    assert_judged(&(struct elf_spec){PLUGIN, .needed = "libc.so"},
+                  &(struct plugin_needs){.libc_version = "musl", .libraries = true}, PLUGIN_OK, NULL);
+    assert_judged(&(struct elf_spec){PLUGIN, .needed = "libnosuch.so.1"},
+                  &(struct plugin_needs){.libc_version = "musl", .libraries = true}, PLUGIN_NEEDS_LIBRARY,
                   "x.so needs libnosuch.so.1, which this host lacks: install it there, or link it statically");
 }
 
@@ -97,18 +107,22 @@ static void test_libraries(void **state)
                   "x.so needs libnosuch.so.1, which this host lacks: install it there, or link it statically");
     assert_judged(&(struct elf_spec){PLUGIN, .needed = "./libfoo.so"}, NULL, PLUGIN_NEEDS_LIBRARY,
                   "x.so needs './libfoo.so' by its path, but a plugin travels alone: link with -lNAME, or statically");
-    assert_judged(&(struct elf_spec){PLUGIN, .runpath = "/opt/x:$ORIGIN/lib"}, NULL, PLUGIN_NEEDS_LIBRARY,
-                  "x.so looks for libraries in '$ORIGIN/lib' (its RPATH or RUNPATH), but a plugin travels alone: link them statically, or name an absolute "
-                  "directory");
-    assert_judged(&(struct elf_spec){PLUGIN, .rpath = "lib"}, NULL, PLUGIN_NEEDS_LIBRARY,
-                  "x.so looks for libraries in 'lib' (its RPATH or RUNPATH), but a plugin travels alone: link them statically, or name an absolute directory");
-    assert_judged(&(struct elf_spec){PLUGIN, .rpath = "/usr/lib::/lib"}, NULL, PLUGIN_NEEDS_LIBRARY,
-                  "x.so looks for libraries in '' (its RPATH or RUNPATH), but a plugin travels alone: link them statically, or name an absolute directory");
+    assert_judged(
+        &(struct elf_spec){PLUGIN, .runpath = "/opt/x:$ORIGIN/lib"}, NULL, PLUGIN_NEEDS_LIBRARY,
+        "x.so looks for libraries in '$ORIGIN/lib' (its RPATH or RUNPATH), but a plugin travels alone: link them statically, or name an absolute "
+        "directory");
+    assert_judged(
+        &(struct elf_spec){PLUGIN, .rpath = "lib"}, NULL, PLUGIN_NEEDS_LIBRARY,
+        "x.so looks for libraries in 'lib' (its RPATH or RUNPATH), but a plugin travels alone: link them statically, or name an absolute directory");
+    assert_judged(
+        &(struct elf_spec){PLUGIN, .rpath = "/usr/lib::/lib"}, NULL, PLUGIN_NEEDS_LIBRARY,
+        "x.so looks for libraries in '' (its RPATH or RUNPATH), but a plugin travels alone: link them statically, or name an absolute directory");
     assert_judged(&(struct elf_spec){PLUGIN, .rpath = "lib", .runpath = "/usr/lib"}, NULL, PLUGIN_OK, NULL); /* RUNPATH alone counts */
     struct stat st;
     if (stat("/tmp", &st) == 0 && (st.st_mode & S_IWOTH))
-        assert_judged(&(struct elf_spec){PLUGIN, .runpath = "/tmp/no-such/lib"}, &here, PLUGIN_NEEDS_LIBRARY,
-                      "x.so looks for libraries in /tmp/no-such/lib (its RPATH or RUNPATH): won't use /tmp/no-such/lib: others can write to /tmp");
+        assert_judged(
+            &(struct elf_spec){PLUGIN, .runpath = "/tmp/no-such/lib"}, &here, PLUGIN_NEEDS_LIBRARY,
+            "x.so looks for libraries in /tmp/no-such/lib (its RPATH or RUNPATH): won't use /tmp/no-such/lib: others can write to /tmp");
 }
 
 static void test_files(void **state)
@@ -133,7 +147,8 @@ static void test_files(void **state)
     unlink(path);
 }
 
-/* Accepted or refused with a message, and nothing else (address sanitizer); mostly in the first bytes, where the tables are. */
+/* Accepted or refused with a message, and nothing else (address sanitizer); mostly in the first bytes, where the tables
+ * are. */
 static void test_mutations(void **state)
 {
     (void)state;

@@ -1,4 +1,5 @@
-/* What a node permits: the flags and the keys, that no order of them widens it, and the line of authorized_keys that carries them. */
+/* What a node permits: the flags and the keys, that no order of them widens it, and the line of authorized_keys that
+ * carries them. */
 #include "base/error.h"
 #include "transport/authorized_key.h"
 #include "worker/policy.h"
@@ -76,12 +77,23 @@ static void test_flags(void **state)
 static void test_bad_flags(void **state)
 {
     (void)state;
-    static const struct { const char *words, *said; } cases[] = {
-        {"--allow", "--allow needs a value"}, {"--allow --", "--allow needs a value"}, {"--allow=", "--allow: \"\" is not a type name"},
-        {"--allow a,,b", "\"\" is not a type name"}, {"--deny A", "--deny: \"A\" is not a type name"}, {"--uploads=yes", "--uploads takes no value"},
-        {"--max-timeout 0", "--max-timeout: \"0\""}, {"--max-timeout 1y", "is not a duration"}, {"--max-calls 0", "from 1 to 64"}, {"--max-calls 1x", "from 1 to 64"},
-        {"--max-calls 99999999999999999999", "from 1 to 64"}, {"--store-size 0", "is not a size"}, {"--store-size many", "is not a size"},
-        {"--signers s", "is not an absolute path"}, {"--signers /a;b", "is not an absolute path"},
+    static const struct { const char *words, *said;
+    } cases[] = {
+        {"--allow", "--allow needs a value"},
+        {"--allow --", "--allow needs a value"},
+        {"--allow=", "--allow: \"\" is not a type name"},
+        {"--allow a,,b", "\"\" is not a type name"},
+        {"--deny A", "--deny: \"A\" is not a type name"},
+        {"--uploads=yes", "--uploads takes no value"},
+        {"--max-timeout 0", "--max-timeout: \"0\""},
+        {"--max-timeout 1y", "is not a duration"},
+        {"--max-calls 0", "from 1 to 64"},
+        {"--max-calls 1x", "from 1 to 64"},
+        {"--max-calls 99999999999999999999", "from 1 to 64"},
+        {"--store-size 0", "is not a size"},
+        {"--store-size many", "is not a size"},
+        {"--signers s", "is not an absolute path"},
+        {"--signers /a;b", "is not an absolute path"},
         {"--signers /a --signers /b", "beside /a"},
         {"--require-signed=yes", "takes no value"},
     };
@@ -135,7 +147,9 @@ static void test_types(void **state)
     assert_int_equal(policy_check_upload(&p, "hello", &err), -1);
     assert_non_null(strstr(err.text, "policy: --allow without --uploads forbids"));
     policy_free(&p);
-    assert_int_equal(policy_check_type(NULL, "x", NULL) | policy_check_upload(NULL, "x", NULL) | policy_check_type(&p, "x", NULL) | policy_check_upload(&p, "x", NULL), 0);
+    assert_int_equal(policy_check_type(NULL, "x", NULL) | policy_check_upload(NULL, "x", NULL) |
+                         policy_check_type(&p, "x", NULL) | policy_check_upload(&p, "x", NULL),
+                     0);
 }
 
 static void take_all(struct policy *p, const char *words)
@@ -214,11 +228,17 @@ static void test_line(void **state)
     (void)state;
     struct buf out = {0};
     line(&out, ED25519 " Ada's \"key\"\n", &(struct forced_command){.agent = "/opt/agent", .policy = " --allow hello"}, NULL);
-    assert_string_equal((char *)buf_data(&out), "restrict,command=\"" FORCED_COMMAND_MARK "exec /opt/agent --allow hello'\" " ED25519 " Ada's \"key\"");
+    assert_string_equal((char *)buf_data(&out), "restrict,command=\"" FORCED_COMMAND_MARK
+                                                "exec /opt/agent --allow hello'\" " ED25519 " Ada's \"key\"");
     buf_free(&out);
-    line(&out, ED25519, &(struct forced_command){.agent = "~/a b", .profile = "/it's", .store = "/s", .plugin_path = "/p:/q", .policy = ""}, "*.x,!y");
-    assert_string_equal((char *)buf_data(&out), "restrict,from=\"*.x,!y\",command=\"" FORCED_COMMAND_MARK
-                        ". '\\\"'\\\"'/it'\\\"'\\\"'\\\"'\\\"'\\\"'\\\"'\\\"'\\\"'s'\\\"'\\\"' </dev/null >&2; exec ~/'\\\"'\\\"'a b'\\\"'\\\"' --store /s --plugin-path /p:/q'\" " ED25519);
+    line(&out, ED25519,
+         &(struct forced_command){
+             .agent = "~/a b", .profile = "/it's", .store = "/s", .plugin_path = "/p:/q", .policy = ""},
+         "*.x,!y");
+    assert_string_equal(
+        (char *)buf_data(&out),
+        "restrict,from=\"*.x,!y\",command=\"" FORCED_COMMAND_MARK
+        ". '\\\"'\\\"'/it'\\\"'\\\"'\\\"'\\\"'\\\"'\\\"'\\\"'\\\"'s'\\\"'\\\"' </dev/null >&2; exec ~/'\\\"'\\\"'a b'\\\"'\\\"' --store /s --plugin-path /p:/q'\" " ED25519);
     buf_free(&out);
 }
 
@@ -257,8 +277,9 @@ static void test_mutated_keys(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_flags), cmocka_unit_test(test_bad_flags), cmocka_unit_test(test_keys), cmocka_unit_test(test_types),
-                                      cmocka_unit_test(test_signatures), cmocka_unit_test(test_several),
-                                       cmocka_unit_test(test_line), cmocka_unit_test(test_mutated_keys)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_flags),      cmocka_unit_test(test_bad_flags),
+                                       cmocka_unit_test(test_keys),       cmocka_unit_test(test_types),
+                                       cmocka_unit_test(test_signatures), cmocka_unit_test(test_several),
+                                       cmocka_unit_test(test_line),       cmocka_unit_test(test_mutated_keys)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

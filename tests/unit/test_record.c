@@ -1,4 +1,5 @@
-/* A record gives back what was put in, without what is secret, whatever becomes of its end; and no bytes make the reader stumble. */
+/* A record gives back what was put in, without what is secret, whatever becomes of its end; and no bytes make the
+ * reader stumble. */
 #include "base/file.h"
 #include "base/io.h"
 #include "base/tree.h"
@@ -48,7 +49,12 @@ static int tear_down(void **state)
 
 static void put(struct record *r, enum ssx_fleet_event_kind kind, size_t host, const char *bytes, size_t n)
 {
-    const struct ssx_fleet_event e = {.kind = kind, .host = host, .item = SSX_FLEET_NONE, .stream = kind == SSX_FLEET_OUTPUT ? SSX_STDOUT : 0, .bytes = bytes, .n = n};
+    const struct ssx_fleet_event e = {.kind = kind,
+                                      .host = host,
+                                      .item = SSX_FLEET_NONE,
+                                      .stream = kind == SSX_FLEET_OUTPUT ? SSX_STDOUT : 0,
+                                      .bytes = bytes,
+                                      .n = n};
     record_event(r, &e);
 }
 
@@ -71,7 +77,8 @@ static const char *newest(void)
 static void write_one(void)
 {
     char *hosts[] = {(char[]){"a"}, (char[]){"b"}};
-    const struct record_run run = {.descriptor = &d, .type = "./w.so", .state = STATE, .state_size = sizeof STATE - 1, .hosts = hosts, .count = 2};
+    const struct record_run run = {
+        .descriptor = &d, .type = "./w.so", .state = STATE, .state_size = sizeof STATE - 1, .hosts = hosts, .count = 2};
     struct record *r;
     assert_int_equal(record_open(&r, &run, NULL), 0);
     put(r, SSX_FLEET_OUTPUT, 1, "x\0y", 3);

@@ -168,13 +168,18 @@ static void test_unknown(void **state)
     struct registry r = open_all();
     char message[5 * PATH_MAX];
     assert_not_found(&r, "hallo", SSX_ERROR_UNKNOWN_TYPE, "unknown type hallo; did you mean helio, hello?");
-    snprintf(message, sizeof message, "unknown type zzzzzzzz: there is no zzzzzzzz.so in %s/a, %s/b/, %s/data/sshexec/plugins, %s/sys", root, root, root, root);
-    assert_not_found(&r, "zzzzzzzz", SSX_ERROR_UNKNOWN_TYPE, message);
-    assert_not_found(&r, "../hello", SSX_ERROR_UNKNOWN_TYPE,
-                     "'../hello' is no type's name: lower-case letters, digits, - and _, 64 at most, a letter first; a plugin file is named with a slash, as "
-                     "./hello.so");
-    snprintf(message, sizeof message, "can't use the plugin of type open: won't use %s/b/open.so: %s/b/open.so is writable by others (chmod go-w %s/b/open.so)",
+    snprintf(message, sizeof message,
+             "unknown type zzzzzzzz: there is no zzzzzzzz.so in %s/a, %s/b/, %s/data/sshexec/plugins, %s/sys", root,
              root, root, root);
+    assert_not_found(&r, "zzzzzzzz", SSX_ERROR_UNKNOWN_TYPE, message);
+    assert_not_found(
+        &r, "../hello", SSX_ERROR_UNKNOWN_TYPE,
+        "'../hello' is no type's name: lower-case letters, digits, - and _, 64 at most, a letter first; a plugin file is named with a slash, as "
+        "./hello.so");
+    snprintf(
+        message, sizeof message,
+        "can't use the plugin of type open: won't use %s/b/open.so: %s/b/open.so is writable by others (chmod go-w %s/b/open.so)",
+        root, root, root);
     assert_not_found(&r, "open", SSX_ERROR_REFUSED, message);
     registry_close(&r);
 }
@@ -192,20 +197,25 @@ static void test_each(void **state)
     struct registry r = open_all();
     char text[1000] = "";
     assert_int_equal(registry_each(&r, collect, text), 0);
-    assert_string_equal(text, "facts=/sys/facts.so helio=/b/helio.so hello=/a/hello.so mine=/data/sshexec/plugins/mine.so open=/b/open.so ");
+    assert_string_equal(
+        text,
+        "facts=/sys/facts.so helio=/b/helio.so hello=/a/hello.so mine=/data/sshexec/plugins/mine.so open=/b/open.so ");
     registry_close(&r);
     unsetenv("XDG_DATA_HOME");
     r = open_all();
     *text = 0;
     assert_int_equal(registry_each(&r, collect, text), 7);
-    assert_string_equal(text, "facts=/sys/facts.so helio=/b/helio.so hello=/a/hello.so homely=/home/.local/share/sshexec/plugins/homely.so ");
+    assert_string_equal(
+        text,
+        "facts=/sys/facts.so helio=/b/helio.so hello=/a/hello.so homely=/home/.local/share/sshexec/plugins/homely.so ");
     registry_close(&r);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_order), cmocka_unit_test(test_machines), cmocka_unit_test(test_environment), cmocka_unit_test(test_unknown), cmocka_unit_test(test_each),
+        cmocka_unit_test(test_order),   cmocka_unit_test(test_machines), cmocka_unit_test(test_environment),
+        cmocka_unit_test(test_unknown), cmocka_unit_test(test_each),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

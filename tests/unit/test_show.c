@@ -89,7 +89,8 @@ static void test_a_result(void **state)
 static void test_lists(void **state)
 {
     (void)state;
-    assert_shown(value_show, NULL, "{\"a\":[\"x, y\",\"z\"],\"empty\":[],\"none\":{},\"text\":\"\"}", "a\n  x, y\n  z\nempty  -\nnone   -\ntext   \"\"\n");
+    assert_shown(value_show, NULL, "{\"a\":[\"x, y\",\"z\"],\"empty\":[],\"none\":{},\"text\":\"\"}",
+                 "a\n  x, y\n  z\nempty  -\nnone   -\ntext   \"\"\n");
     assert_shown(value_show, NULL, "[1,-2,true,null]", "1, -2, yes, -\n");
     assert_shown(value_show, NULL, "[[1,2],{\"a\":1,\"b\":{\"c\":2}},3]",
                  "1, 2\n"
@@ -121,9 +122,11 @@ static void test_terminal_safety(void **state)
 static void test_json(void **state)
 {
     (void)state;
-    assert_shown(value_show_json, d.result, "{\"cpu\":{\"model\":\"m\"},\"hostname\":\"h\",\"token\":\"hunter2\",\"keys\":[\"hunter3\"],\"more\":1}",
-                 "{\"hostname\":\"h\",\"cpu\":{\"model\":\"m\",\"cores\":1},\"load\":0.0,\"virtual\":false,\"addresses\":[],\"disks\":[],"
-                 "\"id\":{\"$bin\":\"\"},\"extra\":null,\"more\":1}");
+    assert_shown(
+        value_show_json, d.result,
+        "{\"cpu\":{\"model\":\"m\"},\"hostname\":\"h\",\"token\":\"hunter2\",\"keys\":[\"hunter3\"],\"more\":1}",
+        "{\"hostname\":\"h\",\"cpu\":{\"model\":\"m\",\"cores\":1},\"load\":0.0,\"virtual\":false,\"addresses\":[],\"disks\":[],"
+        "\"id\":{\"$bin\":\"\"},\"extra\":null,\"more\":1}");
     assert_shown(value_show_json, NULL, "{\"a\":[1,{\"$f32\":1.5}]}", "{\"a\":[1,{\"$f32\":1.5}]}");
 }
 
@@ -139,8 +142,9 @@ static void test_misfits(void **state)
 static void test_mutations(void **state)
 {
     (void)state;
-    static const char json[] = "{\"hostname\":\"n\",\"cpu\":{\"model\":\"E\",\"cores\":6},\"load\":0.1,\"addresses\":[\"1\",\"f\"],\"disks\":[{\"mount\":\"/\","
-                               "\"size\":5},{\"mount\":\"/h\"}],\"extra\":[{\"a\":1,\"b\":2},{\"a\":3,\"b\":[]}]}";
+    static const char json[] =
+        "{\"hostname\":\"n\",\"cpu\":{\"model\":\"E\",\"cores\":6},\"load\":0.1,\"addresses\":[\"1\",\"f\"],\"disks\":[{\"mount\":\"/\","
+        "\"size\":5},{\"mount\":\"/h\"}],\"extra\":[{\"a\":1,\"b\":2},{\"a\":3,\"b\":[]}]}";
     struct buf base = {0};
     assert_int_equal(json_to_msgpack(&base, json, strlen(json), NULL), 0);
     size_t n = buf_length(&base);
@@ -166,8 +170,9 @@ static void test_mutations(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_a_result), cmocka_unit_test(test_lists), cmocka_unit_test(test_blocks),    cmocka_unit_test(test_terminal_safety),
-        cmocka_unit_test(test_json),     cmocka_unit_test(test_misfits), cmocka_unit_test(test_mutations),
+        cmocka_unit_test(test_a_result),        cmocka_unit_test(test_lists), cmocka_unit_test(test_blocks),
+        cmocka_unit_test(test_terminal_safety), cmocka_unit_test(test_json),  cmocka_unit_test(test_misfits),
+        cmocka_unit_test(test_mutations),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -1,5 +1,5 @@
-/* SSHSIG: what ssh-keygen made is taken, what we make (as a key file, and as a security key would) is taken by ssh-keygen; all else is
- * refused by its name, and no damage passes. */
+/* SSHSIG: what ssh-keygen made is taken, what we make (as a key file, and as a security key would) is taken by
+ * ssh-keygen; all else is refused by its name, and no damage passes. */
 #include "bundle/signature.h"
 #include "sshsig_maker.h"
 

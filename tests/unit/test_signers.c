@@ -1,5 +1,5 @@
-/* allowed_signers: which lines let a key sign a bundle, when, and for whom, as ssh-keygen(1) says; what is wrong with the others is
- * named. */
+/* allowed_signers: which lines let a key sign a bundle, when, and for whom, as ssh-keygen(1) says; what is wrong with
+ * the others is named. */
 #include "bundle/signers.h"
 #include "sshsig_maker.h"
 

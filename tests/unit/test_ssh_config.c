@@ -1,5 +1,5 @@
-/* The answer of ssh -G: what counts, what libssh gets, and when only the system ssh will do. The texts are OpenSSH 9.2's, some
- * lists shortened. */
+/* The answer of ssh -G: what counts, what libssh gets, and when only the system ssh will do. The texts are OpenSSH
+ * 9.2's, some lists shortened. */
 #include "transport/ssh_config.h"
 
 #include <setjmp.h>

@@ -1,4 +1,5 @@
-/* States from words, and values against a schema: what is accepted, the bytes that come out, and what a user reads for each mistake. */
+/* States from words, and values against a schema: what is accepted, the bytes that come out, and what a user reads for
+ * each mistake. */
 #include "base/text.h"
 #include "wire/json.h"
 #include "wire/value.h"
@@ -102,7 +103,8 @@ static void test_typing(void **state)
 {
     (void)state;
     assert_built("{\"name\":\"Ada\",\"times\":3}", "times=3", "name=Ada");
-    assert_built("{\"times\":-3,\"big\":18446744073709551615,\"wide\":-9223372036854775808}", "times=-3", "big=0xffffFFFFffffffff", "wide=-9223372036854775808");
+    assert_built("{\"times\":-3,\"big\":18446744073709551615,\"wide\":-9223372036854775808}", "times=-3",
+                 "big=0xffffFFFFffffffff", "wide=-9223372036854775808");
     assert_built("{\"times\":16,\"big\":10}", "times=0x10", "big=010");
     assert_built("{\"share\":0.25,\"free\":{\"$float\":\"-inf\"}}", "share=2.5e-1", "free=-inf");
     assert_built("{\"share\":0.0,\"free\":3.0}", "share=0", "free=3");
@@ -116,7 +118,8 @@ static void test_defaults_stay_at_home(void **state)
 {
     (void)state;
     assert_built("{}", "name=world", "times=1", "share=1", "on=false", "paint=green", "blob=", "what:=null", "disk:=null", "marks:=[]");
-    assert_built("{\"disk\":{\"mount\":\"/\"},\"disks\":[{\"mount\":\"/a\"},{\"mount\":\"/b\",\"size\":8}]}", "disk:={\"size\":7,\"mount\":\"/\"}",
+    assert_built("{\"disk\":{\"mount\":\"/\"},\"disks\":[{\"mount\":\"/a\"},{\"mount\":\"/b\",\"size\":8}]}",
+                 "disk:={\"size\":7,\"mount\":\"/\"}",
                  "disks:=[{\"mount\":\"/a\",\"size\":7},{\"size\":8,\"mount\":\"/b\"}]");
 }
 
@@ -158,7 +161,9 @@ static void test_mistakes(void **state)
     char unknown[256];
     snprintf(unknown, sizeof unknown, "w 1.2 (schema %s) has no field 'nmae'; did you mean name?", d.schema_digest);
     assert_built(unknown, "nmae=x");
-    snprintf(unknown, sizeof unknown, "field disk: struct disk of w 1.2 (schema %s) has no field 'zzzzzzzzz'; its fields are mount, size", d.schema_digest);
+    snprintf(unknown, sizeof unknown,
+             "field disk: struct disk of w 1.2 (schema %s) has no field 'zzzzzzzzz'; its fields are mount, size",
+             d.schema_digest);
     assert_built(unknown, "disk.zzzzzzzzz=x");
     assert_built(unknown, "disk:={\"mount\":\"/\",\"zzzzzzzzz\":1}");
     assert_built("field name has no fields of its own, so there is no name.x", "name.x=1");
@@ -230,8 +235,9 @@ static void test_bytes(void **state)
 static void test_mutations(void **state)
 {
     (void)state;
-    static const char json[] = "{\"name\":\"Ada\",\"times\":3,\"big\":99,\"share\":0.5,\"free\":2,\"on\":true,\"paint\":\"red\",\"what\":[1,{\"a\":2}],"
-                               "\"disk\":{\"mount\":\"/\"},\"disks\":[{\"mount\":\"/a\",\"size\":1}],\"marks\":[1,2,3],\"pin\":7,\"words\":[\"x\"]}";
+    static const char json[] =
+        "{\"name\":\"Ada\",\"times\":3,\"big\":99,\"share\":0.5,\"free\":2,\"on\":true,\"paint\":\"red\",\"what\":[1,{\"a\":2}],"
+        "\"disk\":{\"mount\":\"/\"},\"disks\":[{\"mount\":\"/a\",\"size\":1}],\"marks\":[1,2,3],\"pin\":7,\"words\":[\"x\"]}";
     struct buf base = {0};
     unsigned fit = 0;
     assert_int_equal(json_to_msgpack(&base, json, strlen(json), NULL), 0);
@@ -263,8 +269,10 @@ static void test_mutations(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_typing),  cmocka_unit_test(test_defaults_stay_at_home), cmocka_unit_test(test_lists_and_paths), cmocka_unit_test(test_base),
-        cmocka_unit_test(test_mistakes), cmocka_unit_test(test_secrets),              cmocka_unit_test(test_strange_bytes),   cmocka_unit_test(test_bytes),
+        cmocka_unit_test(test_typing),          cmocka_unit_test(test_defaults_stay_at_home),
+        cmocka_unit_test(test_lists_and_paths), cmocka_unit_test(test_base),
+        cmocka_unit_test(test_mistakes),        cmocka_unit_test(test_secrets),
+        cmocka_unit_test(test_strange_bytes),   cmocka_unit_test(test_bytes),
         cmocka_unit_test(test_mutations),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -1,4 +1,5 @@
-/* The store: only whole objects of the right digest ever get a name, and what fails leaves nothing behind. Also where a node keeps its things. */
+/* The store: only whole objects of the right digest ever get a name, and what fails leaves nothing behind. Also where a
+ * node keeps its things. */
 #include "base/install.h"
 #include "base/tree.h"
 #include "bundle/store.h"
@@ -89,7 +90,8 @@ static int put(const struct digest *digest, uint64_t announced, const unsigned c
     return rc;
 }
 
-static void assert_refused(const struct digest *digest, uint64_t announced, const unsigned char *bytes, size_t n, enum ssx_error_code code, const char *part)
+static void assert_refused(const struct digest *digest, uint64_t announced, const unsigned char *bytes, size_t n,
+                           enum ssx_error_code code, const char *part)
 {
     struct ssx_error err = {0};
     assert_int_equal(put(digest, announced, bytes, n, &err), -1);
@@ -249,9 +251,15 @@ static void a_link_is_not_an_object(void **state)
 static void a_node_keeps_its_things_where_xdg_says(void **state)
 {
     (void)state;
-    static const struct { const char *variable, *home, *dir; } cases[] = {
-        {"/var/cache", "/home/ada", "/var/cache/sshexec"}, {NULL, "/home/ada", "/home/ada/.cache/sshexec"}, {"", "/home/ada", "/home/ada/.cache/sshexec"},
-        {"relative", "/home/ada", "/home/ada/.cache/sshexec"}, {"/var/cache", NULL, "/var/cache/sshexec"}, {NULL, NULL, NULL}, {"relative", "", NULL},
+    static const struct { const char *variable, *home, *dir;
+    } cases[] = {
+        {"/var/cache", "/home/ada", "/var/cache/sshexec"},
+        {NULL, "/home/ada", "/home/ada/.cache/sshexec"},
+        {"", "/home/ada", "/home/ada/.cache/sshexec"},
+        {"relative", "/home/ada", "/home/ada/.cache/sshexec"},
+        {"/var/cache", NULL, "/var/cache/sshexec"},
+        {NULL, NULL, NULL},
+        {"relative", "", NULL},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char out[PATH_MAX];

@@ -35,7 +35,8 @@ static void assert_field(const char *json, const char *path, const char *wanted)
 static void fields_are_found_by_their_path(void **state)
 {
     (void)state;
-    const char *json = "{\"a\":{\"b\":7,\"c\":null},\"l\":[{\"x\":1.5},{\"x\":\"\\u001b[2J\"}],\"t\":\"\",\"y\":true,\"big\":18446744073709551615,\"m\":{}}";
+    const char *json =
+        "{\"a\":{\"b\":7,\"c\":null},\"l\":[{\"x\":1.5},{\"x\":\"\\u001b[2J\"}],\"t\":\"\",\"y\":true,\"big\":18446744073709551615,\"m\":{}}";
     assert_field(json, "a.b", "7");
     assert_field(json, "a.c", "-");
     assert_field(json, "a.b.c", "-");
@@ -57,7 +58,8 @@ static void fields_are_found_by_their_path(void **state)
 static struct table *four(void)
 {
     static const char *const paths[] = {"k", "n"};
-    static const char *const values[] = {"{\"k\":\"6.1\",\"n\":5}", "{\"k\":\"5.10\",\"n\":100}", "{\"k\":\"6.1\",\"n\":-3}", "{\"n\":\"text\"}"};
+    static const char *const values[] = {"{\"k\":\"6.1\",\"n\":5}", "{\"k\":\"5.10\",\"n\":100}",
+                                         "{\"k\":\"6.1\",\"n\":-3}", "{\"n\":\"text\"}"};
     struct table *t;
     assert_int_equal(table_new(&t, paths, 2, 5, NULL), 0);
     for (size_t i = 0; i < 4; i++) { /* the fifth gives no result */
@@ -76,11 +78,15 @@ static void rows_are_aligned_and_sorted(void **state)
     static const size_t columns[] = {1, 0};
     struct table *t = four();
     struct buf out = {0};
-    assert_int_equal(table_add_rows(&out, t, names, columns, 2, (struct table_order){true, true, 1}, (struct table_look){"", "", "host"}), 0);
+    assert_int_equal(table_add_rows(&out, t, names, columns, 2, (struct table_order){true, true, 1},
+                                    (struct table_look){"", "", "host"}),
+                     0);
     buf_add(&out, "", 1);
     assert_string_equal((char *)buf_data(&out), "host   n     k\nn4     text  -\nn2     100   5.10\nn1     5     6.1\nnode3  -3    6.1\n");
     buf_free(&out);
-    assert_int_equal(table_add_rows(&out, t, names, columns + 1, 1, (struct table_order){true, false, 0}, (struct table_look){"<", ">", "host"}), 0);
+    assert_int_equal(table_add_rows(&out, t, names, columns + 1, 1, (struct table_order){true, false, 0},
+                                    (struct table_look){"<", ">", "host"}),
+                     0);
     buf_add(&out, "", 1);
     assert_string_equal((char *)buf_data(&out), "<host   k>\nn2     5.10\nn1     6.1\nnode3  6.1\nn4     -\n");
     buf_free(&out);
@@ -114,7 +120,9 @@ static void patch(struct buf *out, const struct buf *a, const struct buf *hunks)
 {
     const char *old = (const char *)buf_data(a), *end = old + buf_length(a), *at = (const char *)buf_data(hunks);
     size_t line = 1, start, n;
-    for (const char *next; at && (next = memchr(at, '\n', (size_t)((const char *)buf_data(hunks) + buf_length(hunks) - at))); at = next + 1) {
+    for (const char *next;
+         at && (next = memchr(at, '\n', (size_t)((const char *)buf_data(hunks) + buf_length(hunks) - at)));
+         at = next + 1) {
         if (*at == '@') {
             assert_int_equal(sscanf(at, "@@ -%zu,%zu", &start, &n), 2);
             for (start += n == 0; line < start; line++) {

@@ -43,7 +43,8 @@ static void recipes(void **state)
         {"x --at=%u@%h:%p 100%% %c", "[x][--at=ada@node1:2222][100%][/bin/sh][-c][exec /bin/sh -c 'a \"b\" $c']"},
         {"ssh %h \"exec sh -c %c\"", "[ssh][node1][exec sh -c 'exec /bin/sh -c '\"'\"'a \"b\" $c'\"'\"'']"},
         {" \t'%c'\t", "[/bin/sh][-c][exec /bin/sh -c 'a \"b\" $c']"},
-        {"a\\ b 'c d\\' \"e \\\" \\\\ \\n\" '' f'g'\"h\" %%c %c", "[a b][c d\\][e \" \\ \\n][][fgh][%c][/bin/sh][-c][exec /bin/sh -c 'a \"b\" $c']"},
+        {"a\\ b 'c d\\' \"e \\\" \\\\ \\n\" '' f'g'\"h\" %%c %c",
+         "[a b][c d\\][e \" \\ \\n][][fgh][%c][/bin/sh][-c][exec /bin/sh -c 'a \"b\" $c']"},
         {"$HOME `x` ; | %c", "[$HOME][`x`][;][|][/bin/sh][-c][exec /bin/sh -c 'a \"b\" $c']"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
@@ -54,8 +55,14 @@ static void complaints(void **state)
 {
     (void)state;
     static const char *const rows[][2] = {
-        {"docker exec -i %h", "no %c"}, {"", "no %c"}, {"%%c", "no %c"}, {"a 'b %c", "' quote is not closed"}, {"a \"%c", "\" quote is not closed"},
-        {"%c \\", "backslash"}, {"%x %c", "%x means nothing"}, {"%c a%", "means nothing"},
+        {"docker exec -i %h", "no %c"},
+        {"", "no %c"},
+        {"%%c", "no %c"},
+        {"a 'b %c", "' quote is not closed"},
+        {"a \"%c", "\" quote is not closed"},
+        {"%c \\", "backslash"},
+        {"%x %c", "%x means nothing"},
+        {"%c a%", "means nothing"},
     };
     struct ssx_error err = {0};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {

@@ -15,7 +15,8 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-/* Where the kernel's stamp of a file is finer than time(), the file is from the future for some milliseconds of each second. Over one such moment. */
+/* Where the kernel's stamp of a file is finer than time(), the file is from the future for some milliseconds of each
+ * second. Over one such moment. */
 static void an_object_is_never_younger_than_now(void **state)
 {
     char top[] = "/tmp/test_tend.XXXXXX", path[128];

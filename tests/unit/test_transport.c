@@ -190,7 +190,8 @@ static void stubborn_child_is_killed(void **state)
     assert_in_range(took, 1100, 2500);
 }
 
-/* Its own session (no Ctrl-C from our terminal), no descriptor but 0 1 2, signals at their defaults though ours are not. */
+/* Its own session (no Ctrl-C from our terminal), no descriptor but 0 1 2, signals at their defaults though ours are
+ * not. */
 static void what_a_child_inherits(void **state)
 {
     (void)state;

@@ -126,8 +126,10 @@ static void links_are_removed_and_what_they_name_survives(void **state)
     assert_int_equal(mkdir("outside", 0500), 0);
     make_file("precious");
     assert_int_equal(mkdir("tree/d", 0700), 0);
-    assert_true(symlink("../outside", "tree/dir") == 0 && symlink("../../outside", "tree/d/dir") == 0 && symlink("../precious", "tree/file") == 0);
-    assert_true(symlink("nowhere", "tree/broken") == 0 && symlink("..", "tree/d/up") == 0 && link("precious", "tree/hard") == 0 && mkfifo("tree/d/fifo", 0600) == 0);
+    assert_true(symlink("../outside", "tree/dir") == 0 && symlink("../../outside", "tree/d/dir") == 0 &&
+                symlink("../precious", "tree/file") == 0);
+    assert_true(symlink("nowhere", "tree/broken") == 0 && symlink("..", "tree/d/up") == 0 &&
+                link("precious", "tree/hard") == 0 && mkfifo("tree/d/fifo", 0600) == 0);
     assert_gone();
     assert_true(stat("outside", &st) == 0 && (st.st_mode & 07777) == 0500);
     assert_true(stat("precious", &st) == 0 && st.st_nlink == 1);
@@ -148,7 +150,8 @@ static void remove_without_permissions(void)
 {
     static const char *const closed[] = {"box/a/b/c", "box/a/b", "box/a", "box/empty", "box"};
     static const mode_t modes[] = {0, 0500, 0555, 0, 0};
-    assert_true(mkdir("box", 0700) == 0 && mkdir("box/empty", 0700) == 0 && mkdir("box/a", 0700) == 0 && mkdir("box/a/b", 0700) == 0 && mkdir("box/a/b/c", 0700) == 0);
+    assert_true(mkdir("box", 0700) == 0 && mkdir("box/empty", 0700) == 0 && mkdir("box/a", 0700) == 0 &&
+                mkdir("box/a/b", 0700) == 0 && mkdir("box/a/b/c", 0700) == 0);
     make_file("box/a/b/c/file");
     make_file("box/a/b/file");
     for (size_t i = 0; i < sizeof closed / sizeof *closed; i++)

@@ -25,14 +25,29 @@ static struct value only_token(const char *bytes, size_t n)
 static void integers_of_every_width_are_read(void **state)
 {
     (void)state;
-    static const struct { const char *bytes; size_t n; uint64_t u; } positive[] = {
-        {BYTES("\x00"), 0}, {BYTES("\x7f"), 127}, {BYTES("\xcc\xff"), 255}, {BYTES("\xcd\xff\xfe"), 65534}, {BYTES("\xce\xff\xff\xff\xff"), UINT32_MAX},
-        {BYTES("\xcf\xff\xff\xff\xff\xff\xff\xff\xff"), UINT64_MAX}, {BYTES("\xcc\x01"), 1}, {BYTES("\xd0\x7f"), 127}, {BYTES("\xd1\x7f\xff"), 32767},
-        {BYTES("\xd2\x00\x00\x00\x05"), 5}, {BYTES("\xd3\x7f\xff\xff\xff\xff\xff\xff\xff"), INT64_MAX},
+    static const struct { const char *bytes; size_t n; uint64_t u;
+    } positive[] = {
+        {BYTES("\x00"), 0},
+        {BYTES("\x7f"), 127},
+        {BYTES("\xcc\xff"), 255},
+        {BYTES("\xcd\xff\xfe"), 65534},
+        {BYTES("\xce\xff\xff\xff\xff"), UINT32_MAX},
+        {BYTES("\xcf\xff\xff\xff\xff\xff\xff\xff\xff"), UINT64_MAX},
+        {BYTES("\xcc\x01"), 1},
+        {BYTES("\xd0\x7f"), 127},
+        {BYTES("\xd1\x7f\xff"), 32767},
+        {BYTES("\xd2\x00\x00\x00\x05"), 5},
+        {BYTES("\xd3\x7f\xff\xff\xff\xff\xff\xff\xff"), INT64_MAX},
     };
-    static const struct { const char *bytes; size_t n; int64_t i; } negative[] = {
-        {BYTES("\xff"), -1}, {BYTES("\xe0"), -32}, {BYTES("\xd0\x80"), -128}, {BYTES("\xd1\x80\x00"), -32768}, {BYTES("\xd2\x80\x00\x00\x00"), INT32_MIN},
-        {BYTES("\xd3\x80\x00\x00\x00\x00\x00\x00\x00"), INT64_MIN}, {BYTES("\xd3\xff\xff\xff\xff\xff\xff\xff\xff"), -1},
+    static const struct { const char *bytes; size_t n; int64_t i;
+    } negative[] = {
+        {BYTES("\xff"), -1},
+        {BYTES("\xe0"), -32},
+        {BYTES("\xd0\x80"), -128},
+        {BYTES("\xd1\x80\x00"), -32768},
+        {BYTES("\xd2\x80\x00\x00\x00"), INT32_MIN},
+        {BYTES("\xd3\x80\x00\x00\x00\x00\x00\x00\x00"), INT64_MIN},
+        {BYTES("\xd3\xff\xff\xff\xff\xff\xff\xff\xff"), -1},
     };
     for (size_t i = 0; i < sizeof positive / sizeof *positive; i++) {
         struct value v = only_token(positive[i].bytes, positive[i].n);
@@ -62,12 +77,32 @@ static void other_scalars_are_read(void **state)
 static void text_bytes_and_extensions_are_borrowed(void **state)
 {
     (void)state;
-    static const struct { const char *bytes; size_t n; enum value_kind kind; const char *text; int ext; } cases[] = {
-        {BYTES("\xa0"), VALUE_STR, "", 0}, {BYTES("\xa3" "abc"), VALUE_STR, "abc", 0}, {BYTES("\xd9\x01x"), VALUE_STR, "x", 0}, {BYTES("\xda\x00\x01x"), VALUE_STR, "x", 0},
-        {BYTES("\xdb\x00\x00\x00\x02xy"), VALUE_STR, "xy", 0}, {BYTES("\xc4\x01z"), VALUE_BIN, "z", 0}, {BYTES("\xc5\x00\x01z"), VALUE_BIN, "z", 0},
-        {BYTES("\xc6\x00\x00\x00\x01z"), VALUE_BIN, "z", 0}, {BYTES("\xd4\x05q"), VALUE_EXT, "q", 5}, {BYTES("\xd5\xffqr"), VALUE_EXT, "qr", -1}, {BYTES("\xd6\x80" "1234"), VALUE_EXT, "1234", -128},
-        {BYTES("\xd7\x01" "12345678"), VALUE_EXT, "12345678", 1}, {BYTES("\xd8\x01" "1234567812345678"), VALUE_EXT, "1234567812345678", 1}, {BYTES("\xc7\x00\x07"), VALUE_EXT, "", 7},
-        {BYTES("\xc8\x00\x01\x07m"), VALUE_EXT, "m", 7}, {BYTES("\xc9\x00\x00\x00\x01\x07m"), VALUE_EXT, "m", 7},
+    static const struct { const char *bytes; size_t n; enum value_kind kind; const char *text; int ext;
+    } cases[] = {
+        {BYTES("\xa0"), VALUE_STR, "", 0},
+        {BYTES("\xa3"
+               "abc"),
+         VALUE_STR, "abc", 0},
+        {BYTES("\xd9\x01x"), VALUE_STR, "x", 0},
+        {BYTES("\xda\x00\x01x"), VALUE_STR, "x", 0},
+        {BYTES("\xdb\x00\x00\x00\x02xy"), VALUE_STR, "xy", 0},
+        {BYTES("\xc4\x01z"), VALUE_BIN, "z", 0},
+        {BYTES("\xc5\x00\x01z"), VALUE_BIN, "z", 0},
+        {BYTES("\xc6\x00\x00\x00\x01z"), VALUE_BIN, "z", 0},
+        {BYTES("\xd4\x05q"), VALUE_EXT, "q", 5},
+        {BYTES("\xd5\xffqr"), VALUE_EXT, "qr", -1},
+        {BYTES("\xd6\x80"
+               "1234"),
+         VALUE_EXT, "1234", -128},
+        {BYTES("\xd7\x01"
+               "12345678"),
+         VALUE_EXT, "12345678", 1},
+        {BYTES("\xd8\x01"
+               "1234567812345678"),
+         VALUE_EXT, "1234567812345678", 1},
+        {BYTES("\xc7\x00\x07"), VALUE_EXT, "", 7},
+        {BYTES("\xc8\x00\x01\x07m"), VALUE_EXT, "m", 7},
+        {BYTES("\xc9\x00\x00\x00\x01\x07m"), VALUE_EXT, "m", 7},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct value v = only_token(cases[i].bytes, cases[i].n);
@@ -326,10 +361,18 @@ static void kinds_have_names(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(integers_of_every_width_are_read), cmocka_unit_test(other_scalars_are_read), cmocka_unit_test(text_bytes_and_extensions_are_borrowed),
-        cmocka_unit_test(whole_values_are_skipped), cmocka_unit_test(takers_refuse_what_is_not_wanted), cmocka_unit_test(broken_values_are_refused_with_a_reason),
-        cmocka_unit_test(depth_is_limited), cmocka_unit_test(elements_are_limited), cmocka_unit_test(msgpack_c_agrees_on_random_values),
-        cmocka_unit_test(msgpack_c_agrees_on_mutated_values), cmocka_unit_test(msgpack_c_agrees_on_random_bytes), cmocka_unit_test(kinds_have_names),
+        cmocka_unit_test(integers_of_every_width_are_read),
+        cmocka_unit_test(other_scalars_are_read),
+        cmocka_unit_test(text_bytes_and_extensions_are_borrowed),
+        cmocka_unit_test(whole_values_are_skipped),
+        cmocka_unit_test(takers_refuse_what_is_not_wanted),
+        cmocka_unit_test(broken_values_are_refused_with_a_reason),
+        cmocka_unit_test(depth_is_limited),
+        cmocka_unit_test(elements_are_limited),
+        cmocka_unit_test(msgpack_c_agrees_on_random_values),
+        cmocka_unit_test(msgpack_c_agrees_on_mutated_values),
+        cmocka_unit_test(msgpack_c_agrees_on_random_bytes),
+        cmocka_unit_test(kinds_have_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,5 @@
-/* <sshexec/worker.h> as an author uses it: the services over a host of the test's own, lists that grow, and what SSX_WORKER exports. */
+/* <sshexec/worker.h> as an author uses it: the services over a host of the test's own, lists that grow, and what
+ * SSX_WORKER exports. */
 #include <sshexec/worker.h>
 
 #include <setjmp.h>

@@ -21,11 +21,26 @@
 #define DIGEST_BIN "c420000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
 
 /* A change of one of these is a new version of the format. */
-static const struct golden { enum workload_form form; const char *hex; struct workload w; } golden[] = {
-    {WORKLOAD_PREFIXED, "0000001192a568656c6c6f81a46e616d65a3416461", {.type = SPAN("hello"), .state = SPAN("\x81\xa4name\xa3""Ada")}},
-    {WORKLOAD_BARE, "92a568656c6c6f81a46e616d65a3416461", {.type = SPAN("hello"), .state = SPAN("\x81\xa4name\xa3""Ada")}},
-    {WORKLOAD_PREFIXED, "0000001693a47370696e80" "81aa74696d656f75745f6d73cd05dc", {.type = SPAN("spin"), .state = SPAN("\x80"), .timeout_ms = 1500}},
-    {WORKLOAD_BARE, "93a16180" "82aa74696d656f75745f6d730aa6646967657374" DIGEST_BIN, {.type = SPAN("a"), .state = SPAN("\x80"), .timeout_ms = 10, .has_digest = true, .digest = DIGEST}},
+static const struct golden { enum workload_form form; const char *hex; struct workload w;
+} golden[] = {
+    {WORKLOAD_PREFIXED,
+     "0000001192a568656c6c6f81a46e616d65a3416461",
+     {.type = SPAN("hello"),
+      .state = SPAN("\x81\xa4name\xa3"
+                    "Ada")}},
+    {WORKLOAD_BARE,
+     "92a568656c6c6f81a46e616d65a3416461",
+     {.type = SPAN("hello"),
+      .state = SPAN("\x81\xa4name\xa3"
+                    "Ada")}},
+    {WORKLOAD_PREFIXED,
+     "0000001693a47370696e80"
+     "81aa74696d656f75745f6d73cd05dc",
+     {.type = SPAN("spin"), .state = SPAN("\x80"), .timeout_ms = 1500}},
+    {WORKLOAD_BARE,
+     "93a16180"
+     "82aa74696d656f75745f6d730aa6646967657374" DIGEST_BIN,
+     {.type = SPAN("a"), .state = SPAN("\x80"), .timeout_ms = 10, .has_digest = true, .digest = DIGEST}},
 };
 
 static void put_hex(struct buf *out, const char *hex)
@@ -98,7 +113,8 @@ static void what_follows_the_prefixed_form_stays_in_the_pipe(void **state)
 static void wide_headers_are_taken(void **state)
 {
     (void)state;
-    static const struct span wide[] = {SPAN("\xdc\0\2\xd9\1a\xde\0\0"), SPAN("\xdd\0\0\0\2\xda\0\1a\xdf\0\0\0\0"), SPAN("\xdd\0\0\0\3\xdb\0\0\0\1a\x80\x81\xd9\x0atimeout_ms\xce\0\0\0\5")};
+    static const struct span wide[] = {SPAN("\xdc\0\2\xd9\1a\xde\0\0"), SPAN("\xdd\0\0\0\2\xda\0\1a\xdf\0\0\0\0"),
+                                       SPAN("\xdd\0\0\0\3\xdb\0\0\0\1a\x80\x81\xd9\x0atimeout_ms\xce\0\0\0\5")};
     struct workload w;
     for (size_t i = 0; i < COUNT(wide); i++) {
         struct buf read = {0};
@@ -124,14 +140,56 @@ static void what_is_no_workload_says_why(void **state)
         {SPAN("\0"), "cut off in its length"}, {SPAN("\0\0\1"), "cut off in its length"},
         {SPAN("\0\0\0\x05\x92\xa1"), "cut off after 2 of 5 bytes"}, {SPAN("\0\xff\xff\xff"), "cut off after 0 of 16777215 bytes"},
     };
-    static const struct { struct span bytes; const char *says; } decodes[] = {
-        {{"", 0}, "no array"}, {SPAN("\x91\xa1""a"), "no array"}, {SPAN("\x94\xa1""a\x80\x80\x80"), "no array"}, {SPAN("\x82\xa1""a\x80"), "no array"},
-        {SPAN("\x92\x01\x80"), "its type"}, {SPAN("\x92\xa2""a\0\x80"), "its type"}, {SPAN("\x92\xa5""a"), "its type"},
-        {SPAN("\x92\xa1""a"), "its state"}, {SPAN("\x92\xa1""a\x81\xa1"), "its state"}, {SPAN("\x92\xa1""a\xc1"), "its state"},
-        {SPAN("\x92\xa1""a\x80\x80"), "something stands behind its end"},
-        {SPAN("\x93\xa1""a\x80\x01"), "not a map"}, {SPAN("\x93\xa1""a\x80\x81\x01\x01"), "not text"}, {SPAN("\x93\xa1""a\x80\x81\xa3new\x01"), "doesn't know: new"},
-        {SPAN("\x93\xa1""a\x80\x81\xaatimeout_ms\xff"), "timeout_ms has no value"}, {SPAN("\x93\xa1""a\x80\x81\xaatimeout_ms\xcf\xff\xff\xff\xff\xff\xff\xff\xff"), "timeout_ms has no value"},
-        {SPAN("\x93\xa1""a\x80\x81\xa6""digest\xc4\1a"), "digest has no value"},
+    static const struct { struct span bytes; const char *says;
+    } decodes[] = {
+        {{"", 0}, "no array"},
+        {SPAN("\x91\xa1"
+              "a"),
+         "no array"},
+        {SPAN("\x94\xa1"
+              "a\x80\x80\x80"),
+         "no array"},
+        {SPAN("\x82\xa1"
+              "a\x80"),
+         "no array"},
+        {SPAN("\x92\x01\x80"), "its type"},
+        {SPAN("\x92\xa2"
+              "a\0\x80"),
+         "its type"},
+        {SPAN("\x92\xa5"
+              "a"),
+         "its type"},
+        {SPAN("\x92\xa1"
+              "a"),
+         "its state"},
+        {SPAN("\x92\xa1"
+              "a\x81\xa1"),
+         "its state"},
+        {SPAN("\x92\xa1"
+              "a\xc1"),
+         "its state"},
+        {SPAN("\x92\xa1"
+              "a\x80\x80"),
+         "something stands behind its end"},
+        {SPAN("\x93\xa1"
+              "a\x80\x01"),
+         "not a map"},
+        {SPAN("\x93\xa1"
+              "a\x80\x81\x01\x01"),
+         "not text"},
+        {SPAN("\x93\xa1"
+              "a\x80\x81\xa3new\x01"),
+         "doesn't know: new"},
+        {SPAN("\x93\xa1"
+              "a\x80\x81\xaatimeout_ms\xff"),
+         "timeout_ms has no value"},
+        {SPAN("\x93\xa1"
+              "a\x80\x81\xaatimeout_ms\xcf\xff\xff\xff\xff\xff\xff\xff\xff"),
+         "timeout_ms has no value"},
+        {SPAN("\x93\xa1"
+              "a\x80\x81\xa6"
+              "digest\xc4\1a"),
+         "digest has no value"},
     };
     for (size_t i = 0; i < COUNT(reads); i++) {
         struct ssx_error err = {0};
@@ -181,7 +239,10 @@ static void the_largest_workload_and_one_byte_more(void **state)
         size_t n = WORKLOAD_MAX - 3 + more, head = 5; /* array and type take 3 bytes, the head of a bin of that size 5 */
         unsigned char *at = buf_reserve(&body, n);
         memset(at, 0, n);
-        memcpy(at, (unsigned char[]){0xc6, 0, (unsigned char)((n - head) >> 16), (unsigned char)((n - head) >> 8), (unsigned char)(n - head)}, head);
+        memcpy(at,
+               (unsigned char[]){0xc6, 0, (unsigned char)((n - head) >> 16), (unsigned char)((n - head) >> 8),
+                                 (unsigned char)(n - head)},
+               head);
         body.end += n;
         w.state = (struct span){at, n};
         assert_int_equal(workload_encode(&made, &w, WORKLOAD_PREFIXED, &err), more ? -1 : 0);
@@ -208,7 +269,10 @@ static void damaged_workloads_are_refused_or_sound(void **state)
     for (unsigned round = 0; round < 20000; round++) {
         struct buf value = {0}, made = {0};
         random_value(&value, &seed);
-        struct workload w = {.type = span_text("hello"), .state = {buf_data(&value), buf_length(&value)}, .timeout_ms = random_below(&seed, 2), .has_digest = random_below(&seed, 2)};
+        struct workload w = {.type = span_text("hello"),
+                             .state = {buf_data(&value), buf_length(&value)},
+                             .timeout_ms = random_below(&seed, 2),
+                             .has_digest = random_below(&seed, 2)};
         assert_int_equal(workload_encode(&made, &w, WORKLOAD_BARE, NULL), 0);
         random_mutation(&made, &seed);
         size_t n = buf_length(&made);

@@ -1,4 +1,5 @@
-/* Not bad: does one item of many. It notes in `dir` that it has begun, waits for as long as a file hold.ITEM or hold.HOST is there, and fails for an item called bad. */
+/* Not bad: does one item of many. It notes in `dir` that it has begun, waits for as long as a file hold.ITEM or
+ * hold.HOST is there, and fails for an item called bad. */
 #include "zoo.h"
 #include <fcntl.h>
 #include <stdio.h>

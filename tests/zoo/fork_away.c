@@ -1,5 +1,5 @@
-/* Leaves a daemon behind (forked twice, in a session of its own, deaf to SIGTERM and SIGHUP, holding the pipes), which prints its pid;
- * returns ok. */
+/* Leaves a daemon behind (forked twice, in a session of its own, deaf to SIGTERM and SIGHUP, holding the pipes), which
+ * prints its pid; returns ok. */
 #include "zoo.h"
 #include <signal.h>
 #include <stdio.h>

@@ -1,4 +1,5 @@
-/* Not bad: sleeps `ms`, then prints "done". Where `polite`, it prints "cancelled" and returns 3 as soon as it is cancelled. */
+/* Not bad: sleeps `ms`, then prints "done". Where `polite`, it prints "cancelled" and returns 3 as soon as it is
+ * cancelled. */
 #include "zoo.h"
 #include <time.h>
 

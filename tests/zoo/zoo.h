@@ -1,12 +1,13 @@
-/* What the bad plugins share: a state and a result without fields, and the shape of a run function. Each file's first line says what its
- * plugin does wrong; its type is the file's name. */
+/* What the bad plugins share: a state and a result without fields, and the shape of a run function. Each file's first
+ * line says what its plugin does wrong; its type is the file's name. */
 #ifndef ZOO_H
 #define ZOO_H
 #include <sshexec/worker.h>
 
 SSX_NOTHING(nothing)
 
-/* Segfaults. Both are volatile: gcc drops a write that it knows to go nowhere, and a constructor that does nothing else. */
+/* Segfaults. Both are volatile: gcc drops a write that it knows to go nowhere, and a constructor that does nothing
+ * else. */
 static inline void zoo_crash(void)
 {
     volatile int *volatile nowhere = NULL;

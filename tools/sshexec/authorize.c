@@ -1,4 +1,5 @@
-/* sshexec authorize: a line for authorized_keys that lets a key start the agent, with a policy, and nothing else; printed, or put in place on a host. */
+/* sshexec authorize: a line for authorized_keys that lets a key start the agent, with a policy, and nothing else;
+ * printed, or put in place on a host. */
 #include "agents.h"
 #include "host_script.h"
 #include "interrupt.h"
@@ -30,13 +31,18 @@ struct authorize {
 
 /* --- options --- */
 
-static const struct { const char *name, *value, *about; size_t offset; } own[] = {
+static const struct { const char *name, *value, *about; size_t offset;
+} own[] = {
     {"--key", "FILE", "the public key", offsetof(struct authorize, key_file)},
-    {"--env-profile", "FILE", "sourced by /bin/sh on the host before the agent starts", offsetof(struct authorize, profile)},
-    {"--agent", "PATH", "the agent on the host (default: this installation's path; with --host: the one in its cache)", offsetof(struct authorize, agent)},
-    {"--plugin-path", "DIRS", "where the host's agent looks for plugins first", offsetof(struct authorize, plugin_path)},
+    {"--env-profile", "FILE", "sourced by /bin/sh on the host before the agent starts",
+     offsetof(struct authorize, profile)},
+    {"--agent", "PATH", "the agent on the host (default: this installation's path; with --host: the one in its cache)",
+     offsetof(struct authorize, agent)},
+    {"--plugin-path", "DIRS", "where the host's agent looks for plugins first",
+     offsetof(struct authorize, plugin_path)},
     {"--from", "PATTERNS", "only from these addresses, as sshd's from=", offsetof(struct authorize, from)},
-    {"--host", "HOST", "put the line into HOST's ~/.ssh/authorized_keys, by your ordinary login", offsetof(struct authorize, host)},
+    {"--host", "HOST", "put the line into HOST's ~/.ssh/authorized_keys, by your ordinary login",
+     offsetof(struct authorize, host)},
 };
 #define OWN (sizeof own / sizeof *own)
 
@@ -93,11 +99,13 @@ static int read_key(struct authorize *a, struct ssx_error *err)
 static int make_line(const struct authorize *a, struct buf *out, struct ssx_error *err)
 {
     struct buf policy = {0}, command = {0};
-    struct forced_command c = {.profile = a->profile, .agent = a->agent, .plugin_path = a->plugin_path, .store = *a->store ? a->store : NULL};
+    struct forced_command c = {
+        .profile = a->profile, .agent = a->agent, .plugin_path = a->plugin_path, .store = *a->store ? a->store : NULL};
     int rc = policy_add_flags(&a->policy, &policy) || buf_add(&policy, "", 1) ? error_set(err, SSX_ERROR_SYSTEM, "out of memory") : 0;
     c.policy = (const char *)buf_data(&policy);
     if (rc == 0)
-        rc = forced_command(&command, &c, err) || buf_add(&command, "", 1) || authorized_key_line(out, &a->key, a->from, (const char *)buf_data(&command), err);
+        rc = forced_command(&command, &c, err) || buf_add(&command, "", 1) ||
+             authorized_key_line(out, &a->key, a->from, (const char *)buf_data(&command), err);
     buf_free(&policy);
     buf_free(&command);
     return rc ? error_set(err, SSX_ERROR_SYSTEM, "out of memory for the line") : 0; /* the first error stays */
@@ -142,17 +150,24 @@ static int examine_host(struct authorize *a, int interrupt_fd, struct ssx_error 
     size_t n = 0;
     int rc = 0;
     if (a->profile)
-        rc = buf_add_text(&script, "test -r ") || forced_path(&script, a->profile, "the profile", err) || buf_add_text(&script, " || fail can not read the profile\n");
+        rc = buf_add_text(&script, "test -r ") || forced_path(&script, a->profile, "the profile", err) ||
+             buf_add_text(&script, " || fail can not read the profile\n");
     if (a->agent && rc == 0)
-        rc = buf_add_text(&script, "test -x ") || forced_path(&script, a->agent, "the agent", err) || buf_add_text(&script, " || fail the agent is not there, or can not be run\n");
+        rc = buf_add_text(&script, "test -x ") || forced_path(&script, a->agent, "the agent", err) ||
+             buf_add_text(&script, " || fail the agent is not there, or can not be run\n");
     else if (rc == 0)
-        rc = own_agent_open(&image, err) || reach_settle(&a->settings, a->host, interrupt_fd, err) || buf_add_text(&script, "find_agent() {\n") || bootstrap_choose(&script, &image) || buf_add_text(&script, find_script);
+        rc = own_agent_open(&image, err) || reach_settle(&a->settings, a->host, interrupt_fd, err) ||
+             buf_add_text(&script, "find_agent() {\n") || bootstrap_choose(&script, &image) ||
+             buf_add_text(&script, find_script);
     if (rc == 0)
         rc = buf_add(&script, "", 1) ? -1 : host_script_run(&h, &a->settings, a->host, (const char *)buf_data(&script), interrupt_fd, err);
     const char *store = rc == 0 && !a->agent ? host_script_said(&h, "store", 0, &n) : NULL;
     const char *digest = store ? kept_agent(&h, &image) : NULL;
     if (rc == 0 && !a->agent && (!digest || n >= sizeof a->store || n + 9 + DIGEST_HEX >= sizeof a->agent_path)) {
-        rc = error_set(err, SSX_ERROR_REFUSED, "%s keeps no agent where it lasts (its home takes none); install one there, and name it with --agent", a->host);
+        rc = error_set(
+            err, SSX_ERROR_REFUSED,
+            "%s keeps no agent where it lasts (its home takes none); install one there, and name it with --agent",
+            a->host);
     } else if (digest) {
         snprintf(a->store, sizeof a->store, "%.*s", (int)n, store);
         snprintf(a->agent_path, sizeof a->agent_path, "%.*s/agents/%s", (int)n, store, digest);
@@ -163,8 +178,9 @@ static int examine_host(struct authorize *a, int interrupt_fd, struct ssx_error 
     return rc ? error_set(err, SSX_ERROR_SYSTEM, "out of memory") : 0;
 }
 
-/* A new file beside the old one, then a rename: sshd never sees a part. Lines are copied by printf, for echo may change backslashes. A line of this key with our mark goes; any other
- * of it stays, and is reported. cmp sees what another changed meanwhile. */
+/* A new file beside the old one, then a rename: sshd never sees a part. Lines are copied by printf, for echo may change
+ * backslashes. A line of this key with our mark goes; any other of it stays, and is reported. cmp sees what another
+ * changed meanwhile. */
 static const char install_script[] =
     "test -n \"$HOME\" || fail the account has no home\n"
     "umask 077\n"
@@ -204,7 +220,10 @@ static int report(const struct authorize *a, const struct host_script *h)
     size_t holes = 0;
     for (const char *hole; (hole = host_script_said(h, "hole", holes, &n)); holes++) {
         text_escape(path, sizeof path, hole, n);
-        fprintf(stderr, "sshexec: warning: %s, %s: this key also has an unrestricted line, or one with another command; remove it, or the key is not locked down\n", a->host, path);
+        fprintf(
+            stderr,
+            "sshexec: warning: %s, %s: this key also has an unrestricted line, or one with another command; remove it, or the key is not locked down\n",
+            a->host, path);
     }
     return holes ? EXIT_HOLE : 0;
 }
@@ -216,8 +235,10 @@ static int install(struct authorize *a, int interrupt_fd, struct ssx_error *err)
     int code = -1;
     if (examine_host(a, interrupt_fd, err) || make_line(a, &line, err))
         code = -1;
-    else if (buf_add(&line, "", 1) || add_variable(&script, "new", (const char *)buf_data(&line)) || add_variable(&script, "mark", FORCED_COMMAND_MARK) ||
-             add_variable(&script, "blob", (const char *)buf_data(&a->key.blob)) || buf_add(&script, install_script, sizeof install_script))
+    else if (buf_add(&line, "", 1) || add_variable(&script, "new", (const char *)buf_data(&line)) ||
+             add_variable(&script, "mark", FORCED_COMMAND_MARK) ||
+             add_variable(&script, "blob", (const char *)buf_data(&a->key.blob)) ||
+             buf_add(&script, install_script, sizeof install_script))
         error_set(err, SSX_ERROR_SYSTEM, "out of memory");
     else if (host_script_run(&h, &a->settings, a->host, (const char *)buf_data(&script), interrupt_fd, err) == 0)
         code = report(a, &h);
@@ -237,7 +258,10 @@ static int print(struct authorize *a, struct ssx_error *err)
     int rc = make_line(a, &line, err);
     if (rc == 0) {
         printf("%.*s\n", (int)buf_length(&line), (const char *)buf_data(&line));
-        fprintf(stderr, "sshexec: the line names the host's %s, which has to be there (--agent PATH names another, --host HOST finds it)\n", a->agent);
+        fprintf(
+            stderr,
+            "sshexec: the line names the host's %s, which has to be there (--agent PATH names another, --host HOST finds it)\n",
+            a->agent);
     }
     buf_free(&line);
     return rc;

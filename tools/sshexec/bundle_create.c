@@ -37,7 +37,8 @@ static int add_plugin(struct creation *c, const char *path, struct source *sourc
     return rc;
 }
 
-/* "web-1.4" of "dir/web-1.4.ssx" into name and version, where the user gave none: cut before the first "-" that a digit follows. */
+/* "web-1.4" of "dir/web-1.4.ssx" into name and version, where the user gave none: cut before the first "-" that a digit
+ * follows. */
 static int name_it(struct creation *c, struct ssx_error *err)
 {
     const struct bundle_words *w = c->words;

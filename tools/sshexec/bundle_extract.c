@@ -1,5 +1,5 @@
-/* sshexec bundle extract: a bundle's plugins as files, in a directory for each machine, which --plugin-path takes. All of it, or
- * nothing. */
+/* sshexec bundle extract: a bundle's plugins as files, in a directory for each machine, which --plugin-path takes. All
+ * of it, or nothing. */
 #include "bundle.h"
 
 #include "base/error.h"

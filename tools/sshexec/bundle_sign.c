@@ -1,5 +1,5 @@
-/* sshexec bundle sign: a signature over the manifest, made by ssh-keygen: it knows encrypted keys, ssh-agent, security keys and who to ask
- * for what they need. We check what it made. */
+/* sshexec bundle sign: a signature over the manifest, made by ssh-keygen: it knows encrypted keys, ssh-agent, security
+ * keys and who to ask for what they need. We check what it made. */
 #include "bundle.h"
 
 #include "interrupt.h"
@@ -31,8 +31,8 @@
 
 extern char **environ;
 
-/* Starts ssh-keygen with these as stdin, stdout and stderr; it asks its questions on the terminal. Signals are its own: a
- * Ctrl-C reaches both. */
+/* Starts ssh-keygen with these as stdin, stdout and stderr; it asks its questions on the terminal. Signals are its own:
+ * a Ctrl-C reaches both. */
 static int start(pid_t *pid, const char *key, int in, int out, int said, struct ssx_error *err)
 {
     const char *argv[] = {"ssh-keygen", "-q", "-Y", "sign", "-n", SIGNATURE_NAMESPACE, "-f", key, NULL};
@@ -49,9 +49,9 @@ static int start(pid_t *pid, const char *key, int in, int out, int said, struct 
     return rc ? error_system(err, "can't run ssh-keygen") : 0;
 }
 
-/* What ssh-keygen has as stderr: it asks for a security key to be touched only where that is a terminal, so it gets one if
- * we have one; not ours, for what it says last is said by us. said[0] is read from, said[1] is for it. Returns 0, or -1 with
- * errno. */
+/* What ssh-keygen has as stderr: it asks for a security key to be touched only where that is a terminal, so it gets one
+ * if we have one; not ours, for what it says last is said by us. said[0] is read from, said[1] is for it. Returns 0, or
+ * -1 with errno. */
 static int open_ears(int said[2])
 {
     char name[64];
@@ -106,8 +106,9 @@ static void take_words(struct buf *said, int fd)
         buf_add(said, bytes, (size_t)n);
 }
 
-/* Until it has gone. What it says ends up in said, but for what the user was shown. A Ctrl-C that reaches ssh-keygen just
- * before it reads a passphrase gets lost there: so it is told until it has gone. It puts the terminal back as it was. */
+/* Until it has gone. What it says ends up in said, but for what the user was shown. A Ctrl-C that reaches ssh-keygen
+ * just before it reads a passphrase gets lost there: so it is told until it has gone. It puts the terminal back as it
+ * was. */
 static void follow(struct buf *said, pid_t pid, int said_fd, int interrupt_fd)
 {
     int child = pidfd_open(pid, 0);

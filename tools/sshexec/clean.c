@@ -24,7 +24,8 @@ struct cleaning {
     struct buf told;                 /* what the far side says on stderr */
 };
 
-/* The text behind "sshexec-clean 1 NONCE " in what was said from `from` on, up to its newline; NULL where no more whole line is there. */
+/* The text behind "sshexec-clean 1 NONCE " in what was said from `from` on, up to its newline; NULL where no more whole
+ * line is there. */
 static const char *next_line(const struct cleaning *c, const char *from, size_t *n)
 {
     char words[64];
@@ -138,8 +139,11 @@ int command_clean(int argc, char **argv)
     struct ssx_error err = {0};
     char **words, **rest;
     int count, code;
-    if (tool_start(&s, OPTIONS_SSH, "usage: sshexec clean [options] HOST\n\nRemoves the agents and plugins that sshexec has stored on HOST for its user, and says what it removed.\n"
-                   "Calls that run there go on.", argc, argv, &words, &count, &rest, &code))
+    if (tool_start(
+            &s, OPTIONS_SSH,
+            "usage: sshexec clean [options] HOST\n\nRemoves the agents and plugins that sshexec has stored on HOST for its user, and says what it removed.\n"
+            "Calls that run there go on.",
+            argc, argv, &words, &count, &rest, &code))
         return code;
     if (count != 1 || rest || !*words[0]) {
         error_set(&err, SSX_ERROR_USAGE, "clean takes one host");

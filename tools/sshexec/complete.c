@@ -1,7 +1,8 @@
-/* sshexec complete: what could stand where the cursor is. One place for all shells; tools/completions has the few lines that each needs.
+/* sshexec complete: what could stand where the cursor is. One place for all shells; tools/completions has the few lines
+ * that each needs.
  *
- * Options and words are read from the help page of the subcommand, so that there is one list of them; types and fields from
- * descriptors; hosts from ssh's files. No network. */
+ * Options and words are read from the help page of the subcommand, so that there is one list of them; types and fields
+ * from descriptors; hosts from ssh's files. No network. */
 #include "host_names.h"
 #include "tool.h"
 #include "types.h"
@@ -85,7 +86,8 @@ static void offer_files(const struct completion *c, const char *part, const char
     for (struct dirent *e; dir && (e = readdir(dir));) {
         struct stat st;
         size_t length = strlen(e->d_name), end = suffix ? strlen(suffix) : 0;
-        if ((e->d_name[0] == '.' && name[0] != '.') || strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 || strncmp(e->d_name, name, strlen(name)))
+        if ((e->d_name[0] == '.' && name[0] != '.') || strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 ||
+            strncmp(e->d_name, name, strlen(name)))
             continue;
         snprintf(path + base, sizeof path - base, "/%s", e->d_name);
         bool is_dir = stat(path, &st) == 0 && S_ISDIR(st.st_mode);
@@ -170,7 +172,8 @@ static const struct schema_type *inner(const struct schema_type *t)
     return t;
 }
 
-/* Those of a struct within the state are written a.b= ; `room`: how many more are looked at, for a hostile schema's structs multiply. */
+/* Those of a struct within the state are written a.b= ; `room`: how many more are looked at, for a hostile schema's
+ * structs multiply. */
 static void offer_fields(const struct completion *c, const struct schema_struct *s, const char *before, size_t *room)
 {
     char name[512];
@@ -222,7 +225,8 @@ static bool offer_state(const struct completion *c)
         return equals;
     const struct schema_struct *state = type.plugin.descriptor.state;
     if (equals) {
-        const struct schema_field *f = find_field(state, c->current, (size_t)(equals - c->current) - (equals > c->current && equals[-1] == ':'));
+        const struct schema_field *f =
+            find_field(state, c->current, (size_t)(equals - c->current) - (equals > c->current && equals[-1] == ':'));
         if (f)
             offer_values(c, f, equals + 1);
     } else {
@@ -347,10 +351,12 @@ static void note_option(struct completion *c, const struct option_help *o, const
     c->names_hosts |= o->letter == 'w' || o->letter == 'g';
 }
 
-/* Where the usage line's first word behind the subcommand is a choice, "list|verify|gc", its place and length; else NULL. */
+/* Where the usage line's first word behind the subcommand is a choice, "list|verify|gc", its place and length; else
+ * NULL. */
 static const char *find_choice(const struct completion *c, size_t *n)
 {
-    const char *at = (const char *)buf_data(&c->page) + strcspn((const char *)buf_data(&c->page), "\n"), *line = (const char *)buf_data(&c->page);
+    const char *at = (const char *)buf_data(&c->page) + strcspn((const char *)buf_data(&c->page), "\n"),
+               *line = (const char *)buf_data(&c->page);
     for (int i = 0; i < 3 && line < at; i++) /* "usage:", "sshexec", the subcommand */
         line += strcspn(line, " \n") + 1;
     *n = line < at ? strspn(line, "abcdefghijklmnopqrstuvwxyz|") : 0;
@@ -402,9 +408,16 @@ static bool value_is(const struct option_help *o, const char *word)
 static void offer_option_value(struct completion *c, const struct option_help *o, const char *part)
 {
     static const char *const files[] = {"FILE", "PATH", "DIR", "DIRS"};
-    static const struct { const char *value, *word, *about; } choices[] = {
-        {"WHICH", "failed", "ran, and did not end well"}, {"WHICH", "unreachable", "nothing was sent"}, {"WHICH", "lost", "may have run"}, {"WHICH", "ok", ""}, {"WHICH", "all", ""},
-        {"WHEN", "auto", "on a terminal"}, {"WHEN", "always", ""}, {"WHEN", "never", ""},
+    static const struct { const char *value, *word, *about;
+    } choices[] = {
+        {"WHICH", "failed", "ran, and did not end well"},
+        {"WHICH", "unreachable", "nothing was sent"},
+        {"WHICH", "lost", "may have run"},
+        {"WHICH", "ok", ""},
+        {"WHICH", "all", ""},
+        {"WHEN", "auto", "on a terminal"},
+        {"WHEN", "always", ""},
+        {"WHEN", "never", ""},
     };
     char before[PATH_MAX];
     for (size_t i = 0; i < sizeof files / sizeof *files; i++)
@@ -418,7 +431,8 @@ static void offer_option_value(struct completion *c, const struct option_help *o
         offer_records(c, part);
     for (size_t i = 0; i < sizeof choices / sizeof *choices; i++)
         if (value_is(o, choices[i].value)) /* its last member, too */
-            offer_word(c, part_before(before, sizeof before, c, strrchr(part, ',') ? strrchr(part, ',') + 1 : part), choices[i].word, choices[i].about);
+            offer_word(c, part_before(before, sizeof before, c, strrchr(part, ',') ? strrchr(part, ',') + 1 : part),
+                       choices[i].word, choices[i].about);
     const char *name = value_is(o, "HOW") ? settings_transport(0) : NULL;
     for (size_t i = 0; name; name = settings_transport(++i))
         offer_word(c, part_before(before, sizeof before, c, part), name, "transport");

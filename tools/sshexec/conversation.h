@@ -1,5 +1,5 @@
-/* One call from the opening of its link to its END: the loop that every command which makes a call runs, with a descriptor as the
- * worker's input and Ctrl-C as its end. */
+/* One call from the opening of its link to its END: the loop that every command which makes a call runs, with a
+ * descriptor as the worker's input and Ctrl-C as its end. */
 #ifndef SSHEXEC_CONVERSATION_H
 #define SSHEXEC_CONVERSATION_H
 #include "reach.h"
@@ -11,7 +11,8 @@ struct conversation {
     const struct type *type;
     int interrupt_fd;                /* of interrupt_watch */
     int input_fd;                    /* what the worker reads; -1: nothing */
-    /* Shows a message of the call, END too. Returns 0, or -1 when nobody takes the output any more: the call is then cancelled. */
+    /* Shows a message of the call, END too. Returns 0, or -1 when nobody takes the output any more: the call is then
+     * cancelled. */
     int (*show)(void *user, const struct message *m);
     void *user;
 
@@ -27,11 +28,12 @@ struct conversation {
     int code;
 };
 
-/* Opens the reach; host NULL: this machine. Returns 0, or the exit code after it was said (with --json as the call's END) why there
- * is no call. */
+/* Opens the reach; host NULL: this machine. Returns 0, or the exit code after it was said (with --json as the call's
+ * END) why there is no call. */
 int conversation_open(struct conversation *c, const char *host);
 
-/* Makes the call with this state and sees it through. Returns the exit code; where the call could not be made, it was said on stderr. */
+/* Makes the call with this state and sees it through. Returns the exit code; where the call could not be made, it was
+ * said on stderr. */
 int conversation_hold(struct conversation *c, const void *state, size_t state_size);
 
 #endif

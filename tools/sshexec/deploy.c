@@ -113,8 +113,8 @@ static void show(struct deploy *d)
 
 /* --- doing it --- */
 
-/* Whether hosts can switch, and some have to. Those that could not be prepared are left out, if --max-fail allows so many, and unless that
- * is given, nobody switches then. */
+/* Whether hosts can switch, and some have to. Those that could not be prepared are left out, if --max-fail allows so
+ * many, and unless that is given, nobody switches then. */
 static bool may_switch(struct deploy *d)
 {
     const struct rolling *prepared = &d->rollout.rolling;
@@ -177,11 +177,12 @@ int command_deploy(int argc, char **argv)
     struct deploy d = {.settings = &s};
     char **words, **rest;
     int count, code;
-    if (tool_start(&s, OPTIONS_DEPLOY | OPTIONS_HOSTS | OPTIONS_ROLLING | OPTIONS_SSH | OPTIONS_JSON,
-                   "usage: sshexec deploy [options] BUNDLE.ssx [HOST...]\n\n"
-                   "Puts the plugins of a bundle in force on each HOST (sets, as behind -w), or on this machine. A host gets what it lacks and checks it:\n"
-                   "signature, digests, and that each plugin loads there and passes its own test. Once all are ready, all switch.",
-                   argc, argv, &words, &count, &rest, &code))
+    if (tool_start(
+            &s, OPTIONS_DEPLOY | OPTIONS_HOSTS | OPTIONS_ROLLING | OPTIONS_SSH | OPTIONS_JSON,
+            "usage: sshexec deploy [options] BUNDLE.ssx [HOST...]\n\n"
+            "Puts the plugins of a bundle in force on each HOST (sets, as behind -w), or on this machine. A host gets what it lacks and checks it:\n"
+            "signature, digests, and that each plugin loads there and passes its own test. Once all are ready, all switch.",
+            argc, argv, &words, &count, &rest, &code))
         return code;
     const char *bundle = count ? words[0] : NULL;
     if (check(&s, bundle, rest, &err))

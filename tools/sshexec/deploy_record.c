@@ -56,7 +56,11 @@ static void note_host(struct record *record, size_t number, const struct rollout
                                                        .bytes = buf_data(&result), .n = buf_length(&result)});
         buf_free(&result);
     }
-    record_event(record, &(struct ssx_fleet_event){.kind = SSX_FLEET_END, .host = number, .item = SSX_FLEET_NONE, .name = h->name, .ending = &ending,
+    record_event(record, &(struct ssx_fleet_event){.kind = SSX_FLEET_END,
+                                                   .host = number,
+                                                   .item = SSX_FLEET_NONE,
+                                                   .name = h->name,
+                                                   .ending = &ending,
                                                    .timing = &timing});
 }
 
@@ -87,8 +91,12 @@ void deploy_record(const struct rollout *r, const char *bundle, bool held_back)
     if (!hosts || state.failed) {
         error_set(&err, SSX_ERROR_SYSTEM, "can't record the deploy: out of memory");
     } else if (descriptor_parse(&descriptor, note, sizeof note, &err) == 0) {
-        const struct record_run run = {.descriptor = &descriptor, .type = "deploy", .state = buf_data(&state), .state_size = buf_length(&state),
-                                           .hosts = hosts, .count = r->count};
+        const struct record_run run = {.descriptor = &descriptor,
+                                       .type = "deploy",
+                                       .state = buf_data(&state),
+                                       .state_size = buf_length(&state),
+                                       .hosts = hosts,
+                                       .count = r->count};
         write_record(r, &run, held_back, &err);
         descriptor_dispose(&descriptor);
     }

@@ -146,8 +146,10 @@ int command_list(int argc, char **argv)
     struct ssx_error err = {0};
     char **words, **rest;
     int count, code;
-    if (tool_start(&s, OPTIONS_SSH | OPTIONS_JSON | OPTIONS_PLUGINS, "usage: sshexec list [options] [HOST]\n\nLists the types that can be run here, or on HOST: the node's own, and this sender's.",
-                   argc, argv, &words, &count, &rest, &code))
+    if (tool_start(
+            &s, OPTIONS_SSH | OPTIONS_JSON | OPTIONS_PLUGINS,
+            "usage: sshexec list [options] [HOST]\n\nLists the types that can be run here, or on HOST: the node's own, and this sender's.",
+            argc, argv, &words, &count, &rest, &code))
         return code;
     if (count > 1 || rest) {
         error_set(&err, SSX_ERROR_USAGE, "list takes one host at most");
@@ -201,9 +203,10 @@ int command_describe(int argc, char **argv)
     struct ssx_error err = {0};
     char **words, **rest;
     int count, code;
-    if (tool_start(&s, OPTIONS_SSH | OPTIONS_JSON | OPTIONS_PLUGINS | OPTIONS_CHECK,
-                   "usage: sshexec describe [options] TYPE [HOST]\n\nSays what a type takes and gives, from its plugin's descriptor; nothing of it is run. TYPE is a name or the path of a plugin.",
-                   argc, argv, &words, &count, &rest, &code))
+    if (tool_start(
+            &s, OPTIONS_SSH | OPTIONS_JSON | OPTIONS_PLUGINS | OPTIONS_CHECK,
+            "usage: sshexec describe [options] TYPE [HOST]\n\nSays what a type takes and gives, from its plugin's descriptor; nothing of it is run. TYPE is a name or the path of a plugin.",
+            argc, argv, &words, &count, &rest, &code))
         return code;
     if (count < 1 || count > 2 || rest) {
         error_set(&err, SSX_ERROR_USAGE, "describe takes a type, and a host if it's not this machine");

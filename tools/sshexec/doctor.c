@@ -46,15 +46,16 @@ static void show_hello(const struct reach *r, const struct message_hello *h, int
 {
     char build[128], os[32], arch[32], libc[32], policy[1024];
     row("connected", "in %lld ms%s", (long long)ms, client_sent_agent(r->link.client) ? "; the agent had to be stored there" : "");
-    row("agent", "%s, protocol %llu to %llu", span_copy(build, sizeof build, h->build), (unsigned long long)h->min, (unsigned long long)h->max);
+    row("agent", "%s, protocol %llu to %llu", span_copy(build, sizeof build, h->build), (unsigned long long)h->min,
+        (unsigned long long)h->max);
     if (r->agent.size)
         row("digest", "%s", r->agent.digest);
     span_copy(libc, sizeof libc, h->libc);
     row("node", "%s %s, %s", span_copy(os, sizeof os, h->os), span_copy(arch, sizeof arch, h->arch), *libc ? libc : "libc unknown");
     if (h->policy.n)
         row("policy", "%s", text_escape(policy, sizeof policy, (const char *)h->policy.at, h->policy.n) ? policy : "");
-    row("limits", "%llu calls at once, %llu bytes of state or result, window %llu bytes", (unsigned long long)h->calls, (unsigned long long)h->state,
-        (unsigned long long)h->window);
+    row("limits", "%llu calls at once, %llu bytes of state or result, window %llu bytes", (unsigned long long)h->calls,
+        (unsigned long long)h->state, (unsigned long long)h->window);
 }
 
 struct mine { struct { char type[TYPE_NAME_MAX + 1]; struct digest digest; bool seen; } types[256]; size_t count; bool limited; };
@@ -95,7 +96,8 @@ static void show_mine(const struct mine *mine)
 {
     for (size_t i = 0; i < mine->count; i++)
         if (!mine->types[i].seen)
-            row("plugin", "%-12s this sender's (sent to the node's store when it is called%s)", mine->types[i].type, mine->limited ? ", if its policy permits" : "");
+            row("plugin", "%-12s this sender's (sent to the node's store when it is called%s)", mine->types[i].type,
+                mine->limited ? ", if its policy permits" : "");
 }
 
 struct examination { struct reach *reach; struct mine *mine; int64_t started_ms; };
@@ -145,8 +147,10 @@ int command_doctor(int argc, char **argv)
     struct ssx_error err = {0};
     char **words, **rest;
     int count, code;
-    if (tool_start(&s, OPTIONS_SSH | OPTIONS_PLUGINS, "usage: sshexec doctor [options] [HOST]\n\nSays how HOST (or this machine) is reached and why, which agent answers, its limits, and which plugin would run.",
-                   argc, argv, &words, &count, &rest, &code))
+    if (tool_start(
+            &s, OPTIONS_SSH | OPTIONS_PLUGINS,
+            "usage: sshexec doctor [options] [HOST]\n\nSays how HOST (or this machine) is reached and why, which agent answers, its limits, and which plugin would run.",
+            argc, argv, &words, &count, &rest, &code))
         return code;
     if (count > 1 || rest) {
         error_set(&err, SSX_ERROR_USAGE, "doctor takes one host at most");

@@ -21,7 +21,9 @@ static int write_out(const struct buf *bytes, struct ssx_error *err)
 static int check_stdout(const struct settings *s, struct ssx_error *err)
 {
     if (!s->force && isatty(STDOUT_FILENO))
-        return error_set(err, SSX_ERROR_USAGE, "a workload is binary, and stdout is a terminal: pipe it to a host, keep it in a file, or insist with --force");
+        return error_set(
+            err, SSX_ERROR_USAGE,
+            "a workload is binary, and stdout is a terminal: pipe it to a host, keep it in a file, or insist with --force");
     return 0;
 }
 
@@ -37,7 +39,10 @@ static int encode(const struct settings *s, const struct type *type, char **word
     struct workload w = {.type = span_text(d->type), .state = {buf_data(&state), buf_length(&state)}, .timeout_ms = (uint64_t)s->timeout_ms,
                          .has_digest = type->exact, .digest = type->digest};
     if (rc == 0)
-        rc = check_stdout(s, err) || workload_encode(&out, &w, s->bare ? WORKLOAD_BARE : WORKLOAD_PREFIXED, err) || write_out(&out, err) ? -1 : 0;
+        rc = check_stdout(s, err) || workload_encode(&out, &w, s->bare ? WORKLOAD_BARE : WORKLOAD_PREFIXED, err) ||
+                     write_out(&out, err)
+                 ? -1
+                 : 0;
     buf_free(&state);
     buf_free(&out);
     return rc;

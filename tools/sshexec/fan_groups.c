@@ -84,7 +84,9 @@ static int read_output(struct buf *out, struct fan_show *f, const struct gather_
     if (group->size > DIFF_MAX)
         return error_set(err, SSX_ERROR_USAGE, "%s said %llu bytes: too much to compare (--outdir keeps it for diff(1))",
                          f->names[group->hosts[0]], (unsigned long long)group->size);
-    return gather_output(f->gather, number, keep, out, err) || out->failed ? error_set(err, SSX_ERROR_SYSTEM, "out of memory for outputs") : 0;
+    return gather_output(f->gather, number, keep, out, err) || out->failed
+               ? error_set(err, SSX_ERROR_SYSTEM, "out of memory for outputs")
+               : 0;
 }
 
 static void diff_head(struct buf *text, struct fan_show *f, const char *sign, const struct gather_group *group)
@@ -102,7 +104,9 @@ static int show_diff(struct fan_show *f, struct buf *text, const struct buf *mos
     struct buf changes = {0};
     int rc = diff_lines(&changes, buf_data(most), buf_length(most), buf_data(other), buf_length(other), &look);
     if (rc == 0)
-        rc = lines_add(&lines, text, NULL, buf_data(&changes), buf_length(&changes)) || lines_end(&lines, text, NULL) ? -1 : fan_show_text(f, text, false);
+        rc = lines_add(&lines, text, NULL, buf_data(&changes), buf_length(&changes)) || lines_end(&lines, text, NULL)
+                 ? -1
+                 : fan_show_text(f, text, false);
     buf_free(&lines.rest);
     buf_free(&changes);
     return rc;

@@ -1,5 +1,5 @@
-/* What was gathered, shown at the end: under the names of those who said it (-b), host by host (-L), or as it differs from what most
- * of them said (--diff). */
+/* What was gathered, shown at the end: under the names of those who said it (-b), host by host (-L), or as it differs
+ * from what most of them said (--diff). */
 #ifndef SSHEXEC_FAN_GROUPS_H
 #define SSHEXEC_FAN_GROUPS_H
 #include "fan_show.h"

@@ -31,7 +31,8 @@ bool fan_hosts_is_set(const char *host)
 
 int fan_hosts_find(struct fan_hosts *h, const struct settings *s, const char *command, struct ssx_error *err)
 {
-    const struct groups_options groups = {.source = s->group_source, .ssh_config = s->ssh_config, .watch = interrupt_watch, .unwatch = interrupt_unwatch};
+    const struct groups_options groups = {
+        .source = s->group_source, .ssh_config = s->ssh_config, .watch = interrupt_watch, .unwatch = interrupt_unwatch};
     struct host_sets sets;
     int rc = host_sets_init(&sets, &groups, err);
     for (size_t i = 0; rc == 0 && i < s->host_word_count; i++)

@@ -42,7 +42,8 @@ static int spool(int *out, struct ssx_error *err)
         if (n < 0 && errno == EINTR && !interrupt_count())
             continue;
         if (n < 0 || fd_write_all(*out, piece, (size_t)n))
-            return interrupt_count() ? error_set(err, SSX_ERROR_INTERRUPTED, "interrupted") : error_system(err, "can't keep stdin for all hosts in a temporary file");
+            return interrupt_count() ? error_set(err, SSX_ERROR_INTERRUPTED, "interrupted")
+                                     : error_system(err, "can't keep stdin for all hosts in a temporary file");
     }
     return 0;
 }
@@ -71,7 +72,8 @@ static int make_host_state(struct fan *f, size_t i, const struct word_list *word
     return words_state(&f->call.states[i], words, &host, err) ? error_prefix(err, "%s", f->names[i]) : 0;
 }
 
-/* What is dealt, with the first of it in the states that are made next, for checking: each of the others then has its place there. */
+/* What is dealt, with the first of it in the states that are made next, for checking: each of the others then has its
+ * place there. */
 static int make_items(struct fan *f, struct word_list *words, struct word *first, struct ssx_error *err)
 {
     struct scatter *d = &f->scatter;
@@ -120,7 +122,8 @@ static void dispose(struct fan *f)
     scatter_free(&f->scatter);
 }
 
-int fan_out(const struct settings *s, const struct fan_hosts *hosts, const struct type *type, const char *name, const struct word_list *words)
+int fan_out(const struct settings *s, const struct fan_hosts *hosts, const struct type *type, const char *name,
+            const struct word_list *words)
 {
     struct fan f = {.settings = s,
                     .names = hosts->names,

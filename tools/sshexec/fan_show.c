@@ -29,29 +29,41 @@ static int init_kept(struct fan_show *f, const struct settings *s, const struct 
     if (s->json && (s->by_host || s->diff || s->outdir))
         return error_set(err, SSX_ERROR_USAGE, "--json shows all as it comes: not with -L, --diff or --outdir");
     if (s->outdir && (s->gather || s->by_host || s->diff))
-        return error_set(err, SSX_ERROR_USAGE, "--outdir shows nothing: not with -b, -L or --diff (sshexec show -b shows it after the run)");
+        return error_set(err, SSX_ERROR_USAGE,
+                         "--outdir shows nothing: not with -b, -L or --diff (sshexec show -b shows it after the run)");
     if (s->outdir && !s->keep_order)
         return outdir_open(&f->outdir, s->outdir, f->count, err);
     if (s->keep_order && !f->rows.items)
         return error_set(err, SSX_ERROR_USAGE, "-k is for items (--scatter FIELD)");
     if (s->keep_order && (s->json || s->gather || s->by_host || s->diff || s->outdir || f->table.table))
-        return error_set(err, SSX_ERROR_USAGE, "-k orders lines that are shown as they come: not with --json (which names the item), -b, -L, --diff, --outdir or a table");
+        return error_set(
+            err, SSX_ERROR_USAGE,
+            "-k orders lines that are shown as they come: not with --json (which names the item), -b, -L, --diff, --outdir or a table");
     if (s->keep_order)
         return in_order_new(&f->in_order, f->count, err);
     return (s->gather || s->by_host || s->diff) && !s->json ? gather_new(&f->gather, f->count, GATHER_MEMORY, err) : 0;
 }
 
-int fan_show_init(struct fan_show *f, const struct settings *s, const struct descriptor *d, const char *type, const struct fan_rows *rows, struct ssx_error *err)
+int fan_show_init(struct fan_show *f, const struct settings *s, const struct descriptor *d, const char *type,
+                  const struct fan_rows *rows, struct ssx_error *err)
 {
     size_t count = rows->items ? rows->item_count : rows->host_count, each = rows->items ? 1 + rows->per_host : 1;
-    *f = (struct fan_show){.settings = s, .rows = *rows, .names = rows->items ? rows->items : rows->hosts, .count = count, .colors = colors_of(s), .outdir.fd = -1,
-                           .voices = calloc(rows->host_count * each, sizeof *f->voices), .voices_each = each, .began_us = clock_us()};
+    *f = (struct fan_show){.settings = s,
+                           .rows = *rows,
+                           .names = rows->items ? rows->items : rows->hosts,
+                           .count = count,
+                           .colors = colors_of(s),
+                           .outdir.fd = -1,
+                           .voices = calloc(rows->host_count * each, sizeof *f->voices),
+                           .voices_each = each,
+                           .began_us = clock_us()};
     report_init(&f->report, type, "", d);
     f->report.json = s->json;
     f->progress = progress_line_possible() && !s->quiet && !s->json;
     f->for_terminal = isatty(STDOUT_FILENO);
     f->times = s->timing ? calloc(rows->host_count, sizeof *f->times) : NULL;
-    if (!f->voices || (s->timing && !f->times) || tally_init(&f->tally, count) || (rows->items && tally_init(&f->host_tally, rows->host_count)))
+    if (!f->voices || (s->timing && !f->times) || tally_init(&f->tally, count) ||
+        (rows->items && tally_init(&f->host_tally, rows->host_count)))
         return error_set(err, SSX_ERROR_SYSTEM, "out of memory for %zu %s", count, rows->items ? "items" : "hosts");
     for (size_t i = 0; i < rows->host_count * each; i++) {
         f->voices[i].item = SSX_FLEET_NONE;
@@ -98,9 +110,13 @@ char *fan_show_prefix(const struct fan_show *f, const char *name, int fd)
 
 size_t fan_show_row(const struct fan_show *f, const struct ssx_fleet_event *e) { return f->rows.items ? e->item : e->host; }
 
-bool fan_show_is_end(const struct fan_show *f, const struct ssx_fleet_event *e) { return e->kind == (f->rows.items ? SSX_FLEET_DEALT : SSX_FLEET_END); }
+bool fan_show_is_end(const struct fan_show *f, const struct ssx_fleet_event *e)
+{
+    return e->kind == (f->rows.items ? SSX_FLEET_DEALT : SSX_FLEET_END);
+}
 
-/* The host's own, or that of the item that it says something of. Only a forged record has more items than it may have. */
+/* The host's own, or that of the item that it says something of. Only a forged record has more items than it may
+ * have. */
 static struct voice *voice_of(const struct fan_show *f, const struct ssx_fleet_event *e)
 {
     struct voice *own = &f->voices[e->host * f->voices_each], *of_item = own + f->voices_each - 1;
@@ -333,8 +349,10 @@ static int show_text(struct fan_show *f, const struct ssx_fleet_event *e)
 static void as_message(struct message *m, const struct ssx_fleet_event *e)
 {
     static const enum message_kind kinds[] = {
-        [SSX_FLEET_OUTPUT] = MESSAGE_OUTPUT, [SSX_FLEET_LOG] = MESSAGE_LOG, [SSX_FLEET_PROGRESS] = MESSAGE_PROGRESS, [SSX_FLEET_ITEM] = MESSAGE_ITEM,
-        [SSX_FLEET_RESULT] = MESSAGE_RESULT, [SSX_FLEET_STATE] = MESSAGE_STATE, [SSX_FLEET_END] = MESSAGE_END, [SSX_FLEET_DEALT] = MESSAGE_END,
+        [SSX_FLEET_OUTPUT] = MESSAGE_OUTPUT,     [SSX_FLEET_LOG] = MESSAGE_LOG,
+        [SSX_FLEET_PROGRESS] = MESSAGE_PROGRESS, [SSX_FLEET_ITEM] = MESSAGE_ITEM,
+        [SSX_FLEET_RESULT] = MESSAGE_RESULT,     [SSX_FLEET_STATE] = MESSAGE_STATE,
+        [SSX_FLEET_END] = MESSAGE_END,           [SSX_FLEET_DEALT] = MESSAGE_END,
     };
     const struct ssx_ending *x = e->ending;
     *m = (struct message){.kind = kinds[e->kind], .id = 1};
@@ -346,9 +364,19 @@ static void as_message(struct message *m, const struct ssx_fleet_event *e)
         m->progress.total = e->total;
         m->progress.text = span_text(e->text);
     } else if (m->kind == MESSAGE_END) {
-        m->end = (struct message_end){.outcome = x->outcome, .code = x->code, .signal = x->signal, .reason = span_text(x->reason), .message = span_text(x->message),
-                                      .sandbox = span_text(x->sandbox), .wall_us = x->wall_us, .user_us = x->user_us, .sys_us = x->sys_us, .rss_kb = x->rss_kb,
-                                      .out = x->out, .err = x->err, .truncated = x->truncated};
+        m->end = (struct message_end){.outcome = x->outcome,
+                                      .code = x->code,
+                                      .signal = x->signal,
+                                      .reason = span_text(x->reason),
+                                      .message = span_text(x->message),
+                                      .sandbox = span_text(x->sandbox),
+                                      .wall_us = x->wall_us,
+                                      .user_us = x->user_us,
+                                      .sys_us = x->sys_us,
+                                      .rss_kb = x->rss_kb,
+                                      .out = x->out,
+                                      .err = x->err,
+                                      .truncated = x->truncated};
         m->end.has_digest = *x->digest && text_unhex(m->end.digest.bytes, DIGEST_SIZE, x->digest) == 0;
     } else {
         m->data.bytes = (struct span){e->bytes, e->n};
@@ -418,8 +446,9 @@ void fan_show_progress(struct fan_show *f, struct ssx_fleet *fleet)
     (f->rows.items ? ssx_fleet_count_items : ssx_fleet_count)(fleet, counts);
     size_t unbegun = f->rows.items ? 0 : f->count - f->first - f->batch;
     double seconds = (double)(now - f->began_us) / 1e6, rate = seconds > 0 ? (double)f->tally.ended / seconds : 0;
-    int n = snprintf(line, sizeof line, "%zu/%zu done, %zu running, %zu failed, %zu to go", f->tally.ended, f->count, counts[SSX_FLEET_OPENING] + counts[SSX_FLEET_RUNNING],
-                     f->tally.failed, counts[SSX_FLEET_WAITING] + unbegun);
+    int n = snprintf(line, sizeof line, "%zu/%zu done, %zu running, %zu failed, %zu to go", f->tally.ended, f->count,
+                     counts[SSX_FLEET_OPENING] + counts[SSX_FLEET_RUNNING], f->tally.failed,
+                     counts[SSX_FLEET_WAITING] + unbegun);
     if (f->tally.ended)
         n += snprintf(line + n, sizeof line - (size_t)n, ", %.1f/s, %.0f s left", rate,
                       (double)(f->count - f->tally.ended) / rate);
@@ -442,11 +471,13 @@ static bool is_pending(void *ctx, size_t host)
 
 void fan_show_pending(struct fan_show *f, struct ssx_fleet *fleet)
 {
-    static const char *const words[SSX_FLEET_ENDED] = {[SSX_FLEET_WAITING] = "waiting", [SSX_FLEET_OPENING] = "connecting", [SSX_FLEET_RUNNING] = "running"};
+    static const char *const words[SSX_FLEET_ENDED] = {
+        [SSX_FLEET_WAITING] = "waiting", [SSX_FLEET_OPENING] = "connecting", [SSX_FLEET_RUNNING] = "running"};
     struct buf text = {0};
     for (int place = SSX_FLEET_ENDED - 1; place >= 0; place--) {
         struct buf names = {0};
-        names_fold(&names, f->rows.hosts, f->rows.host_count, is_pending, &(struct pending){f, fleet, (enum ssx_fleet_place)place}, PENDING_MAX);
+        names_fold(&names, f->rows.hosts, f->rows.host_count, is_pending,
+                   &(struct pending){f, fleet, (enum ssx_fleet_place)place}, PENDING_MAX);
         if (buf_length(&names))
             buf_printf(&text, "sshexec: %s: %.*s\n", words[place], (int)buf_length(&names), (const char *)buf_data(&names));
         buf_free(&names);

@@ -1,4 +1,5 @@
-/* What many hosts say, for a person or a pipe: "host: line" as it comes, or gathered by what is the same, or JSON; a progress line on a terminal; and how all of it ended. */
+/* What many hosts say, for a person or a pipe: "host: line" as it comes, or gathered by what is the same, or JSON; a
+ * progress line on a terminal; and how all of it ended. */
 #ifndef SSHEXEC_FAN_SHOW_H
 #define SSHEXEC_FAN_SHOW_H
 #include "color.h"
@@ -24,7 +25,12 @@ struct fan_show {
     char *const *names;              /* of what is counted and compared: the items where any are dealt, else the hosts */
     size_t count;
     size_t first, batch;             /* where the hosts of the fleet that runs begin, and how many they are */
-    struct voice { struct lines out, err; struct buf result; bool has_result; size_t item; } *voices; /* of each host its own, then those of the items that it has now */
+    struct voice {
+        struct lines out, err;
+        struct buf result;
+        bool has_result;
+        size_t item;
+    } * voices; /* of each host its own, then those of the items that it has now */
     size_t voices_each;
     struct gather *gather;           /* -b, -L, --diff; else NULL */
     struct fan_table table;          /* --pick and the like: table.table; else NULL */
@@ -43,7 +49,8 @@ struct fan_show {
 };
 
 /* Returns 0 or -1; fan_show_free in both cases. */
-int fan_show_init(struct fan_show *f, const struct settings *s, const struct descriptor *d, const char *type, const struct fan_rows *rows, struct ssx_error *err);
+int fan_show_init(struct fan_show *f, const struct settings *s, const struct descriptor *d, const char *type,
+                  const struct fan_rows *rows, struct ssx_error *err);
 void fan_show_free(struct fan_show *f);
 
 /* Whether it is the end of a row, and which row it is about. */
@@ -68,7 +75,8 @@ void fan_show_moved(struct fan_show *f, const struct ssx_fleet *fleet);
 /* Who has not ended, and what they are at. */
 void fan_show_pending(struct fan_show *f, struct ssx_fleet *fleet);
 
-/* For what shows a part of it: text for stdout, written and emptied once it is large, or in any case (all). Returns 0, or -1 when stdout can't be written to. */
+/* For what shows a part of it: text for stdout, written and emptied once it is large, or in any case (all). Returns 0,
+ * or -1 when stdout can't be written to. */
 int fan_show_text(struct fan_show *f, struct buf *text, bool all);
 
 /* What stands before a host's lines on stdout or stderr, for free(); NULL: nothing. */

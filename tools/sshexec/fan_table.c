@@ -101,7 +101,8 @@ static const struct table_number *percentile(const struct table_number *numbers,
     return &numbers[(n * percent + 99) / 100 - 1];
 }
 
-static void add_known_total(struct buf *out, char *const *names, struct total total, const struct table_number *numbers, size_t n, bool integers)
+static void add_known_total(struct buf *out, char *const *names, struct total total, const struct table_number *numbers,
+                            size_t n, bool integers)
 {
     static const struct { const char *name; unsigned percent; } percentiles[] = {{"p50", 50}, {"p90", 90}, {"p99", 99}};
     const struct table_number *one = &numbers[total.kind == TOTAL_MAX ? n - 1 : 0];
@@ -129,7 +130,8 @@ static void add_known_total(struct buf *out, char *const *names, struct total to
 
 static int add_total(struct buf *out, const struct fan_table *f, char *const *names, struct total total, size_t column)
 {
-    static const char *const words[] = {[TOTAL_SUM] = "sum", [TOTAL_MIN] = "min", [TOTAL_MAX] = "max", [TOTAL_AVG] = "avg", [TOTAL_PCT] = "pct"};
+    static const char *const words[] = {
+        [TOTAL_SUM] = "sum", [TOTAL_MIN] = "min", [TOTAL_MAX] = "max", [TOTAL_AVG] = "avg", [TOTAL_PCT] = "pct"};
     struct table_number *numbers;
     size_t count;
     bool integers;

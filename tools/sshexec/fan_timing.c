@@ -6,9 +6,11 @@
 #define BARS 10
 #define BAR_LENGTH 40
 
-static const struct column { const char *name; size_t offset; } columns[] = {
+static const struct column { const char *name; size_t offset;
+} columns[] = {
 #define COLUMN(name) {#name, offsetof(struct ssx_fleet_timing, name##_us)}
-    COLUMN(wait), COLUMN(look), COLUMN(resolve), COLUMN(connect), COLUMN(exchange), COLUMN(auth), COLUMN(agent), COLUMN(upload), COLUMN(load), COLUMN(run), COLUMN(drain), COLUMN(total),
+    COLUMN(wait),  COLUMN(look),   COLUMN(resolve), COLUMN(connect), COLUMN(exchange), COLUMN(auth),
+    COLUMN(agent), COLUMN(upload), COLUMN(load),    COLUMN(run),     COLUMN(drain),    COLUMN(total),
 #undef COLUMN
 };
 #define COLUMNS (sizeof columns / sizeof *columns)
@@ -66,5 +68,6 @@ void fan_timing_histogram(struct buf *out, const struct ssx_fleet_timing *times,
         most = n > most ? n : most;
     }
     for (size_t i = 0; i < BARS; i++)
-        buf_printf(out, "%9.1f ms %7zu%s%.*s\n", least + step * (double)i, counts[i], counts[i] ? " " : "", (int)(counts[i] * BAR_LENGTH / most), bar);
+        buf_printf(out, "%9.1f ms %7zu%s%.*s\n", least + step * (double)i, counts[i], counts[i] ? " " : "",
+                   (int)(counts[i] * BAR_LENGTH / most), bar);
 }

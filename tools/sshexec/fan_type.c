@@ -95,15 +95,19 @@ static int judge(struct search *s, const char *name, const struct ssx_error *unk
     if (s->answer.err.code)
         return tool_complain(&s->answer.err);
     if (!s->first_failure[0])
-        error_set(&err, SSX_ERROR_UNKNOWN_TYPE, "%s (nor does %s have it)", unknown->text, s->hosts->count == 1 ? s->hosts->names[0] : "any of the hosts");
+        error_set(&err, SSX_ERROR_UNKNOWN_TYPE, "%s (nor does %s have it)", unknown->text,
+                  s->hosts->count == 1 ? s->hosts->names[0] : "any of the hosts");
     else if (s->lack)
-        error_set(&err, SSX_ERROR_UNKNOWN_TYPE, "%s; nor do %zu of the %zu hosts have it, and the others can't be asked (%s)", unknown->text, s->lack, s->hosts->count, s->first_failure);
+        error_set(&err, SSX_ERROR_UNKNOWN_TYPE,
+                  "%s; nor do %zu of the %zu hosts have it, and the others can't be asked (%s)", unknown->text, s->lack,
+                  s->hosts->count, s->first_failure);
     else
         error_set(&err, SSX_ERROR_UNREACHABLE, "there is no type %s here, and no host can be asked for it: %s", name, s->first_failure);
     return tool_complain(&err);
 }
 
-int fan_type_open(struct type *out, const struct settings *s, const struct fan_hosts *hosts, const char *name, const struct ssx_error *unknown)
+int fan_type_open(struct type *out, const struct settings *s, const struct fan_hosts *hosts, const char *name,
+                  const struct ssx_error *unknown)
 {
     struct ssx_error err = {0};
     struct search search = {.hosts = hosts, .settings = s, .answer = {.type = out, .name = name}};

@@ -21,7 +21,8 @@ struct search { struct words *out; const char *prefix; size_t length; struct wor
 
 static void add(struct search *s, const char *name, size_t n)
 {
-    if (!n || n < s->length || strncmp(name, s->prefix, s->length) || memchr(name, '*', n) || memchr(name, '?', n) || *name == '!' || *name == '|' || *name == '-')
+    if (!n || n < s->length || strncmp(name, s->prefix, s->length) || memchr(name, '*', n) || memchr(name, '?', n) ||
+        *name == '!' || *name == '|' || *name == '-')
         return;
     for (size_t i = 0; i < s->out->n; i++)
         if (strlen(s->out->at[i]) == n && memcmp(s->out->at[i], name, n) == 0)

@@ -102,7 +102,8 @@ static int judge(const struct host_script *h, const char *host, struct ssx_error
     return error_set(err, SSX_ERROR_UNREACHABLE, "%s gives no ordinary login: its shell ran nothing of ours", host);
 }
 
-int host_script_run(struct host_script *h, const struct settings *s, const char *host, const char *script, int interrupt_fd, struct ssx_error *err)
+int host_script_run(struct host_script *h, const struct settings *s, const char *host, const char *script,
+                    int interrupt_fd, struct ssx_error *err)
 {
     struct transport_target target;
     struct ask_terminal terminal;
@@ -114,9 +115,14 @@ int host_script_run(struct host_script *h, const struct settings *s, const char 
     text_hex(h->nonce, nonce, sizeof nonce);
     reach_target(&target, &terminal, s, host, interrupt_fd);
     const char *const here[] = {"/bin/sh", "-s", NULL};
-    int rc = buf_printf(&text, "main() {\nsay() { printf '%%s\\n' \"sshexec-host 1 %s $*\"; }\nfail() { say fail \"$*\"; exit 1; }\n%s\nsay done .\n}\nmain </dev/null\n", h->nonce, script)
-                 ? error_set(err, SSX_ERROR_SYSTEM, "out of memory")
-             : host ? transport_open(&transport, &target, "exec /bin/sh -s", err) : transport_open_local(&transport, &target, here, err);
+    int rc =
+        buf_printf(
+            &text,
+            "main() {\nsay() { printf '%%s\\n' \"sshexec-host 1 %s $*\"; }\nfail() { say fail \"$*\"; exit 1; }\n%s\nsay done .\n}\nmain </dev/null\n",
+            h->nonce, script)
+            ? error_set(err, SSX_ERROR_SYSTEM, "out of memory")
+        : host ? transport_open(&transport, &target, "exec /bin/sh -s", err)
+               : transport_open_local(&transport, &target, here, err);
     if (rc == 0) {
         rc = converse(h, &text, transport, interrupt_fd, err) ? -1 : judge(h, host ? host : "this machine", err);
         transport_free(transport);

@@ -36,7 +36,8 @@ static int add_groups(struct hostset *out, const char *text, const char *option,
     static const struct host_scope names_only = {0};
     struct grouping grouping = {out, scope, err};
     struct hostset *names = hostset_new();
-    int rc = names ? hostset_parse(names, text, strlen(text), &names_only, err) : error_set(err, SSX_ERROR_SYSTEM, "out of memory for groups");
+    int rc = names ? hostset_parse(names, text, strlen(text), &names_only, err)
+                   : error_set(err, SSX_ERROR_SYSTEM, "out of memory for groups");
     if (rc == 0)
         rc = hostset_each(names, add_group, &grouping, err);
     hostset_free(names);

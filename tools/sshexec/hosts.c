@@ -1,4 +1,5 @@
-/* sshexec hosts: what a host set expression, a group or a file comes to: the names, the set folded again, or how many. */
+/* sshexec hosts: what a host set expression, a group or a file comes to: the names, the set folded again, or how
+ * many. */
 #include "host_sets.h"
 #include "interrupt.h"
 #include "tool.h"
@@ -16,19 +17,26 @@
 
 enum { HOSTFILE = OPTION_HOSTFILE, HELP };
 
-static const struct { struct option option; const char *value, *about; } table[] = {
+static const struct { struct option option; const char *value, *about;
+} table[] = {
     {{"hosts", required_argument, NULL, 'w'}, "SET", "these hosts: node[01-10,12], a,b  a!b  a&b  a^b, @group, ^FILE"},
     {{"exclude", required_argument, NULL, 'x'}, "SET", "but not these"},
     {{"group", required_argument, NULL, 'g'}, "GROUP", "the hosts of a group, or of several: rack[1-2],web"},
     {{"exclude-group", required_argument, NULL, 'X'}, "GROUP", "but not those of a group"},
     {{"all", no_argument, NULL, 'a'}, NULL, "all hosts that the group source knows"},
-    {{"hostfile", required_argument, NULL, HOSTFILE}, "FILE", "the hosts in a file (-: stdin), sets with blanks or newlines between them"},
-    {{"groupsource", required_argument, NULL, 's'}, "SOURCE", "look for groups here where none is named: one of groups.conf, dsh, genders, ansible, ssh"},
+    {{"hostfile", required_argument, NULL, HOSTFILE},
+     "FILE",
+     "the hosts in a file (-: stdin), sets with blanks or newlines between them"},
+    {{"groupsource", required_argument, NULL, 's'},
+     "SOURCE",
+     "look for groups here where none is named: one of groups.conf, dsh, genders, ansible, ssh"},
     {{"ssh-config", required_argument, NULL, 'F'}, "FILE", "the configuration that the group source ssh reads"},
     {{"expand", no_argument, NULL, 'e'}, NULL, "print each name (the default)"},
     {{"fold", no_argument, NULL, 'f'}, NULL, "print one set"},
     {{"count", no_argument, NULL, 'c'}, NULL, "print how many there are"},
-    {{"separator", required_argument, NULL, 'S'}, "TEXT", "between expanded names, instead of a newline; \\n, \\t and \\\\ as in C"},
+    {{"separator", required_argument, NULL, 'S'},
+     "TEXT",
+     "between expanded names, instead of a newline; \\n, \\t and \\\\ as in C"},
     {{"help", no_argument, NULL, HELP}, NULL, "print help and exit"},
 };
 #define OPTIONS (sizeof table / sizeof *table)
@@ -48,7 +56,8 @@ static int print_help(void)
     for (size_t i = 0; i < OPTIONS; i++) {
         char names[64];
         const struct option *o = &table[i].option;
-        int n = o->val < 256 ? snprintf(names, sizeof names, "-%c, --%s", o->val, o->name) : snprintf(names, sizeof names, "    --%s", o->name);
+        int n = o->val < 256 ? snprintf(names, sizeof names, "-%c, --%s", o->val, o->name)
+                             : snprintf(names, sizeof names, "    --%s", o->name);
         if (table[i].value)
             snprintf(names + n, sizeof names - (size_t)n, " %s", table[i].value);
         printf("  %-27s %s\n", names, table[i].about);
@@ -79,7 +88,9 @@ static int complain(int c, const char *word, struct ssx_error *err)
 {
     char letter[3] = {'-', (char)optopt, 0};
     const char *name = optopt > 0 && optopt < 256 ? letter : word;
-    return error_set(err, SSX_ERROR_USAGE, c == ':' ? "%s needs a value (sshexec hosts --help)" : "unknown option %s (sshexec hosts --help)", name);
+    return error_set(err, SSX_ERROR_USAGE,
+                     c == ':' ? "%s needs a value (sshexec hosts --help)" : "unknown option %s (sshexec hosts --help)",
+                     name);
 }
 
 /* --- the sets --- */

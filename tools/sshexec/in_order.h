@@ -15,7 +15,8 @@ int in_order_add(struct in_order *o, size_t item, const void *bytes, size_t n, s
 /* What was said of it is dropped: it will be said again. */
 void in_order_forget(struct in_order *o, size_t item);
 
-/* It has ended. visit gets what it has been waited for, piece by piece; it ends that by returning other than 0. Returns 0, what visit returned, or -1 with err. */
+/* It has ended. visit gets what it has been waited for, piece by piece; it ends that by returning other than 0. Returns
+ * 0, what visit returned, or -1 with err. */
 int in_order_end(struct in_order *o, size_t item, int (*visit)(void *ctx, const void *bytes, size_t n), void *ctx, struct ssx_error *err);
 
 #endif

@@ -110,7 +110,8 @@ static void deliver(struct conversation *c, struct message *m)
 static void take_frames(struct conversation *c)
 {
     struct message m;
-    for (long length; (length = frame_length(buf_data(&c->in), buf_length(&c->in), FRAME_MAX, NULL)) != 0; buf_consume(&c->in, (size_t)length)) {
+    for (long length; (length = frame_length(buf_data(&c->in), buf_length(&c->in), FRAME_MAX, NULL)) != 0;
+         buf_consume(&c->in, (size_t)length)) {
         if (length < 0 || message_decode(&m, buf_data(&c->in), (size_t)length, FROM_AGENT, NULL)) {
             fd_close(&c->fd);
             buf_free(&c->in);
@@ -157,11 +158,17 @@ static void give_order(struct conversation *c)
     struct buf out = {0};
     const unsigned char *at = buf_data(c->p->state);
     size_t whole = buf_length(c->p->state), n = whole < DATA_MAX ? whole : DATA_MAX;
-    struct message_call call = {.type = span_text(c->p->type->plugin.descriptor.type), .state_size = whole, .state = {at, n}, .timeout_ms = (uint64_t)c->p->timeout_ms};
+    struct message_call call = {.type = span_text(c->p->type->plugin.descriptor.type),
+                                .state_size = whole,
+                                .state = {at, n},
+                                .timeout_ms = (uint64_t)c->p->timeout_ms};
     message_encode(&out, &(struct message){.kind = MESSAGE_CALL, .id = 1, .call = call}, FROM_SENDER);
     for (size_t done = n; done < whole; done += n) {
         n = whole - done < DATA_MAX ? whole - done : DATA_MAX;
-        message_encode(&out, &(struct message){.kind = MESSAGE_STATE, .id = 1, .data = {.bytes = {at + done, n}, .more = done + n < whole}}, FROM_SENDER);
+        message_encode(&out,
+                       &(struct message){
+                           .kind = MESSAGE_STATE, .id = 1, .data = {.bytes = {at + done, n}, .more = done + n < whole}},
+                       FROM_SENDER);
     }
     if (out.failed || send_all(c->fd, &out))
         fd_close(&c->fd);

@@ -1,4 +1,5 @@
-/* sshexec new: a folder with a worker that builds, passes its test and runs, made from the template of this installation. */
+/* sshexec new: a folder with a worker that builds, passes its test and runs, made from the template of this
+ * installation. */
 #include "tool.h"
 
 #include "base/buf.h"
@@ -36,10 +37,14 @@ struct maker {
 static int check_name(const char *name, struct ssx_error *err)
 {
     if (!text_is_type_name(name) || strlen(name) > NAME_MAX_HERE)
-        return error_set(err, SSX_ERROR_USAGE, "\"%s\" can't be a worker's name: lower-case letters, digits, - and _, a letter first, at most %d of them",
-                         name, NAME_MAX_HERE);
+        return error_set(
+            err, SSX_ERROR_USAGE,
+            "\"%s\" can't be a worker's name: lower-case letters, digits, - and _, a letter first, at most %d of them",
+            name, NAME_MAX_HERE);
     if (strncmp(name, "ssx", 3) == 0 && (!name[3] || name[3] == '_' || name[3] == '-'))
-        return error_set(err, SSX_ERROR_USAGE, "\"%s\" can't be a worker's name: its C names would begin with ssx_, and those are the SDK's", name);
+        return error_set(err, SSX_ERROR_USAGE,
+                         "\"%s\" can't be a worker's name: its C names would begin with ssx_, and those are the SDK's",
+                         name);
     return 0;
 }
 
@@ -67,7 +72,9 @@ static void prepare(struct maker *m, const char *name)
 /* Adds the text with each @WORD@ of ours replaced. */
 static int fill_in(struct buf *out, const struct maker *m, const char *at, size_t n)
 {
-    const struct { const char *word, *value; } known[] = {{"@NAME@", m->name}, {"@IDENT@", m->c_name}, {"@UPPER@", m->upper}, {"@SSHEXEC@", m->sdk}};
+    const struct {
+        const char *word, *value;
+    } known[] = {{"@NAME@", m->name}, {"@IDENT@", m->c_name}, {"@UPPER@", m->upper}, {"@SSHEXEC@", m->sdk}};
     for (const char *end = at + n; at < end;) {
         size_t i = 0, left = (size_t)(end - at);
         while (i < sizeof known / sizeof *known && (strlen(known[i].word) > left || memcmp(at, known[i].word, strlen(known[i].word))))
@@ -97,8 +104,8 @@ static int make_file(const struct maker *m, size_t i, struct ssx_error *err)
     return rc;
 }
 
-/* Made beside, and put in its place when all of it is there: nothing half-made stays, and nothing that exists is touched, for mkdir
- * fails on it and rename replaces only the empty folder that mkdir made. */
+/* Made beside, and put in its place when all of it is there: nothing half-made stays, and nothing that exists is
+ * touched, for mkdir fails on it and rename replaces only the empty folder that mkdir made. */
 static int make_folder(struct maker *m, struct ssx_error *err)
 {
     mode_t mask = umask(0);

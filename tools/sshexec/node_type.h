@@ -17,8 +17,8 @@ struct node_answer {
 void node_answer_take(struct node_answer *a, struct span note, struct span problem);
 static inline bool node_answered(const struct node_answer *a) { return a->found || a->err.code; }
 
-/* Asks the node for its plugin of that name. out gets the descriptor and no image; the caller calls type_close. unknown: why there is none here. Returns the exit code; what went
- * wrong was said on stderr. */
+/* Asks the node for its plugin of that name. out gets the descriptor and no image; the caller calls type_close.
+ * unknown: why there is none here. Returns the exit code; what went wrong was said on stderr. */
 int node_type_open(struct type *out, struct reach *r, const struct settings *s, const char *host, const char *name, int interrupt_fd,
                    const struct ssx_error *unknown);
 

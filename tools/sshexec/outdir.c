@@ -42,7 +42,9 @@ int outdir_write(struct outdir *o, size_t host, const char *name, const void *by
     if (!n && o->begun[host])
         return 0;
     outdir_name(file, name);
-    int fd = openat(o->fd, file, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_APPEND | (o->begun[host] ? 0 : O_TRUNC), 0666);
+    int fd = openat(
+        o->fd, file,
+        O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_APPEND | (o->begun[host] ? 0 : O_TRUNC), 0666);
     int rc = fd < 0 || fd_write_all(fd, bytes, n) ? error_system(err, "can't write %s/%s", o->path, file) : 0;
     o->begun[host] = true;
     fd_close(&fd);

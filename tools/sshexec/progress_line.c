@@ -10,9 +10,10 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-/* The cursor goes back to the line's start, and what is cleared is all from there on: where a terminal that became narrower has folded the line into several, the cursor is still at the first of
- * them. (That one first, then those below: tmux takes the clearing of a whole screen for a page to be kept.) Between a change of width and our next look at it, the terminal itself keeps the line
- * from going on below. */
+/* The cursor goes back to the line's start, and what is cleared is all from there on: where a terminal that became
+ * narrower has folded the line into several, the cursor is still at the first of them. (That one first, then those
+ * below: tmux takes the clearing of a whole screen for a page to be kept.) Between a change of width and our next look
+ * at it, the terminal itself keeps the line from going on below. */
 #define SAVE_CURSOR "\0337"
 #define RESTORE_CURSOR "\0338"
 #define CLEAR "\r\033[K" SAVE_CURSOR "\033[B\033[J" RESTORE_CURSOR

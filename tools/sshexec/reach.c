@@ -76,8 +76,9 @@ void reach_message(struct reach *r, const struct settings *s, const struct messa
         fprintf(stderr, "sshexec: before the agent answered, the host printed \"%s\"\n", text);
     }
     if (s->verbose)
-        fprintf(stderr, "sshexec: %s: %.*s on %.*s, %.*s%s\n", transport_name(r->link.transport), (int)m->hello.build.n, (const char *)m->hello.build.at,
-                (int)m->hello.arch.n, (const char *)m->hello.arch.at, (int)m->hello.libc.n, (const char *)m->hello.libc.at,
+        fprintf(stderr, "sshexec: %s: %.*s on %.*s, %.*s%s\n", transport_name(r->link.transport), (int)m->hello.build.n,
+                (const char *)m->hello.build.at, (int)m->hello.arch.n, (const char *)m->hello.arch.at,
+                (int)m->hello.libc.n, (const char *)m->hello.libc.at,
                 client_sent_agent(r->link.client) ? " (just stored there)" : "");
     link_answered(&r->link);
 }

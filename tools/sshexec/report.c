@@ -67,9 +67,11 @@ static void json_number(struct buf *out, const char *key, uint64_t n) { buf_prin
 
 static void json_timing(struct buf *out, const struct ssx_fleet_timing *t)
 {
-    const struct { const char *name; uint64_t us; } steps[] = {
-        {"wait", t->wait_us}, {"look", t->look_us}, {"resolve", t->resolve_us}, {"connect", t->connect_us}, {"exchange", t->exchange_us}, {"auth", t->auth_us},
-        {"agent", t->agent_us}, {"upload", t->upload_us}, {"load", t->load_us}, {"run", t->run_us}, {"drain", t->drain_us}, {"total", t->total_us},
+    const struct { const char *name; uint64_t us;
+    } steps[] = {
+        {"wait", t->wait_us},         {"look", t->look_us}, {"resolve", t->resolve_us}, {"connect", t->connect_us},
+        {"exchange", t->exchange_us}, {"auth", t->auth_us}, {"agent", t->agent_us},     {"upload", t->upload_us},
+        {"load", t->load_us},         {"run", t->run_us},   {"drain", t->drain_us},     {"total", t->total_us},
     };
     buf_printf(out, ",\"timing\":{\"tries\":%u", t->tries);
     for (size_t i = 0; i < sizeof steps / sizeof *steps; i++)
@@ -112,7 +114,8 @@ static const struct schema_struct *schema_of(const struct report *r, enum messag
     return kind == MESSAGE_RESULT ? r->descriptor->result : kind == MESSAGE_STATE ? r->descriptor->state : r->descriptor->items;
 }
 
-/* Whether it is that. A node may have another version of the type, or lie: the value is shown as it is then, and this said. */
+/* Whether it is that. A node may have another version of the type, or lie: the value is shown as it is then, and this
+ * said. */
 static bool fits(const struct report *r, const struct message *m, struct ssx_error *err)
 {
     const struct schema_struct *s = schema_of(r, m->kind);
@@ -130,8 +133,10 @@ static void json_value(struct buf *out, const struct report *r, const struct mes
 
 static int report_json(struct report *r, const struct message *m)
 {
-    static const char *const events[MESSAGE_KINDS] = {[MESSAGE_OUTPUT] = "output", [MESSAGE_LOG] = "log", [MESSAGE_PROGRESS] = "progress",
-                                                      [MESSAGE_ITEM] = "item", [MESSAGE_RESULT] = "result", [MESSAGE_STATE] = "state", [MESSAGE_END] = "end"};
+    static const char *const events[MESSAGE_KINDS] = {
+        [MESSAGE_OUTPUT] = "output", [MESSAGE_LOG] = "log",       [MESSAGE_PROGRESS] = "progress",
+        [MESSAGE_ITEM] = "item",     [MESSAGE_RESULT] = "result", [MESSAGE_STATE] = "state",
+        [MESSAGE_END] = "end"};
     struct buf line = {0};
     if (!events[m->kind])
         return 0;
@@ -230,11 +235,13 @@ static void describe_usage(const struct report *r, const struct message_end *e)
     if (!r->verbose || !e->has_digest)
         return;
     digest_hex(digest, &e->digest);
-    fprintf(stderr, "sshexec: ran %.12s in %.1f ms (%.1f ms user, %.1f ms system, %llu KiB), sandbox %s\n", digest, (double)e->wall_us / 1000,
-            (double)e->user_us / 1000, (double)e->sys_us / 1000, (unsigned long long)e->rss_kb, span_copy(sandbox, sizeof sandbox, e->sandbox));
+    fprintf(stderr, "sshexec: ran %.12s in %.1f ms (%.1f ms user, %.1f ms system, %llu KiB), sandbox %s\n", digest,
+            (double)e->wall_us / 1000, (double)e->user_us / 1000, (double)e->sys_us / 1000,
+            (unsigned long long)e->rss_kb, span_copy(sandbox, sizeof sandbox, e->sandbox));
 }
 
-/* One line for an end that isn't ok. A program's exit code speaks for itself, as it does through ssh: exec says nothing more. */
+/* One line for an end that isn't ok. A program's exit code speaks for itself, as it does through ssh: exec says nothing
+ * more. */
 static void explain(const struct report *r, const struct message_end *e)
 {
     char text[SSX_ERROR_TEXT];

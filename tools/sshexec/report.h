@@ -25,8 +25,8 @@ struct report {
 void report_init(struct report *r, const char *type, const char *host, const struct descriptor *d);
 void report_free(struct report *r);
 
-/* Shows OUTPUT, LOG, PROGRESS, ITEM (and STATE, as JSON); keeps RESULT; shows the result and what there is to say at END. Returns 0, or -1 with errno when stdout
- * can't be written to. */
+/* Shows OUTPUT, LOG, PROGRESS, ITEM (and STATE, as JSON); keeps RESULT; shows the result and what there is to say at
+ * END. Returns 0, or -1 with errno when stdout can't be written to. */
 int report_message(struct report *r, const struct message *m);
 
 /* As JSON: that the host gave the item back. Returns as report_message. */

@@ -191,9 +191,11 @@ int command_rollback(int argc, char **argv)
     struct settings s;
     char **words, **rest;
     int count, code;
-    if (tool_start(&s, OPTIONS_ROLLBACK | OPTIONS_HOSTS | OPTIONS_ROLLING | OPTIONS_SSH | OPTIONS_JSON, "usage: sshexec rollback [options] [HOST...]\n\n"
-                   "Puts back in force what each HOST, or this machine, had before the last deploy, or a generation of your choice.", argc,
-                       argv, &words, &count, &rest, &code))
+    if (tool_start(
+            &s, OPTIONS_ROLLBACK | OPTIONS_HOSTS | OPTIONS_ROLLING | OPTIONS_SSH | OPTIONS_JSON,
+            "usage: sshexec rollback [options] [HOST...]\n\n"
+            "Puts back in force what each HOST, or this machine, had before the last deploy, or a generation of your choice.",
+            argc, argv, &words, &count, &rest, &code))
         return code;
     const struct rollout_order order = {.open = open_rollback, .what = &s, .doing = "rolled back"};
     return rest ? no_rest("rollback") : run(&s, "rollback", words, count, &order, add_rollback);

@@ -33,8 +33,8 @@ static int add_host(void *user, const char *name, size_t n)
     return r->hosts[r->count].name ? (r->count++, 0) : 1;
 }
 
-/* A host may be called web.ssx; where there is such a file, it is what deploy takes, and asking the network for a host of
- * that name would only delay saying so. */
+/* A host may be called web.ssx; where there is such a file, it is what deploy takes, and asking the network for a host
+ * of that name would only delay saying so. */
 static int refuse_bundle(const char *command, const char *word, struct ssx_error *err)
 {
     size_t n = strlen(word);
@@ -193,9 +193,12 @@ static void tell_bytes(struct round *round, size_t count, int64_t every_us)
         h->told = h->sent;
         buf_add_text(&text, "{\"host\":");
         json_add_string(&text, h->name, strlen(h->name));
-        buf_printf(&text, ",\"event\":\"progress\",\"done\":%llu,\"total\":%llu}\n", (unsigned long long)h->sent, (unsigned long long)h->total);
+        buf_printf(&text, ",\"event\":\"progress\",\"done\":%llu,\"total\":%llu}\n", (unsigned long long)h->sent,
+                   (unsigned long long)h->total);
     }
-    if (buf_length(&text) && (fwrite(buf_data(&text), 1, buf_length(&text), stdout) < buf_length(&text) || fflush(stdout)) && !r->output_error)
+    if (buf_length(&text) &&
+        (fwrite(buf_data(&text), 1, buf_length(&text), stdout) < buf_length(&text) || fflush(stdout)) &&
+        !r->output_error)
         r->output_error = errno; /* said at the end: what was begun is finished */
     buf_free(&text);
 }

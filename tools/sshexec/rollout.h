@@ -52,26 +52,28 @@ struct rollout {
     int64_t took_ms;                 /* all rounds */
 };
 
-/* The hosts that these words (host sets) and the options come to; without any, this machine. Watches for signals from now on. Returns 0, or
+/* The hosts that these words (host sets) and the options come to; without any, this machine. Watches for signals from
+ * now on. Returns 0, or
  * -1 with err. */
 int rollout_init(struct rollout *r, const struct settings *s, const char *command, char **words, int count, struct ssx_error *err);
 
-/* Asks each that is not to be skipped, as `rolling` says: all at once, or in batches, until too many have failed. Those that are not begun
- * with for that reason end as `cancelled`. The first Ctrl-C shows who is pending (of one host: ends it), any
- * other signal ends it everywhere. Returns 0, or -1 with err: none was asked. */
+/* Asks each that is not to be skipped, as `rolling` says: all at once, or in batches, until too many have failed. Those
+ * that are not begun with for that reason end as `cancelled`. The first Ctrl-C shows who is pending (of one host: ends
+ * it), any other signal ends it everywhere. Returns 0, or -1 with err: none was asked. */
 int rollout_ask(struct rollout *r, const struct rollout_order *order, const struct rolling_options *rolling,
                 struct ssx_error *err);
 
-/* How all hosts ended, those that were skipped as they had ended before: a line on stderr where there are several, and the exit code: also for a stdout
- * that could not be written to (tool_output_lost). */
+/* How all hosts ended, those that were skipped as they had ended before: a line on stderr where there are several, and
+ * the exit code: also for a stdout that could not be written to (tool_output_lost). */
 int rollout_sum_up(struct rollout *r);
 
-/* Each host's text on stdout, that is one line or more, behind its name; hosts with the same text share it. For one that did not answer
- * "sshexec: HOST: why" goes to stderr. With --json, the lines of each host as they are. add: adds it, nothing for one that has none; host
- * numbers are those of r->hosts. */
+/* Each host's text on stdout, that is one line or more, behind its name; hosts with the same text share it. For one
+ * that did not answer "sshexec: HOST: why" goes to stderr. With --json, the lines of each host as they are. add: adds
+ * it, nothing for one that has none; host numbers are those of r->hosts. */
 void rollout_show(struct rollout *r, void (*add)(void *user, struct buf *out, const struct rollout_host *h), void *user);
 
-/* The beginning of a JSON object for a host, an event of this name (of one that did not answer, its end), up to its outcome. */
+/* The beginning of a JSON object for a host, an event of this name (of one that did not answer, its end), up to its
+ * outcome. */
 void rollout_json(struct buf *out, const struct rollout_host *h, const char *event);
 
 void rollout_free(struct rollout *r);

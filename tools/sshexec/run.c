@@ -47,8 +47,10 @@ static int keep_state(struct run *r, int code)
     struct ssx_error err = {0};
     if (!r->settings.state_out || r->conversation.outcome != SSX_OUTCOME_OK)
         return code;
-    return state_out_write(r->settings.state_out, &r->type.plugin.descriptor, buf_data(&r->state), r->state.failed ? 0 : buf_length(&r->state), &err)
-               ? tool_complain(&err) : code;
+    return state_out_write(r->settings.state_out, &r->type.plugin.descriptor, buf_data(&r->state),
+                           r->state.failed ? 0 : buf_length(&r->state), &err)
+               ? tool_complain(&err)
+               : code;
 }
 
 /* Opens the link, unless the type was asked of the node through it. Returns 0 or the exit code. */
@@ -60,8 +62,13 @@ static int start(struct run *r)
     r->report.verbose = r->settings.verbose;
     if (r->settings.state_out && strcmp(r->settings.state_out, "-") == 0)
         r->report.out_fd = STDERR_FILENO;
-    r->conversation = (struct conversation){.settings = &r->settings, .reach = &r->reach, .type = &r->type, .interrupt_fd = interrupt_watch(),
-                                            .input_fd = r->input ? STDIN_FILENO : -1, .show = show, .user = r};
+    r->conversation = (struct conversation){.settings = &r->settings,
+                                            .reach = &r->reach,
+                                            .type = &r->type,
+                                            .interrupt_fd = interrupt_watch(),
+                                            .input_fd = r->input ? STDIN_FILENO : -1,
+                                            .show = show,
+                                            .user = r};
     int code = r->is_open ? 0 : conversation_open(&r->conversation, r->host);
     r->is_open = code == 0;
     return code;
@@ -89,7 +96,10 @@ static int check_host(const struct settings *s, const char *host, struct ssx_err
     if (fan_hosts_is_set(host))
         return error_set(err, SSX_ERROR_USAGE, "%s is no host, but a set of hosts: those stand behind -w", host);
     if (settings_name_hosts(s))
-        return error_set(err, SSX_ERROR_USAGE, "%s beside -w, -x and the like: hosts stand either there or behind -w (a field is name=value; words for the worker stand behind --)", host);
+        return error_set(
+            err, SSX_ERROR_USAGE,
+            "%s beside -w, -x and the like: hosts stand either there or behind -w (a field is name=value; words for the worker stand behind --)",
+            host);
     return 0;
 }
 
@@ -128,7 +138,8 @@ static int run_fleet(struct run *r, char **words, int count, char **rest)
     return code;
 }
 
-/* For those who are used to ssh, pdsh or clush: a command stands where the type should, or the host before it. Returns whether that is so: no host needs to be asked then. */
+/* For those who are used to ssh, pdsh or clush: a command stands where the type should, or the host before it. Returns
+ * whether that is so: no host needs to be asked then. */
 static bool advise(const struct run *r, struct ssx_error *err)
 {
     struct type type;
@@ -140,7 +151,9 @@ static bool advise(const struct run *r, struct ssx_error *err)
     }
     type_close(&type);
     *err = (struct ssx_error){0};
-    error_set(err, SSX_ERROR_UNKNOWN_TYPE, "there is no type %s, but a type %s: it stands before the host (sshexec run %s %s)", r->name, r->host, r->host, r->name);
+    error_set(err, SSX_ERROR_UNKNOWN_TYPE,
+              "there is no type %s, but a type %s: it stands before the host (sshexec run %s %s)", r->name, r->host,
+              r->host, r->name);
     return true;
 }
 
@@ -171,7 +184,8 @@ static int run_one(struct run *r, char **words, int count, char **rest)
     const struct descriptor *d = &r->type.plugin.descriptor;
     int code;
     if ((r->settings.state_out && state_out_check(r->settings.state_out, r->settings.json, d, &err)) ||
-        words_parse(&state, &r->host, &read_stdin, d, words, count, rest, r->settings.state_file, &err) || (!r->host && type_fits_here(&r->type, &err))) {
+        words_parse(&state, &r->host, &read_stdin, d, words, count, rest, r->settings.state_file, &err) ||
+        (!r->host && type_fits_here(&r->type, &err))) {
         code = tool_complain(&err);
     } else {
         r->input = (d->traits & TRAIT_TAKES_INPUT) && !r->settings.no_input && !read_stdin;

@@ -76,8 +76,12 @@ static int go_together(const struct settings *s, struct ssx_error *err)
     if (!s->items && !s->rerun)
         return error_set(err, SSX_ERROR_USAGE, "--scatter %s: which items? --items FILE (-: stdin)", s->scatter);
     if (s->rolling.serial.given || s->rolling.canary)
-        return error_set(err, SSX_ERROR_USAGE, "--scatter deals items to whoever is free: there are no batches of hosts (--serial, --canary)");
-    return scatter_reads_stdin(s) && s->state_map && strcmp(s->state_map, "-") == 0 ? error_set(err, SSX_ERROR_USAGE, "stdin can be read only once") : 0;
+        return error_set(
+            err, SSX_ERROR_USAGE,
+            "--scatter deals items to whoever is free: there are no batches of hosts (--serial, --canary)");
+    return scatter_reads_stdin(s) && s->state_map && strcmp(s->state_map, "-") == 0
+               ? error_set(err, SSX_ERROR_USAGE, "stdin can be read only once")
+               : 0;
 }
 
 int scatter_check(const struct settings *s, struct ssx_error *err)
@@ -118,10 +122,16 @@ static int check_words(const struct scatter *s, const struct settings *settings,
 {
     size_t top = strcspn(s->field, ".");
     for (size_t i = 0; i < words->count; i++)
-        if (words->words[i].operator == '%' && strcspn(words->words[i].name, ".") == top && memcmp(words->words[i].name, s->field, top) == 0)
-            return error_set(err, SSX_ERROR_USAGE, "--scatter %s beside %s%%=...: a field that is dealt can't differ by host as well", s->field, words->words[i].name);
+        if (words->words[i].operator== '%' && strcspn(words->words[i].name, ".") == top &&
+            memcmp(words->words[i].name, s->field, top) == 0)
+            return error_set(err, SSX_ERROR_USAGE,
+                             "--scatter %s beside %s%%=...: a field that is dealt can't differ by host as well",
+                             s->field, words->words[i].name);
     if (s->field[top] && settings->state_map)
-        return error_set(err, SSX_ERROR_USAGE, "--scatter %s beside --state-map: a part of a field can't be dealt where the whole differs by host", s->field);
+        return error_set(
+            err, SSX_ERROR_USAGE,
+            "--scatter %s beside --state-map: a part of a field can't be dealt where the whole differs by host",
+            s->field);
     return 0;
 }
 

@@ -26,14 +26,15 @@ size_t scatter_per_host(const struct settings *settings);
 int scatter_read(struct scatter *s, const struct settings *settings, const struct word_list *words, struct ssx_error *err);
 void scatter_free(struct scatter *s);
 
-/* Makes items of them, typed by the schema, and checks the words beside which they stand. Returns 0, or -1 with err, which names file and line. */
+/* Makes items of them, typed by the schema, and checks the words beside which they stand. Returns 0, or -1 with err,
+ * which names file and line. */
 int scatter_type(struct scatter *s, const struct settings *settings, const struct word_list *words, struct ssx_error *err);
 
 /* Hands them to the fleet, and keeps them no longer. Returns 0, or -1 with err. */
 int scatter_deal(struct scatter *s, struct ssx_fleet *fleet, struct ssx_error *err);
 
-/* What stands for items where people read: the lines, safe for a terminal; "line 17" where they are secret (texts NULL). Returns 0: the caller frees *labels by scatter_labels_free; or -1
- * without memory. */
+/* What stands for items where people read: the lines, safe for a terminal; "line 17" where they are secret (texts
+ * NULL). Returns 0: the caller frees *labels by scatter_labels_free; or -1 without memory. */
 int scatter_labels(char ***labels, const struct span *texts, size_t count);
 void scatter_labels_free(char **labels, size_t count);
 

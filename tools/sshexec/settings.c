@@ -27,7 +27,8 @@
 
 #define NAMED_MAX 64 /* [transport NAME] sections */
 
-static const char *const transports[] = {[TRANSPORT_AUTO] = "auto", [TRANSPORT_LIBSSH] = "libssh", [TRANSPORT_SSH] = "ssh", [TRANSPORT_FIFO] = "fifo"};
+static const char *const transports[] = {
+    [TRANSPORT_AUTO] = "auto", [TRANSPORT_LIBSSH] = "libssh", [TRANSPORT_SSH] = "ssh", [TRANSPORT_FIFO] = "fifo"};
 #define TRANSPORTS (sizeof transports / sizeof *transports)
 
 static struct named_transport named[NAMED_MAX];
@@ -57,11 +58,15 @@ static int unknown_transport(const char *name, const char *text, struct ssx_erro
         n += (size_t)snprintf(known + n, sizeof known - n, "%s%s", i ? ", " : "", transports[i]);
     for (size_t i = 0; i < named_count && n < sizeof known; i++)
         n += (size_t)snprintf(known + n, sizeof known - n, ", %s", named[i].name);
-    return error_set(err, SSX_ERROR_USAGE, "%s: \"%s\" is none of %s (a [transport %s] section in the configuration file would make it one)", name, text, known,
-                     text_is_type_name(text) ? text : "NAME");
+    return error_set(err, SSX_ERROR_USAGE,
+                     "%s: \"%s\" is none of %s (a [transport %s] section in the configuration file would make it one)",
+                     name, text, known, text_is_type_name(text) ? text : "NAME");
 }
 
-const char *settings_transport(size_t i) { return i < TRANSPORTS ? transports[i] : i - TRANSPORTS < named_count ? named[i - TRANSPORTS].name : NULL; }
+const char *settings_transport(size_t i)
+{
+    return i < TRANSPORTS ? transports[i] : i - TRANSPORTS < named_count ? named[i - TRANSPORTS].name : NULL;
+}
 
 static struct named_transport *find_named(const char *name)
 {
@@ -123,7 +128,9 @@ static int take_named(const char *name, const char *key, const char *value, cons
         if (strcmp(name, transports[i]) == 0)
             return error_set(err, SSX_ERROR_USAGE, "[transport %s]: that name is taken", name);
     if (!text_is_type_name(name))
-        return error_set(err, SSX_ERROR_USAGE, "[transport %s]: a name is lower-case letters, digits, - and _, and begins with a letter", name);
+        return error_set(err, SSX_ERROR_USAGE,
+                         "[transport %s]: a name is lower-case letters, digits, - and _, and begins with a letter",
+                         name);
     if (strcmp(key, "command"))
         return error_set(err, SSX_ERROR_USAGE, "[transport %s] knows no key %s, only command", name, key);
     if (template_check(value, err))
@@ -216,87 +223,272 @@ void settings_print(void)
 
 /* --- options --- */
 
-enum { HELP = 256, TRANSPORT, BECOME, LEASE, JSON, PLUGIN_PATH, STATE, STATE_OUT, BARE, FORCE, NO_BOOTSTRAP, EPHEMERAL, GDB, VALGRIND, IN_PROCESS,
-       HOSTFILE, DEADLINE, TIMING, STATE_MAP, SCATTER, ITEMS, PER_HOST,
-       SERIAL, MAX_FAIL, CANARY, RERUN, RECORD, LIST, DIFF, OUTDIR, PICK, SORT, GROUP_BY, SUM, MIN, MAX, AVG,
-       PCT, COLOR, OLDER_THAN, KEEP, REMOVE, DRY_RUN, SIGNERS, SIGNER, DOWNGRADE, ONE_PHASE, TO };
+enum {
+    HELP = 256,
+    TRANSPORT,
+    BECOME,
+    LEASE,
+    JSON,
+    PLUGIN_PATH,
+    STATE,
+    STATE_OUT,
+    BARE,
+    FORCE,
+    NO_BOOTSTRAP,
+    EPHEMERAL,
+    GDB,
+    VALGRIND,
+    IN_PROCESS,
+    HOSTFILE,
+    DEADLINE,
+    TIMING,
+    STATE_MAP,
+    SCATTER,
+    ITEMS,
+    PER_HOST,
+    SERIAL,
+    MAX_FAIL,
+    CANARY,
+    RERUN,
+    RECORD,
+    LIST,
+    DIFF,
+    OUTDIR,
+    PICK,
+    SORT,
+    GROUP_BY,
+    SUM,
+    MIN,
+    MAX,
+    AVG,
+    PCT,
+    COLOR,
+    OLDER_THAN,
+    KEEP,
+    REMOVE,
+    DRY_RUN,
+    SIGNERS,
+    SIGNER,
+    DOWNGRADE,
+    ONE_PHASE,
+    TO
+};
 
 #define FOR_HOSTS (1u << 31) /* beside its groups: hosts are run on as a set, be it of one */
 
-static const struct { struct option option; unsigned group; const char *value, *about; } table[] = {
+static const struct { struct option option; unsigned group; const char *value, *about;
+} table[] = {
     {{"ssh-config", required_argument, NULL, 'F'}, OPTIONS_SSH, "FILE", "ssh's configuration file, as ssh -F"},
     {{"port", required_argument, NULL, 'p'}, OPTIONS_SSH, "PORT", "port, as ssh -p"},
     {{"login", required_argument, NULL, 'l'}, OPTIONS_SSH, "USER", "user, as ssh -l"},
     {{"identity", required_argument, NULL, 'i'}, OPTIONS_SSH, "FILE", "private key, as ssh -i"},
     {{"option", required_argument, NULL, 'o'}, OPTIONS_SSH, "KEY=VALUE", "any ssh option, as ssh -o"},
-    {{"transport", required_argument, NULL, TRANSPORT}, OPTIONS_SSH, "HOW", "auto, libssh, ssh, fifo, or a [transport NAME] of the configuration"},
+    {{"transport", required_argument, NULL, TRANSPORT},
+     OPTIONS_SSH,
+     "HOW",
+     "auto, libssh, ssh, fifo, or a [transport NAME] of the configuration"},
     {{"become", optional_argument, NULL, BECOME}, OPTIONS_SSH, "[=USER]", "start the agent as USER (root), by sudo"},
-    {{"no-bootstrap", no_argument, NULL, NO_BOOTSTRAP}, OPTIONS_SSH, NULL, "bring no agent to the host: use the one it has, or fail"},
+    {{"no-bootstrap", no_argument, NULL, NO_BOOTSTRAP},
+     OPTIONS_SSH,
+     NULL,
+     "bring no agent to the host: use the one it has, or fail"},
     {{"ephemeral", no_argument, NULL, EPHEMERAL}, OPTIONS_SSH, NULL, "bring the agent, and leave no file on the host"},
-    {{"lease", required_argument, NULL, LEASE}, OPTIONS_SSH, "TIME", "give a call up, at both ends, when the network was silent for so long"},
-    {{"connect-timeout", required_argument, NULL, 't'}, OPTIONS_SSH, "TIME", "the longest connecting may take (10, 1.5s, 500ms, 2m)"},
-    {{"hosts", required_argument, NULL, 'w'}, OPTIONS_FLEET | OPTIONS_SETS, "SET", "run on these hosts: node[01-10,12], a,b  a!b, @group, ^FILE (sshexec hosts --help)"},
+    {{"lease", required_argument, NULL, LEASE},
+     OPTIONS_SSH,
+     "TIME",
+     "give a call up, at both ends, when the network was silent for so long"},
+    {{"connect-timeout", required_argument, NULL, 't'},
+     OPTIONS_SSH,
+     "TIME",
+     "the longest connecting may take (10, 1.5s, 500ms, 2m)"},
+    {{"hosts", required_argument, NULL, 'w'},
+     OPTIONS_FLEET | OPTIONS_SETS,
+     "SET",
+     "run on these hosts: node[01-10,12], a,b  a!b, @group, ^FILE (sshexec hosts --help)"},
     {{"exclude", required_argument, NULL, 'x'}, OPTIONS_FLEET | OPTIONS_SETS, "SET", "but not on these"},
     {{"group", required_argument, NULL, 'g'}, OPTIONS_FLEET | OPTIONS_SETS, "GROUP", "on the hosts of a group"},
-    {{"exclude-group", required_argument, NULL, 'X'}, OPTIONS_FLEET | OPTIONS_SETS, "GROUP", "but not on those of this one"},
+    {{"exclude-group", required_argument, NULL, 'X'},
+     OPTIONS_FLEET | OPTIONS_SETS,
+     "GROUP",
+     "but not on those of this one"},
     {{"all", no_argument, NULL, 'a'}, OPTIONS_FLEET | OPTIONS_SETS, NULL, "on all hosts that the group source knows"},
-    {{"hostfile", required_argument, NULL, HOSTFILE}, OPTIONS_FLEET | OPTIONS_SETS, "FILE", "on the hosts in a file (-: stdin)"},
-    {{"groupsource", required_argument, NULL, 's'}, OPTIONS_FLEET | OPTIONS_SETS, "SOURCE", "where groups are looked for"},
+    {{"hostfile", required_argument, NULL, HOSTFILE},
+     OPTIONS_FLEET | OPTIONS_SETS,
+     "FILE",
+     "on the hosts in a file (-: stdin)"},
+    {{"groupsource", required_argument, NULL, 's'},
+     OPTIONS_FLEET | OPTIONS_SETS,
+     "SOURCE",
+     "where groups are looked for"},
     {{"fanout", required_argument, NULL, 'f'}, OPTIONS_FLEET | OPTIONS_SETS, "N", "hosts at a time (64)"},
-    {{"deadline", required_argument, NULL, DEADLINE}, OPTIONS_FLEET | OPTIONS_SETS | FOR_HOSTS, "TIME", "the longest that all hosts together may take"},
-    {{"state-map", required_argument, NULL, STATE_MAP}, OPTIONS_FLEET | FOR_HOSTS, "FILE", "a state for each host: a JSON object, or lines HOST JSON (-: stdin); fields given as well replace its"},
-    {{"scatter", required_argument, NULL, SCATTER}, OPTIONS_FLEET | FOR_HOSTS, "FIELD", "deal items over the hosts, each the value of this field of one call (FIELD:=: items are JSON)"},
+    {{"deadline", required_argument, NULL, DEADLINE},
+     OPTIONS_FLEET | OPTIONS_SETS | FOR_HOSTS,
+     "TIME",
+     "the longest that all hosts together may take"},
+    {{"state-map", required_argument, NULL, STATE_MAP},
+     OPTIONS_FLEET | FOR_HOSTS,
+     "FILE",
+     "a state for each host: a JSON object, or lines HOST JSON (-: stdin); fields given as well replace its"},
+    {{"scatter", required_argument, NULL, SCATTER},
+     OPTIONS_FLEET | FOR_HOSTS,
+     "FIELD",
+     "deal items over the hosts, each the value of this field of one call (FIELD:=: items are JSON)"},
     {{"items", required_argument, NULL, ITEMS}, OPTIONS_FLEET | FOR_HOSTS, "FILE", "the items, a line each (-: stdin)"},
     {{"null", no_argument, NULL, '0'}, OPTIONS_FLEET | FOR_HOSTS, NULL, "--items: a NUL ends each, not a newline"},
-    {{"per-host", required_argument, NULL, PER_HOST}, OPTIONS_FLEET | FOR_HOSTS, "N", "items that a host works on at once (1)"},
-    {{"serial", required_argument, NULL, SERIAL}, OPTIONS_FLEET | OPTIONS_ROLLING | FOR_HOSTS, "N|N%", "in batches of N hosts: the next begins when all of one have ended"},
-    {{"max-fail", required_argument, NULL, MAX_FAIL}, OPTIONS_FLEET | OPTIONS_ROLLING | FOR_HOSTS, "N|N%", "begin with no further host once more than N have failed (unreachable ones do not count)"},
-    {{"canary", required_argument, NULL, CANARY}, OPTIONS_FLEET | OPTIONS_ROLLING | FOR_HOSTS, "N", "first on N hosts alone; go on if all of them are ok"},
-    {{"rerun", required_argument, NULL, RERUN}, OPTIONS_FLEET | OPTIONS_ROLLING, "WHICH", "on those hosts of the run before that failed, or were unreachable or lost, or are ok, or all"},
-    {{"record", required_argument, NULL, RECORD}, OPTIONS_FLEET | OPTIONS_ROLLING | FOR_HOSTS, "RECORD", "--rerun: of this run (sshexec show --list)"},
+    {{"per-host", required_argument, NULL, PER_HOST},
+     OPTIONS_FLEET | FOR_HOSTS,
+     "N",
+     "items that a host works on at once (1)"},
+    {{"serial", required_argument, NULL, SERIAL},
+     OPTIONS_FLEET | OPTIONS_ROLLING | FOR_HOSTS,
+     "N|N%",
+     "in batches of N hosts: the next begins when all of one have ended"},
+    {{"max-fail", required_argument, NULL, MAX_FAIL},
+     OPTIONS_FLEET | OPTIONS_ROLLING | FOR_HOSTS,
+     "N|N%",
+     "begin with no further host once more than N have failed (unreachable ones do not count)"},
+    {{"canary", required_argument, NULL, CANARY},
+     OPTIONS_FLEET | OPTIONS_ROLLING | FOR_HOSTS,
+     "N",
+     "first on N hosts alone; go on if all of them are ok"},
+    {{"rerun", required_argument, NULL, RERUN},
+     OPTIONS_FLEET | OPTIONS_ROLLING,
+     "WHICH",
+     "on those hosts of the run before that failed, or were unreachable or lost, or are ok, or all"},
+    {{"record", required_argument, NULL, RECORD},
+     OPTIONS_FLEET | OPTIONS_ROLLING | FOR_HOSTS,
+     "RECORD",
+     "--rerun: of this run (sshexec show --list)"},
     {{"no-names", no_argument, NULL, 'N'}, OPTIONS_OUTPUT, NULL, "no \"host: \" in front of lines"},
-    {{"gather", no_argument, NULL, 'b'}, OPTIONS_OUTPUT | FOR_HOSTS, NULL, "show output that is the same once, at the end, under the names of its hosts"},
-    {{"by-host", no_argument, NULL, 'L'}, OPTIONS_OUTPUT | FOR_HOSTS, NULL, "show lines at the end, host by host; with -b those that are the same under one name"},
-    {{"diff", no_argument, NULL, DIFF}, OPTIONS_OUTPUT | FOR_HOSTS, NULL, "show at the end how outputs differ from what most hosts said"},
-    {{"outdir", required_argument, NULL, OUTDIR}, OPTIONS_OUTPUT | FOR_HOSTS, "DIR", "write output to files in DIR, one a host"},
-    {{"pick", required_argument, NULL, PICK}, OPTIONS_OUTPUT | FOR_HOSTS, "FIELD,...", "a table of these fields of the results (a.b: of a nested one)"},
-    {{"sort", required_argument, NULL, SORT}, OPTIONS_OUTPUT | FOR_HOSTS, "FIELD", "--pick: by this field (-FIELD: the largest first)"},
-    {{"group-by", required_argument, NULL, GROUP_BY}, OPTIONS_OUTPUT | FOR_HOSTS, "FIELD", "the hosts that have the same value"},
+    {{"gather", no_argument, NULL, 'b'},
+     OPTIONS_OUTPUT | FOR_HOSTS,
+     NULL,
+     "show output that is the same once, at the end, under the names of its hosts"},
+    {{"by-host", no_argument, NULL, 'L'},
+     OPTIONS_OUTPUT | FOR_HOSTS,
+     NULL,
+     "show lines at the end, host by host; with -b those that are the same under one name"},
+    {{"diff", no_argument, NULL, DIFF},
+     OPTIONS_OUTPUT | FOR_HOSTS,
+     NULL,
+     "show at the end how outputs differ from what most hosts said"},
+    {{"outdir", required_argument, NULL, OUTDIR},
+     OPTIONS_OUTPUT | FOR_HOSTS,
+     "DIR",
+     "write output to files in DIR, one a host"},
+    {{"pick", required_argument, NULL, PICK},
+     OPTIONS_OUTPUT | FOR_HOSTS,
+     "FIELD,...",
+     "a table of these fields of the results (a.b: of a nested one)"},
+    {{"sort", required_argument, NULL, SORT},
+     OPTIONS_OUTPUT | FOR_HOSTS,
+     "FIELD",
+     "--pick: by this field (-FIELD: the largest first)"},
+    {{"group-by", required_argument, NULL, GROUP_BY},
+     OPTIONS_OUTPUT | FOR_HOSTS,
+     "FIELD",
+     "the hosts that have the same value"},
     {{"sum", required_argument, NULL, SUM}, OPTIONS_OUTPUT | FOR_HOSTS, "FIELD", "the sum over all hosts"},
     {{"min", required_argument, NULL, MIN}, OPTIONS_OUTPUT | FOR_HOSTS, "FIELD", "the least, and which host has it"},
     {{"max", required_argument, NULL, MAX}, OPTIONS_OUTPUT | FOR_HOSTS, "FIELD", "the greatest"},
     {{"avg", required_argument, NULL, AVG}, OPTIONS_OUTPUT | FOR_HOSTS, "FIELD", "the mean"},
     {{"pct", required_argument, NULL, PCT}, OPTIONS_OUTPUT | FOR_HOSTS, "FIELD", "the percentiles 50, 90 and 99"},
-    {{"keep-order", no_argument, NULL, 'k'}, OPTIONS_OUTPUT | FOR_HOSTS, NULL, "show the output of items in their order, not as they finish"},
-    {{"color", optional_argument, NULL, COLOR}, OPTIONS_OUTPUT, "[=WHEN]", "auto (on a terminal, unless NO_COLOR is set), always or never"},
-    {{"timing", no_argument, NULL, TIMING}, OPTIONS_OUTPUT | FOR_HOSTS, NULL, "at the end, show where the time of each host went"},
-    {{"largest", no_argument, NULL, 'S'}, OPTIONS_FLEET | OPTIONS_SETS, NULL, "exit with the largest code of all hosts"},
-    {{"timeout", required_argument, NULL, 'u'}, OPTIONS_CALL | OPTIONS_ENCODE | OPTIONS_TRANSFER, "TIME", "the longest the call may take"},
+    {{"keep-order", no_argument, NULL, 'k'},
+     OPTIONS_OUTPUT | FOR_HOSTS,
+     NULL,
+     "show the output of items in their order, not as they finish"},
+    {{"color", optional_argument, NULL, COLOR},
+     OPTIONS_OUTPUT,
+     "[=WHEN]",
+     "auto (on a terminal, unless NO_COLOR is set), always or never"},
+    {{"timing", no_argument, NULL, TIMING},
+     OPTIONS_OUTPUT | FOR_HOSTS,
+     NULL,
+     "at the end, show where the time of each host went"},
+    {{"largest", no_argument, NULL, 'S'},
+     OPTIONS_FLEET | OPTIONS_SETS,
+     NULL,
+     "exit with the largest code of all hosts"},
+    {{"timeout", required_argument, NULL, 'u'},
+     OPTIONS_CALL | OPTIONS_ENCODE | OPTIONS_TRANSFER,
+     "TIME",
+     "the longest the call may take"},
     {{"no-input", no_argument, NULL, 'n'}, OPTIONS_CALL, NULL, "give the worker no input"},
-    {{"state", required_argument, NULL, STATE}, OPTIONS_CALL | OPTIONS_ENCODE, "FILE", "the whole state, JSON or msgpack (-: from stdin); fields given as well replace its"},
-    {{"state-out", required_argument, NULL, STATE_OUT}, OPTIONS_CALL, "FILE", "keep the state that comes back, if the call is ok: msgpack, or JSON in a FILE.json (-: to stdout, alone)"},
+    {{"state", required_argument, NULL, STATE},
+     OPTIONS_CALL | OPTIONS_ENCODE,
+     "FILE",
+     "the whole state, JSON or msgpack (-: from stdin); fields given as well replace its"},
+    {{"state-out", required_argument, NULL, STATE_OUT},
+     OPTIONS_CALL,
+     "FILE",
+     "keep the state that comes back, if the call is ok: msgpack, or JSON in a FILE.json (-: to stdout, alone)"},
     {{"list", no_argument, NULL, LIST}, OPTIONS_SHOW, NULL, "list the records"},
-    {{"quiet", no_argument, NULL, 'q'}, OPTIONS_CALL | OPTIONS_SHOW, NULL, "no result and no progress, only the worker's output"},
+    {{"quiet", no_argument, NULL, 'q'},
+     OPTIONS_CALL | OPTIONS_SHOW,
+     NULL,
+     "no result and no progress, only the worker's output"},
     {{"quiet", no_argument, NULL, 'q'}, OPTIONS_TRANSFER, NULL, "no progress, and no summary of many hosts"},
-    {{"quiet", no_argument, NULL, 'q'}, OPTIONS_SUMMARY, NULL, "no progress and no summary; of what is done, only what failed"},
-    {{"recursive", no_argument, NULL, 'r'}, OPTIONS_TRANSFER, NULL, "for scp's users: directories always go with all that is in them"},
+    {{"quiet", no_argument, NULL, 'q'},
+     OPTIONS_SUMMARY,
+     NULL,
+     "no progress and no summary; of what is done, only what failed"},
+    {{"recursive", no_argument, NULL, 'r'},
+     OPTIONS_TRANSFER,
+     NULL,
+     "for scp's users: directories always go with all that is in them"},
     {{"json", no_argument, NULL, JSON}, OPTIONS_JSON, NULL, "one JSON object a line"},
-    {{"plugin-path", required_argument, NULL, PLUGIN_PATH}, OPTIONS_PLUGINS, "DIRS", "look for plugins here first (colon-separated)"},
-    {{"bare", no_argument, NULL, BARE}, OPTIONS_ENCODE, NULL, "without its length in front: read to the end of the pipe, so no input can follow"},
+    {{"plugin-path", required_argument, NULL, PLUGIN_PATH},
+     OPTIONS_PLUGINS,
+     "DIRS",
+     "look for plugins here first (colon-separated)"},
+    {{"bare", no_argument, NULL, BARE},
+     OPTIONS_ENCODE,
+     NULL,
+     "without its length in front: read to the end of the pipe, so no input can follow"},
     {{"force", no_argument, NULL, FORCE}, OPTIONS_ENCODE, NULL, "write to a terminal, too"},
-    {{"check", no_argument, NULL, 'c'}, OPTIONS_CHECK, NULL, "look for what a compiler can't see; exit 126 if there is something"},
-    {{"gdb", no_argument, NULL, GDB}, OPTIONS_TEST, NULL, "in one process, under gdb, which stops where the worker begins"},
-    {{"valgrind", no_argument, NULL, VALGRIND}, OPTIONS_TEST, NULL, "in one process, under valgrind's memcheck; what it finds fails the test"},
-    {{"in-process", no_argument, NULL, IN_PROCESS}, OPTIONS_TEST, NULL, "in one process, alone or under a program of your own (-X)"},
-    {{"tool-arg", required_argument, NULL, 'X'}, OPTIONS_TEST, "ARG", "one more argument for gdb or valgrind; a word of your own program (-X strace -X -f)"},
-    {{"older-than", required_argument, NULL, OLDER_THAN}, OPTIONS_STORE, "TIME", "gc: what was not used for so long (30d)"},
-    {{"keep", required_argument, NULL, KEEP}, OPTIONS_STORE, "SIZE", "gc: the longest unused, until so much is left (500M, 2G)"},
+    {{"check", no_argument, NULL, 'c'},
+     OPTIONS_CHECK,
+     NULL,
+     "look for what a compiler can't see; exit 126 if there is something"},
+    {{"gdb", no_argument, NULL, GDB},
+     OPTIONS_TEST,
+     NULL,
+     "in one process, under gdb, which stops where the worker begins"},
+    {{"valgrind", no_argument, NULL, VALGRIND},
+     OPTIONS_TEST,
+     NULL,
+     "in one process, under valgrind's memcheck; what it finds fails the test"},
+    {{"in-process", no_argument, NULL, IN_PROCESS},
+     OPTIONS_TEST,
+     NULL,
+     "in one process, alone or under a program of your own (-X)"},
+    {{"tool-arg", required_argument, NULL, 'X'},
+     OPTIONS_TEST,
+     "ARG",
+     "one more argument for gdb or valgrind; a word of your own program (-X strace -X -f)"},
+    {{"older-than", required_argument, NULL, OLDER_THAN},
+     OPTIONS_STORE,
+     "TIME",
+     "gc: what was not used for so long (30d)"},
+    {{"keep", required_argument, NULL, KEEP},
+     OPTIONS_STORE,
+     "SIZE",
+     "gc: the longest unused, until so much is left (500M, 2G)"},
     {{"dry-run", no_argument, NULL, DRY_RUN}, OPTIONS_STORE, NULL, "gc: only say what would go"},
-    {{"dry-run", no_argument, NULL, DRY_RUN}, OPTIONS_DEPLOY, NULL, "only say what would travel, and what would change"},
-    {{"signers", required_argument, NULL, SIGNERS}, OPTIONS_DEPLOY, "FILE", "who may sign: an allowed_signers file; nothing is sent of any other bundle"},
+    {{"dry-run", no_argument, NULL, DRY_RUN},
+     OPTIONS_DEPLOY,
+     NULL,
+     "only say what would travel, and what would change"},
+    {{"signers", required_argument, NULL, SIGNERS},
+     OPTIONS_DEPLOY,
+     "FILE",
+     "who may sign: an allowed_signers file; nothing is sent of any other bundle"},
     {{"signer", required_argument, NULL, SIGNER}, OPTIONS_DEPLOY, "NAME", "only this one of them"},
     {{"allow-downgrade", no_argument, NULL, DOWNGRADE}, OPTIONS_DEPLOY, NULL, "take an older serial, too"},
-    {{"no-two-phase", no_argument, NULL, ONE_PHASE}, OPTIONS_DEPLOY, NULL, "let each host switch as soon as it is prepared, whatever the others do"},
+    {{"no-two-phase", no_argument, NULL, ONE_PHASE},
+     OPTIONS_DEPLOY,
+     NULL,
+     "let each host switch as soon as it is prepared, whatever the others do"},
     {{"to", required_argument, NULL, TO}, OPTIONS_ROLLBACK, "N", "to this generation, not to the one before"},
     {{"remove", no_argument, NULL, REMOVE}, OPTIONS_STORE, NULL, "verify: remove what is damaged"},
     {{"verbose", no_argument, NULL, 'v'}, 0, NULL, "say what is done and why; twice: more"},
@@ -352,7 +544,9 @@ static int take_fanout(struct settings *s, const char *value, struct ssx_error *
 {
     char *end;
     s->fanout = strtol(value, &end, 10);
-    return *end || s->fanout < 1 || s->fanout > FANOUT_MAX ? error_set(err, SSX_ERROR_USAGE, "-f: \"%s\" is no number of hosts from 1 to %d", value, FANOUT_MAX) : 0;
+    return *end || s->fanout < 1 || s->fanout > FANOUT_MAX
+               ? error_set(err, SSX_ERROR_USAGE, "-f: \"%s\" is no number of hosts from 1 to %d", value, FANOUT_MAX)
+               : 0;
 }
 
 static int take_per_host(struct settings *s, const char *value, struct ssx_error *err)
@@ -360,7 +554,9 @@ static int take_per_host(struct settings *s, const char *value, struct ssx_error
     char *end;
     s->per_host = strtol(value, &end, 10);
     return *end || s->per_host < 1 || s->per_host > SSX_FLEET_PER_HOST_MAX
-               ? error_set(err, SSX_ERROR_USAGE, "--per-host: \"%s\" is no number of items from 1 to %d", value, SSX_FLEET_PER_HOST_MAX) : 0;
+               ? error_set(err, SSX_ERROR_USAGE, "--per-host: \"%s\" is no number of items from 1 to %d", value,
+                           SSX_FLEET_PER_HOST_MAX)
+               : 0;
 }
 
 static int take_canary(struct settings *s, const char *value, struct ssx_error *err)
@@ -431,7 +627,9 @@ static int take_total(struct settings *s, enum total_kind kind, const char *valu
 static int take_color(struct settings *s, const char *value, struct ssx_error *err)
 {
     s->color = !value || strcmp(value, "always") == 0 ? COLOR_ALWAYS : strcmp(value, "never") == 0 ? COLOR_NEVER : COLOR_AUTO;
-    return s->color == COLOR_AUTO && strcmp(value, "auto") ? error_set(err, SSX_ERROR_USAGE, "--color: \"%s\" is none of auto, always, never", value) : 0;
+    return s->color == COLOR_AUTO && strcmp(value, "auto")
+               ? error_set(err, SSX_ERROR_USAGE, "--color: \"%s\" is none of auto, always, never", value)
+               : 0;
 }
 
 /* Those of OPTIONS_OUTPUT. Returns 1 for any other. */
@@ -538,11 +736,13 @@ static int complain(int c, const char *command, const char *word, unsigned group
 {
     char letter[3] = {'-', (char)optopt, 0};
     const char *name = optopt > 0 && optopt < 256 ? letter : word;
-    return error_set(err, SSX_ERROR_USAGE, "%s%s%s (sshexec %s --help%s)", c == ':' ? "" : "unknown option ", name, c == ':' ? " needs a value" : "", command,
+    return error_set(err, SSX_ERROR_USAGE, "%s%s%s (sshexec %s --help%s)", c == ':' ? "" : "unknown option ", name,
+                     c == ':' ? " needs a value" : "", command,
                      groups & OPTIONS_CALL ? "; words for the worker stand behind --" : "");
 }
 
-int settings_options(struct settings *s, unsigned groups, int argc, char **argv, char ***words, int *count, char ***rest, struct ssx_error *err)
+int settings_options(struct settings *s, unsigned groups, int argc, char **argv, char ***words, int *count,
+                     char ***rest, struct ssx_error *err)
 {
     struct option longs[OPTIONS + 1];
     char shorts[2 * OPTIONS + 2];

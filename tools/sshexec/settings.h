@@ -1,4 +1,5 @@
-/* What the user asked for beside the words of the command: options, environment and configuration file in one struct, each with where it came from. */
+/* What the user asked for beside the words of the command: options, environment and configuration file in one struct,
+ * each with where it came from. */
 #ifndef SSHEXEC_SETTINGS_H
 #define SSHEXEC_SETTINGS_H
 #include "client/bootstrap.h"
@@ -94,9 +95,11 @@ enum option_group {
 /* Defaults, then the configuration file. Returns 0, or -1 with err. Strings live as long as the process. */
 int settings_load(struct settings *s, struct ssx_error *err);
 
-/* Takes the options out of argv, wherever they stand before a "--"; what is left are words, *rest those behind the "--" (NULL: there is none). argv[0] is the subcommand's name.
- * Returns 0 with *words and *count set, or -1 with err (SSX_ERROR_USAGE). */
-int settings_options(struct settings *s, unsigned groups, int argc, char **argv, char ***words, int *count, char ***rest, struct ssx_error *err);
+/* Takes the options out of argv, wherever they stand before a "--"; what is left are words, *rest those behind the "--"
+ * (NULL: there is none). argv[0] is the subcommand's name. Returns 0 with *words and *count set, or -1 with err
+ * (SSX_ERROR_USAGE). */
+int settings_options(struct settings *s, unsigned groups, int argc, char **argv, char ***words, int *count,
+                     char ***rest, struct ssx_error *err);
 
 /* The text of those options for a help page. */
 void settings_print_options(unsigned groups);
@@ -119,8 +122,9 @@ static inline bool settings_name_hosts(const struct settings *s) { return s->hos
 /* The hosts of a set (a word of -w), as if an option had named them. Returns 0, or -1 with err. */
 int settings_add_hosts(struct settings *s, const char *set, struct ssx_error *err);
 
-/* Whether a command with these settings and this host (NULL: none was named) goes by way of a transport: where no host is named, only through a template that asks for
- * none, or that the command line names (which then fails for want of a host, rather than do here what was meant for elsewhere). */
+/* Whether a command with these settings and this host (NULL: none was named) goes by way of a transport: where no host
+ * is named, only through a template that asks for none, or that the command line names (which then fails for want of a
+ * host, rather than do here what was meant for elsewhere). */
 bool settings_go_out(const struct settings *s, const char *host);
 
 #endif

@@ -27,8 +27,14 @@ static int end_missing(struct fan_show *show)
     const struct ssx_ending ending = {.outcome = SSX_OUTCOME_LOST, .exit_code = EXIT_UNREACHABLE, .reason = "", .message = "",
                                       .digest = "", .sandbox = "", .text = "lost: the record ends before it did"};
     for (size_t i = 0; i < show->count; i++) {
-        const struct ssx_fleet_event of_host = {.kind = SSX_FLEET_END, .host = i, .item = SSX_FLEET_NONE, .name = show->names[i], .ending = &ending, .timing = &timing};
-        const struct ssx_fleet_event of_item = {.kind = SSX_FLEET_DEALT, .host = SSX_FLEET_NONE, .item = i, .ending = &ending, .timing = &timing};
+        const struct ssx_fleet_event of_host = {.kind = SSX_FLEET_END,
+                                                .host = i,
+                                                .item = SSX_FLEET_NONE,
+                                                .name = show->names[i],
+                                                .ending = &ending,
+                                                .timing = &timing};
+        const struct ssx_fleet_event of_item = {
+            .kind = SSX_FLEET_DEALT, .host = SSX_FLEET_NONE, .item = i, .ending = &ending, .timing = &timing};
         const struct ssx_fleet_event e = show->rows.items ? of_item : of_host;
         if (show->tally.hosts[i].outcome < 0 && fan_show_event(show, &e))
             return -1;
@@ -58,7 +64,9 @@ static int replay(struct fan_show *show, struct record_reader *r, struct ssx_err
 static int labels_of(char ***out, const struct record_head *head, struct ssx_error *err)
 {
     *out = NULL;
-    return head->item_count && scatter_labels(out, head->texts, head->item_count) ? error_set(err, SSX_ERROR_SYSTEM, "out of memory for %zu items", head->item_count) : 0;
+    return head->item_count && scatter_labels(out, head->texts, head->item_count)
+               ? error_set(err, SSX_ERROR_SYSTEM, "out of memory for %zu items", head->item_count)
+               : 0;
 }
 
 static int show_record(const struct settings *s, struct record_reader *r)
@@ -106,7 +114,12 @@ static int show_one(const struct settings *s, const char *name)
 
 /* --- the list --- */
 
-struct listed { struct tally tally; struct record_reader *reader; char **labels; int64_t took_us; }; /* labels of items; NULL: it dealt none */
+struct listed {
+    struct tally tally;
+    struct record_reader *reader;
+    char **labels;
+    int64_t took_us;
+}; /* labels of items; NULL: it dealt none */
 
 static int count_ends(struct listed *l, struct ssx_error *err)
 {
@@ -182,8 +195,10 @@ int command_show(int argc, char **argv)
     struct ssx_error err = {0};
     char **words, **rest;
     int count, code;
-    if (tool_start(&s, OPTIONS_OUTPUT | OPTIONS_JSON | OPTIONS_SHOW, "usage: sshexec show [options] [RECORD]\n       sshexec show --list\n\n"
-                   "Shows a run over many hosts once more, the newest one unless RECORD names another.", argc, argv, &words, &count, &rest, &code))
+    if (tool_start(&s, OPTIONS_OUTPUT | OPTIONS_JSON | OPTIONS_SHOW,
+                   "usage: sshexec show [options] [RECORD]\n       sshexec show --list\n\n"
+                   "Shows a run over many hosts once more, the newest one unless RECORD names another.",
+                   argc, argv, &words, &count, &rest, &code))
         return code;
     if (count > 1 || rest || (s.list && count)) {
         error_set(&err, SSX_ERROR_USAGE, "show what? sshexec show [RECORD], or sshexec show --list");

@@ -50,7 +50,8 @@ static void show_fields(const struct schema_struct *s, const char *title, bool d
         if (defaults && f->required)
             printf("(required) ");
         printf("%s", f->doc);
-        if (defaults && !f->required && !value.failed && strcmp((const char *)buf_data(&value), "null") && strcmp((const char *)buf_data(&value), "[]"))
+        if (defaults && !f->required && !value.failed && strcmp((const char *)buf_data(&value), "null") &&
+            strcmp((const char *)buf_data(&value), "[]"))
             printf(" [%s]", (const char *)buf_data(&value));
         putchar('\n');
         buf_free(&value);
@@ -72,8 +73,8 @@ static void show_nested(const struct descriptor *d)
 void show_type(const struct descriptor *d)
 {
     const struct schema_field *rest = schema_field_rest(d->state);
-    printf("%s %s: %s\n\nusage: sshexec run %s [HOST | -w SET]%s%s%s\n", d->type, d->version, d->doc, d->type, d->state->count ? " [field=value ...]" : "",
-           rest ? " -- " : "", rest ? rest->name : "");
+    printf("%s %s: %s\n\nusage: sshexec run %s [HOST | -w SET]%s%s%s\n", d->type, d->version, d->doc, d->type,
+           d->state->count ? " [field=value ...]" : "", rest ? " -- " : "", rest ? rest->name : "");
     show_fields(d->state, "fields (default):", true);
     show_fields(d->result, "result:", false);
     if (d->items && d->items != d->result && d->items != d->state) {

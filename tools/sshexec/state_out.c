@@ -22,11 +22,15 @@ static bool is_json(const char *path)
 int state_out_check(const char *path, bool json, const struct descriptor *d, struct ssx_error *err)
 {
     if (!(d->traits & TRAIT_RETURNS_STATE))
-        return error_set(err, SSX_ERROR_USAGE, "--state-out: %s %s gives no state back (its traits have no SSX_RETURNS_STATE)", d->type, d->version);
+        return error_set(err, SSX_ERROR_USAGE,
+                         "--state-out: %s %s gives no state back (its traits have no SSX_RETURNS_STATE)", d->type,
+                         d->version);
     if (is_stdout(path) && json)
         return error_set(err, SSX_ERROR_USAGE, "--state-out - and --json both want stdout: name a file, or take the state from its event");
     if (is_stdout(path) && isatty(STDOUT_FILENO))
-        return error_set(err, SSX_ERROR_USAGE, "--state-out -: a state is binary, and stdout is a terminal: pipe it, or name a file (FILE.json: as JSON)");
+        return error_set(
+            err, SSX_ERROR_USAGE,
+            "--state-out -: a state is binary, and stdout is a terminal: pipe it, or name a file (FILE.json: as JSON)");
     return 0;
 }
 
@@ -53,9 +57,12 @@ int state_out_write(const char *path, const struct descriptor *d, const void *st
     struct ssx_error why = {0};
     struct buf bytes = {0};
     if (!n)
-        return error_set(err, SSX_ERROR_PROTOCOL, "no state came back, so --state-out %s was not written: the node's %s gives none", path, d->type);
+        return error_set(err, SSX_ERROR_PROTOCOL,
+                         "no state came back, so --state-out %s was not written: the node's %s gives none", path,
+                         d->type);
     if (state_check(d, d->state, state, n, &why))
-        return error_set(err, SSX_ERROR_PROTOCOL, "the state that came back doesn't fit, so --state-out %s was not written: %s", path, why.text);
+        return error_set(err, SSX_ERROR_PROTOCOL,
+                         "the state that came back doesn't fit, so --state-out %s was not written: %s", path, why.text);
     int rc = is_json(path) ? value_show_json(&bytes, d->state, state, n) || buf_add_text(&bytes, "\n") : buf_add(&bytes, state, n);
     rc = rc ? error_set(err, SSX_ERROR_SYSTEM, "out of memory for the state that came back") : write_out(path, &bytes, err);
     buf_free(&bytes);

@@ -1,5 +1,5 @@
-/* sshexec store: what nodes have stored for this user, whether it is sound, and removing what nobody uses. The node's own agent looks after
- * it (core/bundle/tend.h); here its answer becomes text or JSON. */
+/* sshexec store: what nodes have stored for this user, whether it is sound, and removing what nobody uses. The node's
+ * own agent looks after it (core/bundle/tend.h); here its answer becomes text or JSON. */
 #include "answer.h"
 #include "interrupt.h"
 #include "rollout.h"
@@ -265,10 +265,12 @@ int command_store(int argc, char **argv)
     struct care c = {.settings = &s};
     char **words, **rest;
     int count, code;
-    if (tool_start(&s, OPTIONS_HOSTS | OPTIONS_SSH | OPTIONS_JSON | OPTIONS_STORE,
-                   "usage: sshexec store list|verify|gc [options] [HOST...]\n\n"
-                   "Shows what is stored for its user on each HOST (sets, as behind -w), or on this machine; hashes it anew; or removes what was\n"
-                   "not used for long, but never what a running session or a deployed bundle uses.", argc, argv, &words, &count, &rest, &code))
+    if (tool_start(
+            &s, OPTIONS_HOSTS | OPTIONS_SSH | OPTIONS_JSON | OPTIONS_STORE,
+            "usage: sshexec store list|verify|gc [options] [HOST...]\n\n"
+            "Shows what is stored for its user on each HOST (sets, as behind -w), or on this machine; hashes it anew; or removes what was\n"
+            "not used for long, but never what a running session or a deployed bundle uses.",
+            argc, argv, &words, &count, &rest, &code))
         return code;
     if (rest || take_action(&c, count ? words[0] : NULL, &err)) {
         error_set(&err, SSX_ERROR_USAGE, "store takes no words behind \"--\"");

@@ -1,6 +1,6 @@
-/* sshexec test: one call of a plugin on this machine, with all that can be checked about it said: its descriptor, its selftest, how the
- * call ended, whether the result fits the declared fields, what it cost and how it was protected. The report goes to stderr; stdout has
- * what `sshexec run` prints. */
+/* sshexec test: one call of a plugin on this machine, with all that can be checked about it said: its descriptor, its
+ * selftest, how the call ended, whether the result fits the declared fields, what it cost and how it was protected. The
+ * report goes to stderr; stdout has what `sshexec run` prints. */
 #include "conversation.h"
 #include "in_process.h"
 #include "interrupt.h"
@@ -103,8 +103,8 @@ static int report_call(struct test *t)
     if (buf_length(&t->state))
         row(t, "state", "came back, %zu bytes", buf_length(&t->state));
     if (e->has_digest)
-        row(t, "time", "%.1f ms (%.1f ms user, %.1f ms system), %llu KiB of memory", (double)e->wall_us / 1000, (double)e->user_us / 1000, (double)e->sys_us / 1000,
-            (unsigned long long)e->rss_kb);
+        row(t, "time", "%.1f ms (%.1f ms user, %.1f ms system), %llu KiB of memory", (double)e->wall_us / 1000,
+            (double)e->user_us / 1000, (double)e->sys_us / 1000, (unsigned long long)e->rss_kb);
     row(t, "sandbox", "%s%s", *t->sandbox ? t->sandbox : "none", t->settings.test_way == TEST_AS_ON_A_NODE ? "" : " (in one process)");
     return t->code == 0 && rc ? EXIT_REFUSED : t->code;
 }
@@ -147,8 +147,11 @@ static int conclude_call(struct test *t)
 static const char *const *tool_words(const struct test *t)
 {
     static const char *words[TOOL_WORDS_MAX];
-    static const char *const gdb[] = {"gdb", "-q", "-iex", "set breakpoint pending on", "-iex", "set startup-with-shell off", "-ex", "tbreak run", NULL};
-    static const char *const valgrind[] = {"valgrind", "-q", "--error-exitcode=99", "--leak-check=full", "--errors-for-leak-kinds=definite", NULL};
+    static const char *const gdb[] = {
+        "gdb", "-q",         "-iex", "set breakpoint pending on", "-iex", "set startup-with-shell off",
+        "-ex", "tbreak run", NULL};
+    static const char *const valgrind[] = {
+        "valgrind", "-q", "--error-exitcode=99", "--leak-check=full", "--errors-for-leak-kinds=definite", NULL};
     static const char *const none[] = {NULL};
     const char *const *tool = t->settings.test_way == TEST_GDB ? gdb : t->settings.test_way == TEST_VALGRIND ? valgrind : none;
     size_t n = 0;
@@ -178,7 +181,13 @@ static void conclude(struct test *t, int status)
 static int call_in_process(struct test *t, const struct buf *state)
 {
     struct ssx_error err = {0};
-    struct in_process p = {.type = &t->type, .tool = tool_words(t), .what = "call", .state = state, .timeout_ms = t->settings.timeout_ms, .take = take_message, .user = t};
+    struct in_process p = {.type = &t->type,
+                           .tool = tool_words(t),
+                           .what = "call",
+                           .state = state,
+                           .timeout_ms = t->settings.timeout_ms,
+                           .take = take_message,
+                           .user = t};
     start_report(t);
     int rc = in_process_run(&p, &err);
     if (rc == 0 && !p.ended)
@@ -225,8 +234,13 @@ static int call_as_on_a_node(struct test *t, const struct buf *state, bool input
     if (code)
         return code;
     struct reach reach;
-    struct conversation c = {.settings = &t->settings, .reach = &reach, .type = &t->type, .interrupt_fd = interrupt_watch(), .input_fd = input ? STDIN_FILENO : -1,
-                             .show = take_message, .user = t};
+    struct conversation c = {.settings = &t->settings,
+                             .reach = &reach,
+                             .type = &t->type,
+                             .interrupt_fd = interrupt_watch(),
+                             .input_fd = input ? STDIN_FILENO : -1,
+                             .show = take_message,
+                             .user = t};
     start_report(t);
     code = conversation_open(&c, NULL);
     if (code)
@@ -257,14 +271,17 @@ static int test_type(struct test *t, char **words, int count, char **rest)
     t->type.exact = true; /* this file, whatever else has its name */
     int rc = words_parse(&state, &host, &read_stdin, d, words, count, rest, t->settings.state_file, &err);
     if (rc == 0 && host)
-        rc = error_set(&err, SSX_ERROR_USAGE, "%s: a test runs on this machine; sshexec run %s %s ... goes to a host", host, t->type.plugin.path, host);
+        rc = error_set(&err, SSX_ERROR_USAGE, "%s: a test runs on this machine; sshexec run %s %s ... goes to a host",
+                       host, t->type.plugin.path, host);
     if (rc == 0)
         rc = check(t, &err);
     if (rc == 0 && t->settings.state_out)
         rc = state_out_check(t->settings.state_out, t->settings.json, d, &err);
-    int code = rc ? tool_complain(&err)
-               : t->settings.test_way == TEST_AS_ON_A_NODE ? call_as_on_a_node(t, &state, (d->traits & TRAIT_TAKES_INPUT) && !t->settings.no_input && !read_stdin)
-                                                           : call_in_process(t, &state);
+    int code =
+        rc ? tool_complain(&err)
+        : t->settings.test_way == TEST_AS_ON_A_NODE
+            ? call_as_on_a_node(t, &state, (d->traits & TRAIT_TAKES_INPUT) && !t->settings.no_input && !read_stdin)
+            : call_in_process(t, &state);
     buf_free(&state);
     buf_free(&t->result);
     buf_free(&t->state);

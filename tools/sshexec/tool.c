@@ -39,7 +39,8 @@ void tool_say_fanout(const struct settings *s, size_t allowed, size_t hosts)
     fprintf(stderr, "sshexec: the limit of open files (ulimit -n) leaves room for %zu hosts at a time, not %zu\n", allowed, wanted);
 }
 
-int tool_start(struct settings *s, unsigned groups, const char *usage, int argc, char **argv, char ***words, int *count, char ***rest, int *code)
+int tool_start(struct settings *s, unsigned groups, const char *usage, int argc, char **argv, char ***words, int *count,
+               char ***rest, int *code)
 {
     struct ssx_error err = {0};
     if (settings_load(s, &err) || settings_options(s, groups, argc, argv, words, count, rest, &err)) {

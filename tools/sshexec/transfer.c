@@ -132,8 +132,8 @@ bool transfer_near(const struct transfer *t, const char *host, int in, int out)
     return t->run(t, in, out, &observer, &err) == 0;
 }
 
-/* In the child. It ends when the other side of its pipes does, whatever signals the terminal sends to both: the far half is to hear
- * of a failure here. */
+/* In the child. It ends when the other side of its pipes does, whatever signals the terminal sends to both: the far
+ * half is to hear of a failure here. */
 static _Noreturn void be_near(const struct transfer *t, int in, int out)
 {
     static const int ignored[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE};
@@ -177,8 +177,8 @@ static bool end_near(struct joint *j)
 
 /* --- the call --- */
 
-/* A host that sends what the near half doesn't expect can make it wait for us while we wait for it: Ctrl-C still has to work then.
- * Returns 0 or -1. */
+/* A host that sends what the near half doesn't expect can make it wait for us while we wait for it: Ctrl-C still has to
+ * work then. Returns 0 or -1. */
 static int write_near(const struct joint *j, const unsigned char *at, size_t n)
 {
     while (n) {
@@ -194,7 +194,8 @@ static int write_near(const struct joint *j, const unsigned char *at, size_t n)
     return 0;
 }
 
-/* The far half's output is for the near one. If that is gone, the far half has been told why, and its END will say so. */
+/* The far half's output is for the near one. If that is gone, the far half has been told why, and its END will say
+ * so. */
 static int show(void *user, const struct message *m)
 {
     struct joint *j = user;

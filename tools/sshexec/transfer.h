@@ -1,6 +1,6 @@
-/* What `sshexec put` and `sshexec get` share: a call of the plugin of that name on the host, and the other half of the transfer in a
- * child process here, the two joined by their input and output. The child reads, digests and writes files while this process serves
- * the link. With one host it is that of transfer.c, with many those of transfers.c. */
+/* What `sshexec put` and `sshexec get` share: a call of the plugin of that name on the host, and the other half of the
+ * transfer in a child process here, the two joined by their input and output. The child reads, digests and writes files
+ * while this process serves the link. With one host it is that of transfer.c, with many those of transfers.c. */
 #ifndef SSHEXEC_TRANSFER_H
 #define SSHEXEC_TRANSFER_H
 #include "settings.h"

@@ -69,8 +69,10 @@ static const char *host_value(char letter, const struct word_host *host, struct 
     const char *value = letter == 'h' ? host->parts.host : letter == 'u' ? host->parts.user : letter == 'p' ? host->parts.port
                         : letter == 'n' ? host->number : NULL;
     if (!value)
-        error_set(err, SSX_ERROR_USAGE, "%%%c means nothing; it takes %%h host, %%u user, %%p port, %%n the host's number from 0, %%%% a percent sign",
-                  letter ? letter : ' ');
+        error_set(
+            err, SSX_ERROR_USAGE,
+            "%%%c means nothing; it takes %%h host, %%u user, %%p port, %%n the host's number from 0, %%%% a percent sign",
+            letter ? letter : ' ');
     else if (!*value)
         error_set(err, SSX_ERROR_USAGE, letter == 'p' ? "%%p needs a port: give it as host:port or with -p"
                                                       : "%%%c needs a user: give it as user@host or with -l", letter);
@@ -99,7 +101,9 @@ static int add_by_host(struct state_builder *b, const struct word *w, const stru
 {
     struct buf text = {0};
     if (!host)
-        return error_set(err, SSX_ERROR_USAGE, "%s%%=...: a value that differs by host is for several hosts; for one, write %s=...", w->name, w->name);
+        return error_set(err, SSX_ERROR_USAGE,
+                         "%s%%=...: a value that differs by host is for several hosts; for one, write %s=...", w->name,
+                         w->name);
     int rc = expand(&text, w, host, err);
     if (rc == 0)
         rc = state_builder_text(b, w->name, buf_length(&text) ? (const char *)buf_data(&text) : "", buf_length(&text), err);
@@ -122,7 +126,8 @@ static int base_failed(const char *path, struct ssx_error *err)
     return -1;
 }
 
-/* A whole state: JSON if its first byte that isn't white space is a brace (no msgpack map of fewer than 12 fields starts so, and 0x7b alone is a number), else msgpack. */
+/* A whole state: JSON if its first byte that isn't white space is a brace (no msgpack map of fewer than 12 fields
+ * starts so, and 0x7b alone is a number), else msgpack. */
 static int read_base(struct buf *out, const char *path, bool *read_stdin, struct ssx_error *err)
 {
     struct buf text = {0};
@@ -150,8 +155,10 @@ static int read_words(struct word_list *w, char **words, int count, struct ssx_e
         if (!n && !*words[i])
             return error_set(err, SSX_ERROR_USAGE, "an empty word where a host or field=value should be (no host means this machine)");
         if (!n && w->host)
-            return error_set(err, SSX_ERROR_USAGE, "two hosts, %s and %s: several stand behind -w, as %s,%s (a field is name=value; words for the worker stand behind --)",
-                             w->host, words[i], w->host, words[i]);
+            return error_set(
+                err, SSX_ERROR_USAGE,
+                "two hosts, %s and %s: several stand behind -w, as %s,%s (a field is name=value; words for the worker stand behind --)",
+                w->host, words[i], w->host, words[i]);
         if (!n) {
             w->host = words[i];
             continue;
@@ -174,7 +181,8 @@ const char *words_host(char **words, int count)
     return NULL;
 }
 
-int words_read(struct word_list *w, const struct descriptor *d, char **words, int count, char **rest, const char *state_file, struct ssx_error *err)
+int words_read(struct word_list *w, const struct descriptor *d, char **words, int count, char **rest,
+               const char *state_file, struct ssx_error *err)
 {
     *w = (struct word_list){.descriptor = d, .state_file = state_file, .rest = rest, .words = calloc((size_t)count + 1, sizeof *w->words)};
     if (!w->words)

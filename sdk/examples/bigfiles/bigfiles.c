@@ -1,7 +1,7 @@
 /* bigfiles: walks directories and sends each large file as soon as it is found.
  *
- * An example in C: a list and an enum in the state, items of a declared type, progress, a log line for what can't be read, and an end
- * in good order when the caller cancels. */
+ * An example in C: a list and an enum in the state, items of a declared type, progress, a log line for what can't be
+ * read, and an end in good order when the caller cancels. */
 #include <sshexec/worker.h>
 
 #include <errno.h>

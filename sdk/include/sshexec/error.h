@@ -1,8 +1,8 @@
 /* Errors and outcomes: what every call of the library can report, and how a call on a host can end.
  *
- * Convention of the whole tree: a function returns 0 (or a useful non-negative number) on success and -1 on failure, and
- * fills the caller's `struct ssx_error` where one was given (NULL: not interested). The first error wins: a struct that
- * already holds one is left alone. Nothing is printed, nothing is remembered elsewhere. */
+ * Convention of the whole tree: a function returns 0 (or a useful non-negative number) on success and -1 on failure,
+ * and fills the caller's `struct ssx_error` where one was given (NULL: not interested). The first error wins: a struct
+ * that already holds one is left alone. Nothing is printed, nothing is remembered elsewhere. */
 #ifndef SSHEXEC_ERROR_H
 #define SSHEXEC_ERROR_H
 

@@ -1,4 +1,5 @@
-/* One worker on many hosts at once: what `sshexec run TYPE -w SET` uses. Each host runs it once, or items are dealt over the hosts, each of which is one run on whichever host is free.
+/* One worker on many hosts at once: what `sshexec run TYPE -w SET` uses. Each host runs it once, or items are dealt
+ * over the hosts, each of which is one run on whichever host is free.
  *
  *     struct ssx_fleet_options o = ssx_fleet_defaults();
  *     o.on_event = tell;                                  SSX_FLEET_OUTPUT, SSX_FLEET_RESULT ... SSX_FLEET_END, of each host
@@ -11,13 +12,17 @@
  *         ssx_fleet_close(fleet);
  *     }
  *
- * Every host ends with exactly one SSX_FLEET_END, whatever becomes of it, and after it nothing more comes from it. A host that says more
- * than the program takes is made to wait; nothing that waits for the program grows beyond some MiB, however many hosts there are.
+ * Every host ends with exactly one SSX_FLEET_END, whatever becomes of it, and after it nothing more comes from it. A
+ * host that says more than the program takes is made to wait; nothing that waits for the program grows beyond some MiB,
+ * however many hosts there are.
  *
- * Where items were added by ssx_fleet_deal, hosts have no run of their own. A host takes the next item whenever it has room for one, so a faster one takes more; its session stays open
- * for all of them. Each item ends with exactly one SSX_FLEET_DEALT, and each host, which may have had many items or none, with its SSX_FLEET_END. An item whose host could not finish it
- * is given back (SSX_FLEET_RETURNED) and goes to another: where it was never sent; where the host refused it, and takes nothing else; and, for types that declare themselves idempotent,
- * where the link broke while it ran. Once three hosts have failed under an item it ends as the last of them said. Items that no host is left for end as `unreachable`.
+ * Where items were added by ssx_fleet_deal, hosts have no run of their own. A host takes the next item whenever it has
+ * room for one, so a faster one takes more; its session stays open for all of them. Each item ends with exactly one
+ * SSX_FLEET_DEALT, and each host, which may have had many items or none, with its SSX_FLEET_END. An item whose host
+ * could not finish it is given back (SSX_FLEET_RETURNED) and goes to another: where it was never sent; where the host
+ * refused it, and takes nothing else; and, for types that declare themselves idempotent, where the link broke while it
+ * ran. Once three hosts have failed under an item it ends as the last of them said. Items that no host is left for end
+ * as `unreachable`.
  *
  * Where the options say so, each host's worker converses with somebody of its own: its stdin and its stdout are
  * descriptors, pipes or sockets, that ssx_fleet_join hands over once the host has begun (SSX_FLEET_BEGUN). The fleet's
@@ -27,9 +32,10 @@
  * Hosts may be asked for something else than a run: which plugins they have (ssx_fleet_open_describe), or about bundles
  * (<sshexec/bundle.h>).
  *
- * Names, errors and lifetimes are those of <sshexec/client.h>. A fleet belongs to one thread at a time, which is the one that is called
- * back, from within ssx_fleet_step; threads of its own do the rest. They handle no signal. Where more sessions are wanted than the soft
- * limit of `ulimit -n` allows, ssx_fleet_start raises it for the process, up to the hard one. */
+ * Names, errors and lifetimes are those of <sshexec/client.h>. A fleet belongs to one thread at a time, which is the
+ * one that is called back, from within ssx_fleet_step; threads of its own do the rest. They handle no signal. Where
+ * more sessions are wanted than the soft limit of `ulimit -n` allows, ssx_fleet_start raises it for the process, up to
+ * the hard one. */
 #ifndef SSHEXEC_FLEET_H
 #define SSHEXEC_FLEET_H
 #include <sshexec/client.h>
@@ -42,25 +48,27 @@ struct ssx_fleet;
 struct ssx_bundle_answer; /* <sshexec/bundle.h> */
 
 enum ssx_fleet_event_kind {
-    SSX_FLEET_OUTPUT = 1,    /* stream (SSX_STDOUT, SSX_STDERR), bytes, n */
-    SSX_FLEET_LOG = 2,       /* level (SSX_LOG_ of worker.h: 0 to 3), text */
-    SSX_FLEET_PROGRESS = 3,  /* done, total (0: unknown), text */
-    SSX_FLEET_ITEM = 4,      /* bytes, n: one msgpack value */
-    SSX_FLEET_RESULT = 5,    /* the same */
-    SSX_FLEET_STATE = 6,     /* the same: the state that came back */
-    SSX_FLEET_NOISE = 7,     /* bytes, n: what the host, or the ssh that leads there, says beside the worker */
-    SSX_FLEET_NOTE = 8,      /* level (1; 2: more), text: how the host is being reached. Only where `notes` is set */
-    SSX_FLEET_END = 9,       /* ending, timing: the host's last one */
-    SSX_FLEET_DEALT = 10,    /* ending, timing: the item's last one. host: where it ran; SSX_FLEET_NONE (name and context NULL) if it came to none */
-    SSX_FLEET_RETURNED = 11, /* text: why. What came of the item until now counts no more: another host will get it */
-    SSX_FLEET_BEGUN = 12,    /* the host's agent has answered, its call begins: once, before all but notes and noise.
-                                Only where `joined` is set */
+    SSX_FLEET_OUTPUT = 1,   /* stream (SSX_STDOUT, SSX_STDERR), bytes, n */
+    SSX_FLEET_LOG = 2,      /* level (SSX_LOG_ of worker.h: 0 to 3), text */
+    SSX_FLEET_PROGRESS = 3, /* done, total (0: unknown), text */
+    SSX_FLEET_ITEM = 4,     /* bytes, n: one msgpack value */
+    SSX_FLEET_RESULT = 5,   /* the same */
+    SSX_FLEET_STATE = 6,    /* the same: the state that came back */
+    SSX_FLEET_NOISE = 7,    /* bytes, n: what the host, or the ssh that leads there, says beside the worker */
+    SSX_FLEET_NOTE = 8,     /* level (1; 2: more), text: how the host is being reached. Only where `notes` is set */
+    SSX_FLEET_END = 9,      /* ending, timing: the host's last one */
+    SSX_FLEET_DEALT = 10,   /* ending, timing: the item's last one. host: where it ran; SSX_FLEET_NONE (name and context
+                               NULL) if it came to none */
+    SSX_FLEET_RETURNED = 11,  /* text: why. What came of the item until now counts no more: another host will get it */
+    SSX_FLEET_BEGUN = 12,     /* the host's agent has answered, its call begins: once, before all but notes and noise.
+                                 Only where `joined` is set */
     SSX_FLEET_DESCRIBED = 13, /* plugin: one that the host has. Only of ssx_fleet_open_describe */
 };
 
 #define SSX_FLEET_NONE ((size_t)-1) /* no item; no host */
 
-/* Where a host's time went, in microseconds; 0: it did not come to that, or a child process did it unseen. Later versions append. */
+/* Where a host's time went, in microseconds; 0: it did not come to that, or a child process did it unseen. Later
+ * versions append. */
 struct ssx_fleet_timing {
     uint64_t wait_us;        /* in line, and between tries */
     uint64_t look_us;        /* the ssh configuration, known_hosts, keys */
@@ -87,7 +95,8 @@ struct ssx_fleet_plugin {
     size_t note_size;
 };
 
-/* All of it is borrowed during the callback. Texts come from the host, but for notes: anything but NUL may be in them. Later versions append. */
+/* All of it is borrowed during the callback. Texts come from the host, but for notes: anything but NUL may be in them.
+ * Later versions append. */
 struct ssx_fleet_event {
     enum ssx_fleet_event_kind kind;
     size_t host;             /* its number: how many were added before it */
@@ -109,12 +118,15 @@ struct ssx_fleet_event {
 /* How a fleet runs. Start from ssx_fleet_defaults(); later versions append. What is zero is not given. */
 struct ssx_fleet_options {
     size_t size;             /* of this struct: set by ssx_fleet_defaults */
-    const struct ssx_session_options *session; /* how to reach hosts; NULL: the defaults. Borrowed until ssx_fleet_close, texts too. Its callbacks and interrupt_fd are not used: a fleet asks nobody */
+    const struct ssx_session_options
+        *session; /* how to reach hosts; NULL: the defaults. Borrowed until ssx_fleet_close, texts too. Its callbacks
+                     and interrupt_fd are not used: a fleet asks nobody */
     size_t fanout;           /* sessions open at once; 0: SSX_FLEET_FANOUT */
     uint64_t timeout_ms;     /* of a call, counted on the host; 0: no limit */
     uint64_t grace_ms;       /* from SIGTERM to SIGKILL; 0: 1000. At most 60000 */
     uint64_t deadline_ms;    /* of the whole run: what runs then ends as `timeout`, what was not reached as `unreachable`; 0: no limit */
-    int input_fd;            /* a regular file, or a memfd, whose whole content each worker reads as its stdin; borrowed until ssx_fleet_close; 0 or less: none */
+    int input_fd; /* a regular file, or a memfd, whose whole content each worker reads as its stdin; borrowed until
+                     ssx_fleet_close; 0 or less: none */
     bool notes;              /* SSX_FLEET_NOTE is wanted */
     void *context;           /* handed to on_event */
     void (*on_event)(void *context, const struct ssx_fleet_event *event);
@@ -138,9 +150,12 @@ static inline struct ssx_fleet_options ssx_fleet_defaults(void)
     return o;
 }
 
-/* Makes a fleet for one type, found as by ssx_run_start, and a state for all hosts that are added without one of their own (one msgpack value of n bytes, copied; NULL: no field is set).
- * Returns 0: the caller owns *out and closes it. Or -1 with *out NULL: SSX_ERROR_USAGE (options), SSX_ERROR_REFUSED, SSX_ERROR_UNKNOWN_TYPE (not a name at all), SSX_ERROR_SYSTEM. */
-SSX_API int ssx_fleet_open(struct ssx_fleet **out, const char *type, const void *state, size_t n, const struct ssx_fleet_options *options, struct ssx_error *err);
+/* Makes a fleet for one type, found as by ssx_run_start, and a state for all hosts that are added without one of their
+ * own (one msgpack value of n bytes, copied; NULL: no field is set). Returns 0: the caller owns *out and closes it. Or
+ * -1 with *out NULL: SSX_ERROR_USAGE (options), SSX_ERROR_REFUSED, SSX_ERROR_UNKNOWN_TYPE (not a name at all),
+ * SSX_ERROR_SYSTEM. */
+SSX_API int ssx_fleet_open(struct ssx_fleet **out, const char *type, const void *state, size_t n,
+                           const struct ssx_fleet_options *options, struct ssx_error *err);
 
 /* Makes a fleet whose hosts run nothing, but say which plugins they have: of one type (a name), or all (NULL). Each
  * plugin is an SSX_FLEET_DESCRIBED; then the host ends as `ok`, or as `refused` with the reason "unknown-type" where it
@@ -160,11 +175,13 @@ SSX_API int ssx_fleet_add(struct ssx_fleet *fleet, const char *host, const void 
  * SSX_ERROR_REFUSED (it is no map), SSX_ERROR_SYSTEM. */
 SSX_API int ssx_fleet_deal(struct ssx_fleet *fleet, const void *fields, size_t n, struct ssx_error *err);
 
-/* Begins. Returns 0, or -1: SSX_ERROR_USAGE (no host, or it was started before), SSX_ERROR_SYSTEM (no threads, no descriptors). */
+/* Begins. Returns 0, or -1: SSX_ERROR_USAGE (no host, or it was started before), SSX_ERROR_SYSTEM (no threads, no
+ * descriptors). */
 SSX_API int ssx_fleet_start(struct ssx_fleet *fleet, struct ssx_error *err);
 
-/* Calls back for what has come, having waited for it until timeout_ms have passed (0: not at all; -1: for ever) or a signal was handled. Now and then it returns before having told
- * all, for the program's own loop. Returns 1 while there are hosts or items that have not ended, else 0. */
+/* Calls back for what has come, having waited for it until timeout_ms have passed (0: not at all; -1: for ever) or a
+ * signal was handled. Now and then it returns before having told all, for the program's own loop. Returns 1 while there
+ * are hosts or items that have not ended, else 0. */
 SSX_API int ssx_fleet_step(struct ssx_fleet *fleet, int timeout_ms);
 
 /* Joins the worker of a host (its number) to descriptors of the program's, whose other ends belong to who converses
@@ -183,14 +200,17 @@ SSX_API int ssx_fleet_join(struct ssx_fleet *fleet, size_t host, int in, int out
  * hosts together. */
 SSX_API void ssx_fleet_moved(const struct ssx_fleet *fleet, uint64_t *in, uint64_t *out);
 
-/* A descriptor for the program's own event loop: readable (in poll, epoll, select) whenever ssx_fleet_step has something to tell. The fleet's: never read, write or close it. -1 before the start. */
+/* A descriptor for the program's own event loop: readable (in poll, epoll, select) whenever ssx_fleet_step has
+ * something to tell. The fleet's: never read, write or close it. -1 before the start. */
 SSX_API int ssx_fleet_fd(const struct ssx_fleet *fleet);
 
-/* Ends everything: no further host is begun with, those that are being reached are given up, workers get SIGTERM and, after the grace time, SIGKILL. All hosts still end one by one, by ssx_fleet_step. May be
- * called from a callback, and again. */
+/* Ends everything: no further host is begun with, those that are being reached are given up, workers get SIGTERM and,
+ * after the grace time, SIGKILL. All hosts still end one by one, by ssx_fleet_step. May be called from a callback, and
+ * again. */
 SSX_API void ssx_fleet_cancel(struct ssx_fleet *fleet);
 
-/* Begins with no further host or item: those that wait for their turn end as `cancelled`, those that are being reached or run go on. May be called from a callback, and again. */
+/* Begins with no further host or item: those that wait for their turn end as `cancelled`, those that are being reached
+ * or run go on. May be called from a callback, and again. */
 SSX_API void ssx_fleet_stop(struct ssx_fleet *fleet);
 
 enum ssx_fleet_place { SSX_FLEET_WAITING = 0, SSX_FLEET_OPENING = 1, SSX_FLEET_RUNNING = 2, SSX_FLEET_ENDED = 3 };
@@ -204,7 +224,8 @@ SSX_API enum ssx_fleet_place ssx_fleet_where(struct ssx_fleet *fleet, size_t hos
 /* How many sessions may be open at once; fewer than was asked for where the process's descriptors allow no more. */
 SSX_API size_t ssx_fleet_fanout(const struct ssx_fleet *fleet);
 
-/* Cancels what still runs, waits for all sessions to close (grace time and 2.5 s at most), and frees everything. No callback comes any more. NULL is fine. Not from a callback. */
+/* Cancels what still runs, waits for all sessions to close (grace time and 2.5 s at most), and frees everything. No
+ * callback comes any more. NULL is fine. Not from a callback. */
 SSX_API void ssx_fleet_close(struct ssx_fleet *fleet);
 
 #ifdef __cplusplus

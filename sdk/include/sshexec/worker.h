@@ -30,8 +30,9 @@
 #include <exception>
 #endif
 
-/* The version of all that a plugin and its host share: the structs below, `run`, the notes. A host runs plugins of its own
- * major and of its own or an older minor. A new minor adds at the end of ssx_plugin or ssx_host; anything else is a new major. */
+/* The version of all that a plugin and its host share: the structs below, `run`, the notes. A host runs plugins of its
+ * own major and of its own or an older minor. A new minor adds at the end of ssx_plugin or ssx_host; anything else is a
+ * new major. */
 #define SSX_ABI_MAJOR 1
 #define SSX_ABI_MINOR 1
 /* Changelog
@@ -63,9 +64,9 @@ extern "C" {
  *   secret(e)             as e                                         never shown: not in JSON, logs, records or error messages
  *   rest(list(e))         as list(e)                                   takes the words after `--`; one field of the state, at most
  *
- * list(struct(disk)), opt(f64), secret(str_max(64)) nest freely, but a kind can't hold itself: for a list of lists put a struct
- * between. Bounds and lengths are literals that are JSON as well as C: 100, -1, 0.5; not 1u, 0x10, SOME_MACRO or 60 * 60
- * (`sshexec describe --check` refuses those). C has no such literal for integers from 2^63 up.
+ * list(struct(disk)), opt(f64), secret(str_max(64)) nest freely, but a kind can't hold itself: for a list of lists put
+ * a struct between. Bounds and lengths are literals that are JSON as well as C: 100, -1, 0.5; not 1u, 0x10, SOME_MACRO
+ * or 60 * 60 (`sshexec describe --check` refuses those). C has no such literal for integers from 2^63 up.
  *
  * The third word of a field says what stands there when the sender leaves it out:
  *
@@ -75,8 +76,8 @@ extern "C" {
  *   member(enum, v)       an enum's value
  *
  * In a result, a field that the worker leaves alone is sent with its default (required: the empty value). Names match
- * [A-Za-z_][A-Za-z0-9_]{0,63}; those that begin with ssx_ are taken, and a field can't have a macro's (errno). A struct or enum
- * has at most 256 fields or values. */
+ * [A-Za-z_][A-Za-z0-9_]{0,63}; those that begin with ssx_ are taken, and a field can't have a macro's (errno). A struct
+ * or enum has at most 256 fields or values. */
 
 /* Bytes, borrowed: in a state they live as long as the call. */
 struct ssx_bin { const void *at; size_t n; };
@@ -214,33 +215,37 @@ struct ssx_plugin {
     SSX_ASSERT(SSX_COUNT(t##_ssx_names) <= 256, "enum " #t " has more than 256 values");               \
     SSX_NOTE(t, "{\"enum\":\"" #t "\"}", LIST, SSX_V_ROOM, SSX_V_TEXT)
 
-/* SSX_WORKER("type", "version", "doc", state, result, traits, function): the worker itself, once a plugin. The function is
+/* SSX_WORKER("type", "version", "doc", state, result, traits, function): the worker itself, once a plugin. Its function:
  *     int f(struct ssx_call *call, const struct STATE *in, struct RESULT *out)
- * `in` lives as long as the call; `out` comes filled with its defaults. 0: ok, and the result is sent; else see ssx_fail. No
- * semicolon behind it.
+ * `in` lives as long as the call; `out` comes filled with its defaults. 0: ok, and the result is sent; else see
+ * ssx_fail. No semicolon behind it.
  *
  * With SSX_RETURNS_STATE among the traits it is
  *     int f(struct ssx_call *call, struct STATE *in, struct RESULT *out)
- * What it leaves in `in` goes back to the caller, if it returns 0: a call that fails leaves the caller's object as it was.
+ * What it leaves in `in` goes back to the caller, if it returns 0: a call that fails leaves the caller's object as it
+ * was.
  *
- * In C++ the function may throw: the call fails with code 1 and the exception's what(). It must not throw through a C frame. */
+ * In C++ the function may throw: the call fails with code 1 and the exception's what(). It must not throw through a C
+ * frame. */
 #define SSX_WORKER(type, version, doc, state_t, result_t, traits, function) \
     SSX_WORKER_ALL(type, version, doc, state_t, result_t, NULL, "", traits, #traits, function)
 
-/* The same for a worker that streams items of one type, with `item` the name of their SSX_STRUCT: ssx_item takes no other, and
- * ssx_item_any none. Without it items are of any type, and those who show them know nothing of their fields. */
+/* The same for a worker that streams items of one type, with `item` the name of their SSX_STRUCT: ssx_item takes no
+ * other, and ssx_item_any none. Without it items are of any type, and those who show them know nothing of their
+ * fields. */
 #define SSX_WORKER_ITEMS(type, version, doc, state_t, result_t, item_t, traits, function) \
     SSX_WORKER_ALL(type, version, doc, state_t, result_t, item_t##_ssx, ",\"items\":\"" #item_t "\"", traits, #traits, function)
 
-/* Define SSX_NO_NOTES before the include in a program that shares a plugin's lists but is no plugin, and in all files but one of
- * a plugin of several files: each list's note must stand in it once. */
+/* Define SSX_NO_NOTES before the include in a program that shares a plugin's lists but is no plugin, and in all files
+ * but one of a plugin of several files: each list's note must stand in it once. */
 
 /* ---- The services -------------------------------------------------------------------------------------------------------- */
 
-/* There is no service for output: printf, puts and write go to the caller as they are. stdout is a pipe, so it is buffered in full
- * until fflush(stdout) or the end of the call; stderr isn't. */
+/* There is no service for output: printf, puts and write go to the caller as they are. stdout is a pipe, so it is
+ * buffered in full until fflush(stdout) or the end of the call; stderr isn't. */
 
-/* n bytes, zeroed, aligned for any type, valid until the call ends. Never NULL: where memory runs out the call ends as failed. */
+/* n bytes, zeroed, aligned for any type, valid until the call ends. Never NULL: where memory runs out the call ends as
+ * failed. */
 static inline void *ssx_alloc(struct ssx_call *call, size_t n) { return call->host->alloc(call, n); }
 
 /* A copy of text, as long-lived as the call. Never NULL. */
@@ -266,12 +271,12 @@ __attribute__((format(printf, 2, 3))) static inline char *ssx_sprintf(struct ssx
     return text;
 }
 
-/* Appends `count` elements to a list and gives the first of them, each with the defaults of its kind (the words of the field's
- * list(...)):
+/* Appends `count` elements to a list and gives the first of them, each with the defaults of its kind (the words of the
+ * field's list(...)):
  *     struct disk *d = ssx_list_add(call, &out->disks, struct(disk), 1);
  *     *ssx_list_add(call, &out->names, str, 1) = "root";
- * The elements may move: a pointer from an earlier call is no longer good. A list may also be set by hand: `at` and `n`, memory
- * that lives as long as the call, `room` left alone. */
+ * The elements may move: a pointer from an earlier call is no longer good. A list may also be set by hand: `at` and
+ * `n`, memory that lives as long as the call, `room` left alone. */
 #define ssx_list_add(call, list, kind, count)                                                                              \
     ((list)->at = (__typeof__((list)->at))ssx_list_grow((call), (list)->at, &(list)->n, &(list)->room, (count),            \
         sizeof *(list)->at, SSX_I_##kind), (list)->at + ((list)->n - (count)))
@@ -291,48 +296,50 @@ __attribute__((format(printf, 3, 4))) static inline void ssx_log(struct ssx_call
     va_end(ap);
 }
 
-/* How far the call is: `done` of `total` in a unit of the worker's own; total 0: not known. text may be NULL. Cheap to call
- * often: the host drops what comes too fast. */
+/* How far the call is: `done` of `total` in a unit of the worker's own; total 0: not known. text may be NULL. Cheap to
+ * call often: the host drops what comes too fast. */
 static inline void ssx_progress(struct ssx_call *call, uint64_t done, uint64_t total, const char *text)
 {
     call->host->progress(call, done, total, text ? text : "");
 }
 
-/* Sends one value to the caller now, ahead of the result: the `struct t` at `value` (the host keeps nothing of it). Waits where
- * the caller is slow. 0; -1: a field is out of its range, or t is not the type of SSX_WORKER_ITEMS; nothing is sent, and the log
- * says why. */
+/* Sends one value to the caller now, ahead of the result: the `struct t` at `value` (the host keeps nothing of it).
+ * Waits where the caller is slow. 0; -1: a field is out of its range, or t is not the type of SSX_WORKER_ITEMS; nothing
+ * is sent, and the log says why. */
 #define ssx_item(call, t, value) ((call)->host->item((call), t##_ssx(), 1 ? (value) : (const struct t *)NULL))
 
-/* The same with one msgpack value of the worker's own making. -1: it is not well-formed, or SSX_WORKER_ITEMS declares a type. */
+/* The same with one msgpack value of the worker's own making. -1: it is not well-formed, or SSX_WORKER_ITEMS declares a
+ * type. */
 static inline int ssx_item_any(struct ssx_call *call, const void *msgpack, size_t n)
 {
     return call->host->item_any(call, msgpack, n);
 }
 
-/* The caller's input, as it comes: waits until there is some and puts up to n bytes of it into buf. Returns how many; 0 at the end
- * of the input (at once where there is none: the type needs SSX_TAKES_INPUT, and the caller may give none); -1 with errno.
- * A signal that the worker handles itself doesn't end the wait. A cancel does in a worker that has called ssx_cancelled before:
+/* The caller's input, as it comes: waits until there is some and puts up to n bytes of it into buf. Returns how many; 0
+ * at the end of the input (at once where there is none: the type needs SSX_TAKES_INPUT, and the caller may give none);
+ * -1 with errno. A signal that the worker handles itself doesn't end the wait. A cancel does in a worker that has
+ * called ssx_cancelled before:
  * -1, ECANCELED, also where there was more to read; any other worker is ended by SIGTERM there as everywhere.
- * It reads descriptor 0, as stdin does, but past stdin's buffer: use one of the two in a call, not both. Read through stdin, a
- * cancel shows as an error of the stream (errno EINTR), or not before more input comes. */
+ * It reads descriptor 0, as stdin does, but past stdin's buffer: use one of the two in a call, not both. Read through
+ * stdin, a cancel shows as an error of the stream (errno EINTR), or not before more input comes. */
 static inline ptrdiff_t ssx_read(struct ssx_call *call, void *buf, size_t n) { return call->host->read(call, buf, n); }
 
-/* Whether the call should end: cancelled, past its deadline, or the caller is gone. From the first use on SIGTERM only sets this
- * flag (it still interrupts a waiting system call); a worker that never asks is ended by SIGTERM. In both cases SIGKILL follows
- * after the grace time. */
+/* Whether the call should end: cancelled, past its deadline, or the caller is gone. From the first use on SIGTERM only
+ * sets this flag (it still interrupts a waiting system call); a worker that never asks is ended by SIGTERM. In both
+ * cases SIGKILL follows after the grace time. */
 static inline bool ssx_cancelled(struct ssx_call *call) { return call->host->cancelled(call); }
 
 /* Milliseconds until the deadline, 0 once it has passed; -1: there is none. */
 static inline int64_t ssx_time_left_ms(struct ssx_call *call) { return call->host->time_left_ms(call); }
 
-/* The call's own directory, empty at first (TMPDIR is the same), removed with what is in it after the call. NULL where there is
- * none: under the profile `none`, or where the host could not make one. */
+/* The call's own directory, empty at first (TMPDIR is the same), removed with what is in it after the call. NULL where
+ * there is none: under the profile `none`, or where the host could not make one. */
 static inline const char *ssx_temp_dir(struct ssx_call *call) { return call->host->temp_dir(call); }
 
 /* Says why the call fails and gives back `code`, so that the way out of a worker is
  *     return ssx_fail(call, 2, "can't read %s: %s", in->path, strerror(errno));
- * code (not 0) from 1 to 123 is also the exit code of `sshexec run`; larger: shown, exit 123; negative: 1. The message is copied,
- * one line, cut after 1,023 bytes. */
+ * code (not 0) from 1 to 123 is also the exit code of `sshexec run`; larger: shown, exit 123; negative: 1. The message
+ * is copied, one line, cut after 1,023 bytes. */
 __attribute__((format(printf, 3, 4))) static inline int ssx_fail(struct ssx_call *call, int code, const char *format, ...)
 {
     char text[1024];
@@ -346,9 +353,9 @@ __attribute__((format(printf, 3, 4))) static inline int ssx_fail(struct ssx_call
 
 /* ---- From here on: how the lists become code. An author need not read it. -------------------------------------------------
  *
- * A kind pastes to one macro a facet, so that kinds nest by pasting again: SSX_C_ the C type, SSX_T_ the chain of links, SSX_J_
- * the JSON of the note, SSX_I_ a function that fills in the empty value. A kind never passes through a second macro as a plain
- * argument, where `bool` would become `_Bool`. */
+ * A kind pastes to one macro a facet, so that kinds nest by pasting again: SSX_C_ the C type, SSX_T_ the chain of
+ * links, SSX_J_ the JSON of the note, SSX_I_ a function that fills in the empty value. A kind never passes through a
+ * second macro as a plain argument, where `bool` would become `_Bool`. */
 #define SSX_WORKER_ALL(type, version, doc, state_t, result_t, item_schema, item_text, traits, traits_text, function)       \
     SSX_NOTE(ssx_worker, "{\"worker\":" #type ",\"version\":" #version ",\"abi\":[" SSX_TEXT(SSX_ABI_MAJOR) ","            \
         SSX_TEXT(SSX_ABI_MINOR) "],\"state\":\"" #state_t "\",\"result\":\"" #result_t "\"" item_text ",\"traits\":\""     \
@@ -470,8 +477,8 @@ __attribute__((format(printf, 3, 4))) static inline int ssx_fail(struct ssx_call
 #define SSX_I_secret(e)       SSX_I_##e
 #define SSX_I_rest(e)         SSX_I_##e
 
-/* Whether a kind is one, and whether a default fits: a probe (a comma behind it is how SSX_KNOWN tells a kind from a name that no
- * macro has), 1 where what it holds is a kind too, how to judge a default, and the bounds. */
+/* Whether a kind is one, and whether a default fits: a probe (a comma behind it is how SSX_KNOWN tells a kind from a
+ * name that no macro has), 1 where what it holds is a kind too, how to judge a default, and the bounds. */
 #define SSX_K_bool            ~, 1, SSX_FITS_ANY, 0, 0
 #define SSX_K_i32             ~, 1, SSX_FITS_INT, INT32_MIN, INT32_MAX
 #define SSX_K_i64             ~, 1, SSX_FITS_INT, INT64_MIN, INT64_MAX
@@ -507,8 +514,8 @@ __attribute__((format(printf, 3, 4))) static inline int ssx_fail(struct ssx_call
 #define SSX_FITS_INT(number, text, lo, hi) SSX_IN_RANGE(number, lo, hi)
 #define SSX_FITS_STR(number, text, lo, hi) (sizeof(text) - 1 <= (hi))
 
-/* What stands in for a field that was not given: R required or not, S the assignment, D the JSON; DEFAULT as SSX_K_: probe, 1, whether
- * there is none, and what it is as a number and as text. */
+/* What stands in for a field that was not given: R required or not, S the assignment, D the JSON; DEFAULT as SSX_K_:
+ * probe, 1, whether there is none, and what it is as a number and as text. */
 #define SSX_R_required        1
 #define SSX_R_empty           0
 #define SSX_R_default(v)      0
@@ -526,8 +533,8 @@ __attribute__((format(printf, 3, 4))) static inline int ssx_fail(struct ssx_call
 #define SSX_DEFAULT_default(v)      ~, 1, 0, v, v
 #define SSX_DEFAULT_member(t, v)    ~, 1, 0, t##_##v, ""
 
-/* An author's mistakes, in words, before what follows stumbles over them. g++ counts arguments before it looks at anything else, and
- * says the macro's name: hence that name. */
+/* An author's mistakes, in words, before what follows stumbles over them. g++ counts arguments before it looks at
+ * anything else, and says the macro's name: hence that name. */
 #define SSX_F_COUNTED(...) \
     SSX_ASSERT(SSX_ARGUMENTS(__VA_ARGS__) == 4, "F(" #__VA_ARGS__ "): a field has a kind, a name, a default and a doc");
 #define SSX_F_KIND_NAME_DEFAULT_DOC(kind, name, dflt, doc)                                                                 \
@@ -543,8 +550,8 @@ __attribute__((format(printf, 3, 4))) static inline int ssx_fail(struct ssx_call
 #define SSX_NINTH(a, b, c, d, e, f, g, h, n, ...) n
 #define SSX_SPELLED(...) #__VA_ARGS__
 
-/* What an entry of a list becomes: a member, its default, its type's chain, its row; and the room and the text of its line in the
- * note, each line a literal of its own (one past 4,095 bytes is more than ISO C grants). */
+/* What an entry of a list becomes: a member, its default, its type's chain, its row; and the room and the text of its
+ * line in the note, each line a literal of its own (one past 4,095 bytes is more than ISO C grants). */
 #define SSX_F_MEMBER(kind, name, dflt, doc)  SSX_C_##kind name;
 #define SSX_F_DEFAULT(kind, name, dflt, doc) SSX_I_##kind(&ssx_self->name); (void)(ssx_self->name SSX_S_##dflt);
 #define SSX_F_TYPE(kind, name, dflt, doc)    static const struct ssx_type ssx_type_##name[] = {SSX_T_##kind};
@@ -568,7 +575,8 @@ __attribute__((format(printf, 3, 4))) static inline int ssx_fail(struct ssx_call
 #define SSX_TEXT(x) SSX_TEXT_(x)
 #define SSX_TEXT_(x) #x
 
-/* An ELF note (ABI.md, section 2). aligned(4): a struct of more than 32 bytes would get 32 on x86-64, and notes must touch. */
+/* An ELF note (ABI.md, section 2). aligned(4): a struct of more than 32 bytes would get 32 on x86-64, and notes must
+ * touch. */
 #ifdef SSX_NO_NOTES
 #define SSX_NOTE(id, head, LIST, room, text)
 #else
@@ -579,7 +587,8 @@ __attribute__((format(printf, 3, 4))) static inline int ssx_fail(struct ssx_call
         8, (uint32_t)sizeof(struct id##_ssx_lines), 1, "sshexec", {head, LIST(text)}};
 #endif
 
-/* Notes stay in the order of the source, which gcc is otherwise free to change, and get no red zones from a sanitizer. */
+/* Notes stay in the order of the source, which gcc is otherwise free to change, and get no red zones from a
+ * sanitizer. */
 #ifdef __clang__
 #define SSX_NOTE_ATTRIBUTES __attribute__((used, section(".note.sshexec"), aligned(4), no_sanitize("address")))
 #else
