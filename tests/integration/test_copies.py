@@ -211,7 +211,7 @@ def test_nothing_is_asked_of_hosts_for_wrong_words(client, source):
         assert done.code == 125 and done.out == b"" and done.err.count(b"\n") == 1, (words, done)
 
 
-@pytest.mark.parametrize("command", ["put", "get"])
+@pytest.mark.parametrize("command", ["put", pytest.param("get", marks=pytest.mark.long)])
 def test_a_host_whose_network_is_dead_delays_nobody(client, hosts, source, scratch, command):
     many = hosts(4, relayed=slow(2)).warm()
     data = large(source / "large")
@@ -261,7 +261,7 @@ def test_ctrl_c_first_shows_who_is_pending_then_ends_it_everywhere(client, hosts
     assert all((many.home(name) / "new").read_bytes() == data.read_bytes() for name in many.names)
 
 
-@pytest.mark.parametrize("command", ["put", "get"])
+@pytest.mark.parametrize("command", ["put", pytest.param("get", marks=pytest.mark.long)])
 def test_a_killed_sender_leaves_no_process_and_what_has_come(client, hosts, source, scratch, command):
     many = hosts(3, relayed=slow(1, 2, 3)).warm()
     data = large(source / "large", 40)
@@ -286,6 +286,7 @@ def test_a_killed_sender_leaves_no_process_and_what_has_come(client, hosts, sour
     assert all(path.read_bytes() == data.read_bytes() for path in paths)
 
 
+@pytest.mark.long
 def test_a_deadline_ends_those_that_are_late(client, hosts, source):
     many = hosts(2, relayed={"127.0.0.2": {"rate": MIB}}).warm()
     data = large(source / "large")
