@@ -312,12 +312,15 @@ def test_worker_that_never_reads_its_input(client, scratch):
 def test_ten_thousand_calls_leave_no_descriptor(session):
     def fds():
         return [sorted(os.readlink("/proc/%d/fd/%s" % (pid, fd)).split(":")[0] for fd in os.listdir("/proc/%d/fd" % pid)) for pid in (session.agent(), hosts(session)[0])]
+    def next_is_ready(): # a process with its pipes, made for whichever call comes next
+        return any(is_waiting(p.pid) for p in processes.tree(session.agent()))
     session.tell('many 1 10 hello {"name":"Ada"}')
     session.event("many", 1)
+    assert processes.wait_until(next_is_ready, 5 * SLOW)
     before, small = fds(), rss_kib(session.agent())
     session.tell('many 2 10000 hello {"name":"Ada"}')
     many = session.event("many", 2, 120)
-    assert many["bad"] == 0
+    assert many["bad"] == 0 and processes.wait_until(next_is_ready, 5 * SLOW)
     assert fds() == before and rss_kib(session.agent()) < small + 200
     assert processes.peak_memory_kib(session.agent()) < IDLE_KIB
     for n, type in enumerate(["segfault", "missing_symbol", "no_note", "kill_parent", "exit_constructor", "nonsense"] * 20):

@@ -408,10 +408,13 @@ int fan_show_event(struct fan_show *f, const struct ssx_fleet_event *e)
     }
     if (e->kind == SSX_FLEET_END && f->times)
         f->times[e->host] = *e->timing;
-    if (fan_show_is_end(f, e))
+    if (fan_show_is_end(f, e)) {
         tally_add(&f->tally, fan_show_row(f, e), e->ending->outcome, e->ending->exit_code);
-    else if (e->kind == SSX_FLEET_END)
+        if (e->timing->total_us > f->took_us)
+            f->took_us = e->timing->total_us;
+    } else if (e->kind == SSX_FLEET_END) {
         tally_add(&f->host_tally, e->host, e->ending->outcome, e->ending->exit_code);
+    }
     return f->settings->json ? show_json(f, e) : show_text(f, e);
 }
 
@@ -526,7 +529,7 @@ void fan_show_describe(struct buf *out, const struct fan_show *f, double seconds
 static void summarise(struct fan_show *f, struct buf *out)
 {
     buf_add_text(out, "sshexec: ");
-    fan_show_describe(out, f, (double)(f->took_us ? f->took_us : clock_us() - f->began_us) / 1e6);
+    fan_show_describe(out, f, (double)f->took_us / 1e6);
     buf_add_text(out, "\n");
 }
 

@@ -45,7 +45,7 @@ struct fan_show {
     int output_error;                /* errno of stdout; 0: it can be written to */
     int64_t began_us, drawn_us;
     uint64_t moved;                  /* of_files: bytes, by the fleets before the one that runs */
-    int64_t took_us;                 /* all of a run that is over; 0: it is not */
+    uint64_t took_us;                /* the longest that a row took until it ended: what a record knows, too */
 };
 
 /* Returns 0 or -1; fan_show_free in both cases. */

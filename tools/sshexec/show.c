@@ -48,15 +48,11 @@ static int replay(struct fan_show *show, struct record_reader *r, struct ssx_err
     struct ssx_fleet_event e;
     int rc;
     while ((rc = record_reader_next(r, &e, err)) == 1) {
-        bool ends = fan_show_is_end(show, &e);
-        if (ends && show->tally.hosts[fan_show_row(show, &e)].outcome >= 0)
+        if (fan_show_is_end(show, &e) && show->tally.hosts[fan_show_row(show, &e)].outcome >= 0)
             continue; /* only a forged record has two */
-        if (ends && (int64_t)e.timing->total_us > show->took_us)
-            show->took_us = (int64_t)e.timing->total_us;
         if (fan_show_event(show, &e))
             return 1;
     }
-    show->took_us += show->took_us == 0;
     return end_missing(show) ? 1 : rc;
 }
 
